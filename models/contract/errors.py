@@ -1,0 +1,52 @@
+"""Errors of the contract; each message says rule, observed value, remedy."""
+
+from collections.abc import Sequence
+
+
+class NaluError(Exception):
+    """Base of every failure whose message alone is enough for the person who caused it."""
+
+
+class ContractError(NaluError):
+    """Base of everything that goes wrong between a published model and its reader."""
+
+
+class InvalidNameError(ContractError):
+    """A model name or version that is not allowed to touch a path."""
+
+
+class ManifestError(ContractError):
+    """A manifest that cannot be read or does not hold together."""
+
+
+class ManifestVersionError(ManifestError):
+    """A manifest written in a newer format than this release reads."""
+
+
+class IntegrityError(ContractError):
+    """A published file that is not the one its manifest describes."""
+
+
+class RepositoryError(ContractError):
+    """A model repository that cannot be read or written."""
+
+
+class PublicationError(RepositoryError):
+    """A publication that failed; nothing of it was left behind."""
+
+
+class TableError(ContractError):
+    """A table that cannot be read as rows and columns."""
+
+
+class ModelNotFoundError(ContractError):
+    """No such model, or no such version of it, among those at hand."""
+
+    def __init__(self, name: str, version: int | None = None, available: Sequence[str | int] = ()) -> None:
+        """Keep the facts: the name asked for, the version asked for, and what there is instead."""
+        self.name = name
+        self.version = version
+        self.available = tuple(available)
+        what = f"model {name!r}" if version is None else f"version {version} of model {name!r}"
+        there = ", ".join(str(item) for item in self.available[:20]) or "none"
+        super().__init__(f"{what} is not published here; available: {there}")

@@ -1,0 +1,290 @@
+"""The manifest: the only contract between training and serving.
+
+`manifest.json` stands beside `model.onnx` in every published model. It names the model's inputs and outputs in the
+user's own units, the ranges seen in training, the graph's tensors and checksum, and what was measured.
+
+The graph's tensors follow from the manifest and have fixed names:
+
+| Tensor | Shape | Type | Holds |
+|---|---|---|---|
+| `numeric` | (batch, d_numeric) | the graph's dtype | number columns in manifest order, missing values as NaN |
+| `categorical` | (batch, d_categorical) | string | category columns in manifest order, missing values as "" |
+| `predictions` | (batch, d_outputs) | the graph's dtype | outputs in manifest order |
+
+A tensor with no columns is left out of the graph.
+"""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.contract.errors import ManifestError, ManifestVersionError
+
+FORMAT_VERSION = 1
+"""Version of the manifest format that this release writes, and the newest it reads."""
+
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+"""Largest manifest read; 10,000 columns with 100 categories each stay well below."""
+
+NUMERIC_TENSOR = "numeric"
+CATEGORICAL_TENSOR = "categorical"
+PREDICTIONS_TENSOR = "predictions"
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Dtype = Literal["float64", "float32"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Domain(_Part):
+    """Values of one number column for which the model can answer; outside it the service refuses (422).
+
+    Attributes:
+        minimum: Smallest value with an answer, or None.
+        nonzero: Whether zero has no answer (a divisor).
+        reason: One sentence for the caller, such as "the square root of a negative number is not real".
+    """
+
+    minimum: Finite | None = None
+    nonzero: bool = False
+    reason: str
+
+
+class NumberColumn(_Part):
+    """An input column of numbers.
+
+    Attributes:
+        name: Column name, as in the training table.
+        unit: Unit of measurement, or None where it is not known.
+        minimum: Smallest value seen in training.
+        maximum: Largest value seen in training.
+        may_be_missing: Whether a missing value is answered (the graph imputes it).
+        domain: Values that the model can answer for, or None for all.
+    """
+
+    kind: Literal["number"] = "number"
+    name: ColumnName
+    unit: str | None = None
+    minimum: Finite
+    maximum: Finite
+    may_be_missing: bool = False
+    domain: Domain | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.minimum > self.maximum:
+            msg = f"minimum must not exceed maximum, however: {self.minimum} > {self.maximum} in column {self.name!r}"
+            raise ValueError(msg)
+        return self
+
+
+class CategoryColumn(_Part):
+    """An input column of text levels.
+
+    Attributes:
+        name: Column name, as in the training table.
+        categories: Levels seen in training; another level is refused (422).
+        may_be_missing: Whether a missing value is answered (a level of its own in the graph).
+    """
+
+    kind: Literal["category"] = "category"
+    name: ColumnName
+    categories: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(min_length=1, max_length=10_000)
+    may_be_missing: bool = False
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.categories)) != len(self.categories):
+            msg = f"categories must be distinct, however column {self.name!r} repeats one"
+            raise ValueError(msg)
+        return self
+
+
+Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
+
+
+class OutputColumn(_Part):
+    """An output column.
+
+    Attributes:
+        name: Target name, as in the training table.
+        unit: Unit of measurement, or None where it is not known.
+        minimum: Smallest target seen in training.
+        maximum: Largest target seen in training.
+    """
+
+    name: ColumnName
+    unit: str | None = None
+    minimum: Finite
+    maximum: Finite
+
+
+class Graph(_Part):
+    """The ONNX file that the manifest vouches for.
+
+    Attributes:
+        sha256: Checksum of `model.onnx`, lower-case hexadecimal.
+        n_bytes: Its size.
+        dtype: Floating-point type of its numeric tensors.
+        opset: Version of the default operator set.
+        ir_version: Version of the ONNX intermediate representation.
+    """
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    n_bytes: Annotated[int, Field(gt=0)]
+    dtype: Dtype
+    opset: Annotated[int, Field(ge=1)]
+    ir_version: Annotated[int, Field(ge=1)]
+
+
+Value = Finite | str | None
+
+
+class Sample(_Part):
+    """Rows and the predictions that the published graph gave for them; the service answers them before it is ready.
+
+    Attributes:
+        rows: Input rows as records; None is a missing value.
+        predictions: One list of outputs per row, in output order.
+        rtol: Largest relative difference accepted.
+        atol: Largest absolute difference accepted, per output.
+    """
+
+    rows: tuple[dict[str, Value], ...] = Field(min_length=1, max_length=100)
+    predictions: tuple[tuple[Finite, ...], ...]
+    rtol: Annotated[float, Field(gt=0)]
+    atol: tuple[Annotated[float, Field(ge=0)], ...]
+
+
+class Provenance(_Part):
+    """Where the model comes from.
+
+    Attributes:
+        task: Operation or table it was trained on, such as "arithmetic multiply" or "table steel.csv".
+        n_rows: Rows it was fitted on.
+        data_sha256: Checksum of the training data, or None where the data is code.
+        seed: Seed of the run.
+        created: UTC time of publication, ISO 8601; None in starter models, so that they can be re-made byte for byte.
+        versions: Releases of the libraries that took part.
+        note: What a reader must know, for example that the data is synthetic.
+    """
+
+    task: str
+    n_rows: Annotated[int, Field(gt=0)]
+    data_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    seed: int
+    created: str | None = None
+    versions: dict[str, str] = {}
+    note: str | None = None
+
+
+class ModelManifest(_Part):
+    """What a published model takes, gives, was trained on and was measured at.
+
+    Attributes:
+        format_version: Version of this format.
+        name: Model name, as in its path.
+        version: Model version, as in its path.
+        kind: "arithmetic" or "tabular".
+        description: One sentence for people.
+        inputs: Input columns, in the order of the graph's tensors (numbers and categories each keep their order).
+        outputs: Output columns, in the order of the graph's output.
+        graph: The ONNX file.
+        formula: What the network computes, as text, where it is short enough to read.
+        metrics: Error measured, by region ("inside", "outside"), then output, then metric.
+        parity: Largest relative difference measured, by comparison ("torch", "numpy").
+        provenance: Where the model comes from.
+        sample: Rows to answer before the model is ready.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: str
+    version: Annotated[int, Field(ge=1)]
+    kind: Literal["arithmetic", "tabular"]
+    description: str
+    inputs: tuple[Column, ...] = Field(min_length=1)
+    outputs: tuple[OutputColumn, ...] = Field(min_length=1)
+    graph: Graph
+    formula: str | None = None
+    metrics: dict[str, dict[str, dict[str, Finite]]] = {}
+    parity: dict[str, Finite] = {}
+    provenance: Provenance
+    sample: Sample
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        for what, names in (
+            ("input", [column.name for column in self.inputs]),
+            ("output", [column.name for column in self.outputs]),
+        ):
+            if len(set(names)) != len(names):
+                msg = f"{what} names must be distinct, however one is repeated among {names}"
+                raise ValueError(msg)
+        if len(self.sample.predictions) != len(self.sample.rows):
+            msg = (
+                f"sample must hold one prediction per row, however: {len(self.sample.predictions)} predictions "
+                f"for {len(self.sample.rows)} rows"
+            )
+            raise ValueError(msg)
+        for row in (*self.sample.predictions, self.sample.atol):
+            if len(row) != len(self.outputs):
+                msg = f"sample rows must have {len(self.outputs)} outputs, however one has {len(row)}"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def numbers(self) -> tuple[NumberColumn, ...]:
+        """Number columns, in the order of the `numeric` tensor."""
+        return tuple(column for column in self.inputs if isinstance(column, NumberColumn))
+
+    @property
+    def categories(self) -> tuple[CategoryColumn, ...]:
+        """Category columns, in the order of the `categorical` tensor."""
+        return tuple(column for column in self.inputs if isinstance(column, CategoryColumn))
+
+    def to_json(self) -> bytes:
+        """Return the manifest as UTF-8 JSON, indented, ending in a newline."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def parse_manifest(raw: bytes) -> ModelManifest:
+    """Read a manifest from its bytes.
+
+    Args:
+        raw: Content of `manifest.json`.
+
+    Raises:
+        ManifestVersionError: When it was written in a newer format.
+        ManifestError: When it is too large, is not JSON or does not hold together.
+    """
+    if len(raw) > MAX_MANIFEST_BYTES:
+        msg = f"a manifest must not exceed {MAX_MANIFEST_BYTES} bytes, however it has {len(raw)}"
+        raise ManifestError(msg)
+    try:
+        content: Any = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        msg = f"a manifest must be JSON, however it is not ({type(error).__name__}); publish the model again"
+        raise ManifestError(msg) from error
+    written = content.get("format_version") if isinstance(content, dict) else None
+    if not isinstance(written, int) or isinstance(written, bool):
+        msg = "a manifest must carry an integer format_version, however it does not; publish the model again"
+        raise ManifestError(msg)
+    if written > FORMAT_VERSION:
+        msg = (
+            f"this release reads manifests up to format version {FORMAT_VERSION}, however this one has {written}; "
+            "serve it with a newer release of nalu-serving"
+        )
+        raise ManifestVersionError(msg)
+    try:
+        return ModelManifest.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'manifest'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)[:5]
+        )
+        msg = f"a manifest must follow format version {FORMAT_VERSION}, however: {faults}"
+        raise ManifestError(msg) from error

@@ -1,0 +1,78 @@
+"""The `nalu` command.
+
+The two command modules are light: torch, the web stack and the runtime are imported by the subcommand that needs them.
+Exit codes: 0 done, 1 failed, 2 wrong use.
+"""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+import service.commands
+import training.commands
+from models.contract.errors import NaluError
+
+_EXTRA_OF = {
+    "train": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "sklearn", "matplotlib", "scipy"}),
+    "serve": frozenset({"fastapi", "uvicorn", "starlette", "onnxruntime", "orjson", "pyarrow", "pydantic_settings"}),
+}
+"""Extra → the modules that it installs, to tell a user which one is missing."""
+
+app = typer.Typer(
+    name="nalu",
+    help="Train neural arithmetic networks, publish them, and serve them over HTTP.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("serve")(service.commands.serve)
+app.command("predict")(service.commands.predict)
+app.add_typer(service.commands.models_app, name="models")
+app.add_typer(training.commands.train_app, name="train")
+app.add_typer(training.commands.data_app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("nalu-serving"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the release and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(message)}")
+    sys.exit(1)
+
+
+def main() -> NoReturn:
+    """Run the command line; a failure is one message on standard error and exit code 1."""
+    try:
+        app()
+    except NaluError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        for extra, modules in _EXTRA_OF.items():
+            if missing in modules:
+                _fail(
+                    f"this command needs the {extra!r} extra ({missing} is not installed); "
+                    f"install it with: pip install 'nalu-serving[{extra}]'"
+                )
+        raise
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

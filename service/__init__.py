@@ -1,0 +1,1 @@
+"""From bytes to an answer: published models behind HTTP. Never imports torch."""
