@@ -1,0 +1,23 @@
+"""Errors of the training side; each message says rule, observed value, remedy."""
+
+from models.contract.errors import NaluError
+
+
+class TrainingError(NaluError):
+    """Base of everything that can go wrong between a task or a table and a published model."""
+
+
+class ConfigError(TrainingError):
+    """A setting of a run that does not hold together."""
+
+
+class TrainingDataError(TrainingError):
+    """A table that nothing can be learned from as it is."""
+
+
+class FitError(TrainingError):
+    """A search in which no candidate could be fitted."""
+
+
+class ExportError(TrainingError):
+    """A network that cannot be exported, or whose graph does not answer as the network does."""
