@@ -1,0 +1,19 @@
+"""Print the requirements of one extra, so that an image layer can hold them apart from the code: requirements.py EXTRA.
+
+Changing the code then rebuilds in seconds, without installing the dependencies again.
+"""
+
+import sys
+import tomllib
+from pathlib import Path
+
+
+def main() -> None:
+    """Read pyproject.toml in the working folder and write one requirement per line."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"][sys.argv[1]]]
+    sys.stdout.write("\n".join(requirements) + "\n")
+
+
+if __name__ == "__main__":
+    main()
