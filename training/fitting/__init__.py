@@ -1,0 +1,1 @@
+"""Fitting: solvers, restarts and the choice among candidates."""

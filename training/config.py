@@ -1,0 +1,146 @@
+"""Settings of a run: typed, frozen, read from TOML with unknown keys refused."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.contract.manifest import Dtype
+from training.errors import ConfigError
+
+UnitKind = Literal["nac", "nau", "nmu", "real_npu", "modified_real_npu", "nau_nmu", "nalu"]
+"""Units, alone or stacked, that a run on an operation can try."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RunConfig(BaseModel):
+    """What every run has.
+
+    Attributes:
+        name: Name of the published model; None takes the operation's or the file's.
+        repository: Model repository to publish to.
+        runs: Folder that keeps a folder per run.
+        seed: Seed of data, split and fits; the same seed gives the same result on the same machine.
+        restarts: Fits of each candidate.
+        dtype: Floating-point type of the exported graph.
+        threads: Threads of torch; 1 gives the same result whatever the machine has.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None
+    repository: Path = Path("model_repository")
+    runs: Path = Path("runs")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    restarts: Annotated[int, Field(ge=1, le=1000)] = 3
+    dtype: Dtype = "float64"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+
+class ArithmeticConfig(RunConfig):
+    """A run on an arithmetic operation.
+
+    Attributes:
+        operation: The operation.
+        low: Smallest training input.
+        high: Largest training input.
+        rows: Training rows; a quarter more is drawn for validation and as much again for the test.
+        units: Units to try, the simplest first.
+        max_epochs: Adam steps of each fit (every step sees all rows).
+    """
+
+    operation: str
+    low: Finite = -10.0
+    high: Finite = 10.0
+    rows: Annotated[int, Field(ge=16, le=1_000_000)] = 512
+    units: Annotated[tuple[UnitKind, ...], Field(min_length=1)] = (
+        "nau",
+        "nmu",
+        "modified_real_npu",
+        "real_npu",
+        "nau_nmu",
+        "nalu",
+    )
+    max_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
+    restarts: Annotated[int, Field(ge=1, le=1000)] = 8
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if not self.low < self.high:
+            msg = f"the range must go up, however: {self.low:g} to {self.high:g}"
+            raise ValueError(msg)
+        return self
+
+
+class TableConfig(RunConfig):
+    """A run on a table.
+
+    Attributes:
+        data: CSV or Parquet file.
+        targets: Columns to predict.
+        drop: Columns to leave out.
+        categories: Number columns to read as categories.
+        numbers: Text columns to read as numbers.
+        units: Unit of measurement by column, kept in the manifest.
+        max_epochs: Passes over the training rows at most.
+        batch_size: Rows a step.
+        learning_rate: Adam's step size at the start.
+        weight_decay: Decoupled weight decay.
+        patience: Epochs without a better validation loss after which a fit ends.
+        power_terms: Products of powers in the trunk.
+        residual: Width of the residual's hidden layers in the candidates that have one; 0 for none.
+        outside: Whether to fit once more without the tail of the driving column, to measure the error outside.
+        note: What a reader of the model must know about the data.
+    """
+
+    data: Path
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    drop: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    units: dict[str, str] = {}
+    max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 400
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 1e-2
+    patience: Annotated[int, Field(ge=1)] = 60
+    power_terms: Annotated[int, Field(ge=0, le=256)] = 4
+    residual: Annotated[int, Field(ge=0, le=1024)] = 32
+    outside: bool = True
+    note: str | None = None
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def load_config(kind: type[Config], path: Path | None, given: dict[str, Any]) -> Config:
+    """Make a config from a TOML file and from what was given on the command line, which wins.
+
+    Args:
+        kind: Class of the config.
+        path: TOML file, or None.
+        given: Values by name; None means not given.
+
+    Raises:
+        ConfigError: When the file cannot be read or a value or key is not allowed.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            msg = f"a config must be a readable TOML file, however {path}: {error}"
+            raise ConfigError(msg) from error
+    content.update({key: value for key, value in given.items() if value is not None})
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'config'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)[:5]
+        )
+        known = ", ".join(kind.model_fields)
+        msg = f"a config must hold together, however: {faults}; the keys are {known}"
+        raise ConfigError(msg) from error

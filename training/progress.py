@@ -1,0 +1,75 @@
+"""Progress of a search: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_LINE_EVERY_S = 5.0
+"""Seconds between plain lines: a log of a two-minute run stays a page."""
+
+
+class SearchProgress:
+    """Shows a search's fits, loss and time left; a context manager, so that the bar is taken down on Ctrl-C too.
+
+    Args:
+        console: Where to write; a bar where it is a terminal, else lines.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._title = ""
+        self._n_fits = 0
+        self._started = self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[what]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def start(self, title: str, n_fits: int) -> None:
+        """Begin a search of at most `n_fits` fits."""
+        self._title, self._n_fits = title, n_fits
+        self._started = self._last_line = time.monotonic()
+        if self._bar is not None:
+            self._task = self._bar.add_task(title, total=n_fits, what="")
+        else:
+            self._console.print(f"{title}: up to {n_fits} fits")
+
+    def epoch(self, fit: int, label: str, share: float, train_loss: float, validation_loss: float) -> None:
+        """Report an epoch of fit number `fit`, `share` of whose epochs are done."""
+        what = f"{label} loss {train_loss:.3g} validation {validation_loss:.3g}"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=fit + share, what=what)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_EVERY_S:
+            self._last_line = now
+            done = (fit + share) / self._n_fits
+            left = (now - self._started) * (1 - done) / done
+            self._console.print(f"{self._title}: fit {fit + 1}/{self._n_fits} {what}, at most {left:.0f} s left")
+
+    def finish(self, summary: str) -> None:
+        """End the search."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._n_fits, what="")
+        self._console.print(f"{self._title}: chose {summary} in {time.monotonic() - self._started:.1f} s")

@@ -1,0 +1,172 @@
+"""A fitted network → a published model: export, parity, manifest, one step into the repository."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.metadata import version
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from torch import nn
+
+from models.contract.manifest import (
+    CategoryColumn,
+    Column,
+    Dtype,
+    Graph,
+    ModelManifest,
+    NumberColumn,
+    OutputColumn,
+    Provenance,
+    Sample,
+)
+from models.contract.repository import ModelRepository, check_name
+from training.evaluation.metrics import Metrics
+from training.export import CategoryCodes, Signature, export_network
+from training.parity import RTOL, GraphRunner, RawRows, check_parity
+
+_N_SAMPLE_ROWS = 3
+"""Rows that the service answers before a model is ready: enough to notice a wrong file, nothing to wait for."""
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A network and all that its manifest says.
+
+    Attributes:
+        name: Name to publish under.
+        kind: "arithmetic" or "tabular".
+        description: One sentence for people.
+        network: The network, fitted.
+        inputs: Input columns.
+        outputs: Output columns.
+        regions: Raw rows by region for parity; the first rows of "inside" become the sample.
+        metrics: Errors measured, by region.
+        provenance: Where it comes from.
+        formula: What it computes, as text, or None.
+    """
+
+    name: str
+    kind: Literal["arithmetic", "tabular"]
+    description: str
+    network: nn.Module
+    inputs: tuple[Column, ...]
+    outputs: tuple[OutputColumn, ...]
+    regions: Mapping[str, RawRows]
+    metrics: dict[str, Metrics]
+    provenance: Provenance
+    formula: str | None = None
+
+    @property
+    def signature(self) -> Signature:
+        """What the network takes."""
+        return Signature(
+            d_numeric=sum(isinstance(column, NumberColumn) for column in self.inputs),
+            categories=tuple(
+                CategoryCodes(column.categories, column.may_be_missing)
+                for column in self.inputs
+                if isinstance(column, CategoryColumn)
+            ),
+        )
+
+    def created_at(self, moment: datetime) -> "FittedModel":
+        """Return the model with its time of publication; a starter model has none, to be re-made byte for byte."""
+        provenance = self.provenance.model_copy(update={"created": moment.isoformat(timespec="seconds")})
+        return replace(self, provenance=provenance)
+
+
+def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
+    """Export a fitted model, check parity and write its manifest.
+
+    Args:
+        model: The fitted model.
+        dtype: Floating-point type of the graph.
+
+    Returns:
+        The manifest (version 1, replaced at publication) and the ONNX file.
+
+    Raises:
+        ExportError: When the graph cannot be made or does not answer as the network does.
+        InvalidNameError: When the name cannot name a model.
+    """
+    check_name(model.name)
+    graph = export_network(model.network, model.signature, dtype)
+    scale = np.array([max(abs(column.minimum), abs(column.maximum), 1e-12) for column in model.outputs])
+    parity = check_parity(graph, model.network, model.signature, dtype, dict(model.regions), scale)
+    rows = model.regions["inside"].take(np.arange(min(_N_SAMPLE_ROWS, len(model.regions["inside"]))))
+    proto = onnx.load_model_from_string(graph)
+    manifest = ModelManifest(
+        name=model.name,
+        version=1,
+        kind=model.kind,
+        description=model.description,
+        inputs=model.inputs,
+        outputs=model.outputs,
+        graph=Graph(
+            sha256=hashlib.sha256(graph).hexdigest(),
+            n_bytes=len(graph),
+            dtype=dtype,
+            opset=next(entry.version for entry in proto.opset_import if entry.domain == ""),
+            ir_version=proto.ir_version,
+        ),
+        formula=model.formula,
+        metrics=model.metrics,
+        parity=parity,
+        provenance=model.provenance,
+        sample=Sample(
+            rows=as_records(model.inputs, rows),
+            predictions=tuple(tuple(float(y) for y in row) for row in GraphRunner(graph, dtype)(rows)),
+            rtol=RTOL[dtype],
+            atol=tuple(float(s) for s in RTOL[dtype] * scale),
+        ),
+    )
+    return manifest, graph
+
+
+def publish(
+    repository: ModelRepository, model: FittedModel, dtype: Dtype, report: dict[str, object], plots: Mapping[str, bytes]
+) -> ModelManifest:
+    """Publish a fitted model with its report and plots; all of it appears at once, or nothing does.
+
+    Raises:
+        ExportError: When the graph cannot be made or does not answer as the network does.
+        PublicationError: When the repository cannot be written.
+    """
+    manifest, graph = build(model, dtype)
+    return repository.publish(manifest, graph, {"report.json": report_json(report), **plots})
+
+
+def report_json(report: dict[str, object]) -> bytes:
+    """Return a report as UTF-8 JSON; a value that JSON cannot carry is a fault of ours and raises ValueError."""
+    return (json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def library_versions() -> dict[str, str]:
+    """Return the releases of what takes part in a run."""
+    names = ("nalu-serving", "torch", "onnx", "onnxruntime", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def as_records(inputs: tuple[Column, ...], rows: RawRows) -> tuple[dict[str, float | str | None], ...]:
+    """Return raw rows as records, missing values as None."""
+    columns: dict[str, NDArray[np.generic] | None] = {}
+    positions = {"number": 0, "category": 0}
+    for column in inputs:
+        part = rows.numeric if column.kind == "number" else rows.text
+        columns[column.name] = None if part is None else part[:, positions[column.kind]]
+        positions[column.kind] += 1
+    return tuple(
+        {name: _plain(values[i]) for name, values in columns.items() if values is not None} for i in range(len(rows))
+    )
+
+
+def _plain(value: object) -> float | str | None:
+    if isinstance(value, str):
+        return value or None
+    number = float(value)  # type: ignore[arg-type]
+    return None if np.isnan(number) else number

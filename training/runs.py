@@ -1,0 +1,50 @@
+"""A run's folder: written aside, then moved in one step, so that an interrupted run leaves nothing half-written."""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from training.config import RunConfig
+from training.errors import TrainingError
+
+
+def save_run(root: Path, name: str, config: RunConfig, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a run to `<root>/<name>-<UTC time>-<hash of the config>/`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TrainingError: When it cannot be written; nothing is left behind.
+    """
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
+    folder = root / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{digest}"
+    staging = root / f".staging-{uuid.uuid4().hex}"
+    try:
+        staging.mkdir(parents=True)
+        for file, content in files.items():
+            (staging / file).write_bytes(content)
+        while True:
+            try:
+                staging.rename(folder)
+                break
+            except OSError:
+                if not folder.exists():
+                    raise
+                folder = folder.with_name(f"{folder.name}-{uuid.uuid4().hex[:4]}")
+    except OSError as error:
+        msg = f"the folder for runs must be writable, however {error.strerror or error} at {root}; name another with --runs"
+        raise TrainingError(msg) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def config_report(config: RunConfig) -> dict[str, object]:
+    """Return a config as plain JSON values."""
+    content: dict[str, object] = json.loads(config.model_dump_json())
+    return content

@@ -1,0 +1,112 @@
+"""Splits of a table's rows: random, and by the tail of a driving column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import TrainingDataError
+
+Index = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_TEST_SHARE = 0.15
+_VALIDATION_SHARE = 0.15
+_DRIVER_QUANTILE = 0.8
+"""Rows above this quantile of the driving column are outside; the share that published comparisons of tabular models
+under extrapolation commonly hold out."""
+
+_MIN_TAIL_SHARE = 0.03
+"""A tail with fewer rows than this share says too little; the next column is taken."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers to fit on, to choose by and to judge by; disjoint."""
+
+    train: Index
+    validation: Index
+    test: Index
+
+
+@dataclass(frozen=True)
+class DriverSplit:
+    """A split whose test rows lie above what was trained on, in one column.
+
+    Attributes:
+        split: The rows.
+        column: Number of the driving column.
+        threshold: Largest value of it in training and validation.
+    """
+
+    split: Split
+    column: int
+    threshold: float
+
+
+def random_split(n_rows: int, seed: int) -> Split:
+    """Split rows at random: 15 % test, 15 % validation, the rest to fit on.
+
+    Raises:
+        TrainingDataError: When there are too few rows for one in each part.
+    """
+    order = np.random.default_rng(seed).permutation(n_rows)
+    n_test = max(1, round(_TEST_SHARE * n_rows))
+    n_validation = max(1, round(_VALIDATION_SHARE * n_rows))
+    if n_rows - n_test - n_validation < 1:
+        msg = f"a table must have rows for training, validation and test, however: {n_rows}; add rows"
+        raise TrainingDataError(msg)
+    return Split(order[n_test + n_validation :], order[n_test : n_test + n_validation], order[:n_test])
+
+
+def driver_split(numeric: Floats, targets: Floats, seed: int) -> DriverSplit | None:
+    """Split by the tail of the column that moves the targets most (mean absolute rank correlation).
+
+    Args:
+        numeric: Number columns, shape (n_rows, d_numeric), missing values as NaN.
+        targets: Shape (n_rows, d_outputs).
+        seed: Seed of the split into training and validation below the threshold.
+
+    Returns:
+        The split, or None where no column has a tail.
+    """
+    for column in _by_rank_correlation(numeric, targets):
+        values = numeric[:, column]
+        known = ~np.isnan(values)
+        threshold = float(np.quantile(values[known], _DRIVER_QUANTILE))
+        outside = np.flatnonzero(known & (values > threshold))
+        inside = np.flatnonzero(~(known & (values > threshold)))
+        if len(outside) >= max(2, _MIN_TAIL_SHARE * len(values)) and len(inside) >= len(values) // 2:
+            order = np.random.default_rng(seed).permutation(inside)
+            n_validation = max(1, round(_VALIDATION_SHARE * len(order)))
+            return DriverSplit(Split(order[n_validation:], order[:n_validation], outside), column, threshold)
+    return None
+
+
+def _by_rank_correlation(numeric: Floats, targets: Floats) -> list[int]:
+    target_ranks = _ranks(targets)
+    strength = []
+    for j in range(numeric.shape[1]):
+        known = ~np.isnan(numeric[:, j])
+        if known.sum() < 3 or np.ptp(numeric[known, j]) == 0:
+            strength.append(-1.0)
+            continue
+        ranks = _ranks(numeric[known, j : j + 1])[:, 0]
+        strength.append(
+            float(np.mean([abs(_correlation(ranks, target_ranks[known, t])) for t in range(targets.shape[1])]))
+        )
+    return [int(j) for j in np.argsort(-np.array(strength), kind="stable") if strength[j] >= 0]
+
+
+def _ranks(columns: Floats) -> Floats:
+    """Return ranks by column, ties sharing their mean."""
+    result = np.empty_like(columns)
+    for j in range(columns.shape[1]):
+        _, inverse, counts = np.unique(columns[:, j], return_inverse=True, return_counts=True)
+        result[:, j] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return result
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    spread = float(a.std() * b.std())
+    return float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread > 0 else 0.0
