@@ -1,5 +1,5 @@
 # Two images from one file: `--target service` answers predictions and holds no torch; `--target trainer` trains and
-# publishes. The virtual environments come from their own build stages, so neither image holds pip or a compiler.
+# publishes. The virtual environments come from their own build stages, so neither image holds what built it.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -20,15 +20,6 @@ COPY service service
 COPY training training
 RUN /opt/build/bin/pip --python /opt/nalu/bin/python install ${PIP_ARGS} --no-deps .
 
-FROM build AS build-trainer
-RUN python3 requirements.py train > requirements.txt \
-    && /opt/build/bin/pip --python /opt/nalu/bin/python install --find-links /wheels ${PIP_ARGS} -c constraints.txt -r requirements.txt
-COPY README.md LICENSE nalu_cli.py ./
-COPY models models
-COPY service service
-COPY training training
-RUN /opt/build/bin/pip --python /opt/nalu/bin/python install ${PIP_ARGS} --no-deps .
-
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin nalu \
     && mkdir /work \
@@ -41,11 +32,6 @@ ENV PATH=/opt/nalu/bin:$PATH \
 WORKDIR /work
 USER 10001:10001
 
-FROM runtime AS trainer
-COPY --from=build-trainer /opt/nalu /opt/nalu
-ENV MPLCONFIGDIR=/tmp/matplotlib
-CMD ["nalu", "train", "--help"]
-
 FROM runtime AS service
 COPY --from=build-service /opt/nalu /opt/nalu
 COPY deploy/healthcheck.py /opt/nalu/healthcheck.py
@@ -53,3 +39,17 @@ EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "/opt/nalu/healthcheck.py"]
 CMD ["nalu", "serve", "--host", "0.0.0.0", "--port", "8000", "--repository", "/models"]
+
+FROM build AS build-trainer
+RUN python3 requirements.py train > requirements.txt \
+    && /opt/build/bin/pip --python /opt/nalu/bin/python install --find-links /wheels ${PIP_ARGS} -c constraints.txt -r requirements.txt
+COPY README.md LICENSE nalu_cli.py ./
+COPY models models
+COPY service service
+COPY training training
+RUN /opt/build/bin/pip --python /opt/nalu/bin/python install ${PIP_ARGS} --no-deps .
+
+FROM runtime AS trainer
+COPY --from=build-trainer /opt/nalu /opt/nalu
+ENV MPLCONFIGDIR=/tmp/matplotlib
+CMD ["nalu", "train", "--help"]
