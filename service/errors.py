@@ -1,0 +1,124 @@
+"""Errors of the service: each carries the facts, none knows HTTP."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.contract.errors import NaluError
+
+MAX_FAULTS = 20
+"""Faults that one error lists; the rest are counted."""
+
+_MAX_QUOTED = 40
+
+
+def quote(text: str) -> str:
+    """Return the beginning of `text` in quotes, plain ASCII, so that it is safe in any answer or log line."""
+    return ascii(text) if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]!a}…"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with an input.
+
+    Attributes:
+        message: Rule, then observed value.
+        column: Column it concerns, or None.
+        row: Row it concerns, counted from 0, or None.
+    """
+
+    message: str
+    column: str | None = None
+    row: int | None = None
+
+    def __str__(self) -> str:
+        where = [f"row {self.row}"] if self.row is not None else []
+        if self.column is not None:
+            where.append(f"column {quote(self.column)}")
+        return f"{', '.join(where)}: {self.message}" if where else self.message
+
+
+class ServiceError(NaluError):
+    """Base of what the serving side refuses or cannot do."""
+
+
+class FaultyInputError(ServiceError):
+    """An input with faults.
+
+    Args:
+        faults: What is wrong; the first `MAX_FAULTS` are kept.
+        n_faults: How many faults were found, where they are more than those listed.
+    """
+
+    title = "the input is not valid"
+
+    def __init__(self, faults: Sequence[Fault], n_faults: int | None = None) -> None:
+        self.faults = tuple(faults[:MAX_FAULTS])
+        self.n_faults = max(len(faults), n_faults or 0)
+        found = f" ({self.n_faults} faults found)" if self.n_faults > 1 else ""
+        super().__init__(f"{self.title}: {self.faults[0]}{found}")
+
+
+class InvalidRequestError(FaultyInputError):
+    """Values or fields that do not follow the rules: text for a number, a level never seen, a field too many."""
+
+
+class InputShapeError(FaultyInputError):
+    """Rows and columns that are not those of the model: unknown, missing or repeated columns, ragged rows, no rows."""
+
+    title = "the input does not have the shape that the model takes"
+
+
+class InputOutOfDomainError(FaultyInputError):
+    """Values for which the model has no answer, such as a divisor of zero."""
+
+    title = "the model has no answer for this input"
+
+
+class NonFinitePredictionError(FaultyInputError):
+    """Rows for which the model answered NaN or infinity."""
+
+    title = "the model's answer is not a finite number"
+
+
+class UnreadableBodyError(ServiceError):
+    """A request body that is not the JSON it should be."""
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """A request body in a format that is not read."""
+
+
+class BodyTooLargeError(ServiceError):
+    """A request body over the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"a request body must not exceed {limit} bytes; send the rows in several requests")
+
+
+class ModelNotReadyError(ServiceError):
+    """A model that is published and cannot answer."""
+
+
+class UnsafeModelError(ServiceError):
+    """A graph that is refused before the runtime sees it."""
+
+
+class ModelLoadError(ServiceError):
+    """A graph that the runtime does not load, or that is not the one its manifest describes."""
+
+
+class InferenceError(ServiceError):
+    """A run that failed inside the runtime, or ran past its deadline."""
+
+
+class ProviderError(ServiceError):
+    """An execution provider that was asked for and is not available."""
+
+
+class SettingsError(ServiceError):
+    """Settings that do not hold together."""
+
+
+class StartError(ServiceError):
+    """A server that cannot start: its port is taken, or a check failed."""

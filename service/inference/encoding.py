@@ -1,0 +1,268 @@
+"""From rows and columns to the two input tensors, checked against the manifest."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract.manifest import CategoryColumn, ModelManifest, NumberColumn
+from service.errors import MAX_FAULTS, Fault, InputShapeError, InvalidRequestError, quote
+
+Values = Sequence[object] | NDArray[Any]
+
+_MAX_LEVELS_LISTED = 20
+_NUMBER_TYPES = frozenset({int, float, type(None)})
+_TEXT_OR_MISSING = frozenset({str, type(None)})
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as the graph takes them.
+
+    Attributes:
+        numeric: Number columns in the graph's dtype, missing values as NaN, shape (n_rows, d_numeric).
+        categorical: Category columns as text, missing values as "", shape (n_rows, d_categorical).
+        in_range: Whether every number of the row lies in the range seen in training, shape (n_rows,); a missing value
+            counts as inside.
+    """
+
+    numeric: NDArray[np.floating[Any]]
+    categorical: NDArray[np.object_]
+    in_range: NDArray[np.bool_]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.in_range)
+
+
+class _Faults:
+    """Collects faults, keeping the first `MAX_FAULTS`."""
+
+    def __init__(self) -> None:
+        self.listed: list[Fault] = []
+        self.n_faults = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether looking for more only costs time."""
+        return len(self.listed) == MAX_FAULTS
+
+    def add(self, message: str, column: str | None = None, row: int | None = None) -> None:
+        self.n_faults += 1
+        if len(self.listed) < MAX_FAULTS:
+            self.listed.append(Fault(message, column, row))
+
+    def add_rows(self, message: str, column: str, rows: NDArray[np.intp]) -> None:
+        for row in rows[:MAX_FAULTS]:
+            self.add(message, column, int(row))
+        self.n_faults += max(0, len(rows) - MAX_FAULTS)
+
+    def refuse(self, error: type[InputShapeError] | type[InvalidRequestError]) -> None:
+        if self.listed:
+            raise error(self.listed, self.n_faults)
+
+
+def encode_records(manifest: ModelManifest, rows: Sequence[Mapping[str, object]]) -> Encoded:
+    """Encode rows given as one mapping each.
+
+    Args:
+        manifest: The model's manifest.
+        rows: Column name → value, for each row; None is a missing value.
+
+    Raises:
+        InputShapeError: When there is no row, or a row lacks a column or has one that the model does not know.
+        InvalidRequestError: When a value is not one that the column takes.
+    """
+    names = [column.name for column in manifest.inputs]
+    wanted = set(names)
+    faults = _Faults()
+    for i, row in enumerate(rows):
+        if row.keys() != wanted:
+            _compare_names(names, row, faults, i)
+            if faults.full:
+                break
+    faults.refuse(InputShapeError)
+    return encode_columns(manifest, {name: [row[name] for row in rows] for name in names})
+
+
+def encode_split(manifest: ModelManifest, columns: Sequence[str], data: Sequence[Sequence[object]]) -> Encoded:
+    """Encode rows given as lists of values in the order of `columns`.
+
+    Args:
+        manifest: The model's manifest.
+        columns: Column names, each once, in any order.
+        data: One list of values per row; None is a missing value.
+
+    Raises:
+        InputShapeError: When there is no row, a column is repeated, missing or unknown, or rows are ragged.
+        InvalidRequestError: When a value is not one that the column takes.
+    """
+    faults = _Faults()
+    for name, times in Counter(columns).items():
+        if times > 1:
+            faults.add(f"a column must be named once, however it is named {times} times", name)
+    for i, row in enumerate(data):
+        if len(row) != len(columns):
+            faults.add(f"a row must have one value per column ({len(columns)}), however it has {len(row)}", row=i)
+    faults.refuse(InputShapeError)
+    by_column: Iterable[Sequence[object]] = zip(*data, strict=True) if data else [()] * len(columns)
+    return encode_columns(manifest, dict(zip(columns, by_column, strict=True)))
+
+
+def encode_columns(manifest: ModelManifest, columns: Mapping[str, Values]) -> Encoded:
+    """Encode columns of values.
+
+    Arrays of integers or floating-point numbers are taken as they are, without a loop in Python; other sequences are
+    checked value by value. None and NaN are missing values; in a category column, so is "".
+
+    Args:
+        manifest: The model's manifest.
+        columns: Column name → values, all of one length.
+
+    Raises:
+        InputShapeError: When there is no row, a column is missing or unknown, or columns differ in length.
+        InvalidRequestError: When a value is not one that the column takes: text or a boolean for a number, a number
+            that is infinite or too large for the graph's dtype, a missing value or a level that the model does not
+            know.
+    """
+    n_rows = _check_shape(manifest, columns)
+    dtype = np.dtype(manifest.graph.dtype)
+    faults = _Faults()
+    numbers, categories = manifest.numbers, manifest.categories
+    raw = np.empty((n_rows, len(numbers)))
+    for j, number in enumerate(numbers):
+        raw[:, j] = _encode_numbers(number, columns[number.name], dtype, faults)
+    categorical = np.empty((n_rows, len(categories)), dtype=object)
+    for j, category in enumerate(categories):
+        categorical[:, j] = _encode_levels(category, columns[category.name], faults)
+    faults.refuse(InvalidRequestError)
+    minimum = np.array([column.minimum for column in numbers])
+    maximum = np.array([column.maximum for column in numbers])
+    outside: NDArray[np.bool_] = (raw < minimum) | (raw > maximum)
+    in_range = np.logical_not(outside.any(axis=1))
+    return Encoded(raw.astype(dtype, copy=False), categorical, in_range)
+
+
+def _check_shape(manifest: ModelManifest, columns: Mapping[str, Values]) -> int:
+    faults = _Faults()
+    _compare_names([column.name for column in manifest.inputs], columns, faults)
+    faults.refuse(InputShapeError)
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        faults.add(f"columns must be equally long, however their lengths run from {min(lengths)} to {max(lengths)}")
+    elif lengths == {0}:
+        faults.add("a request must have at least one row, however it has none")
+    faults.refuse(InputShapeError)
+    return lengths.pop()
+
+
+def _compare_names(wanted: Sequence[str], given: Mapping[str, object], faults: _Faults, row: int | None = None) -> None:
+    for name in wanted:
+        if name not in given:
+            faults.add("the column is missing; send every column, null for a missing value", name, row)
+    known = set(wanted)
+    if unknown := [name for name in given if name not in known]:
+        message = f"the model does not know this column; it takes: {_listed(wanted)}"
+        for name in unknown:
+            faults.add(message, name, row)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_LEVELS_LISTED
+    return ", ".join(quote(name) for name in names[:_MAX_LEVELS_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _encode_numbers(
+    column: NumberColumn, values: Values, dtype: np.dtype[np.floating[Any]], faults: _Faults
+) -> NDArray[np.float64]:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        encoded = values.astype(np.float64)
+    elif not isinstance(values, np.ndarray) and set(map(type, values)) <= _NUMBER_TYPES:
+        try:
+            encoded = np.array(values, dtype=np.float64)
+        except OverflowError:
+            encoded = _each(values, column, faults, _number)
+    else:
+        encoded = _each(values, column, faults, _number)
+    infinite = np.flatnonzero(np.isinf(encoded))
+    faults.add_rows("a number must be finite, however it is infinite or too large for float64", column.name, infinite)
+    if dtype == np.float32:
+        too_large = np.flatnonzero((np.abs(encoded) > np.finfo(np.float32).max) & np.isfinite(encoded))
+        faults.add_rows("a number must fit this model's float32, however it is too large", column.name, too_large)
+    if not column.may_be_missing:
+        faults.add_rows(
+            "a value must be given (the model does not answer for a missing one), however it is missing",
+            column.name,
+            np.flatnonzero(np.isnan(encoded)),
+        )
+    return encoded
+
+
+def _each(
+    values: Values, column: NumberColumn, faults: _Faults, read: Callable[[object], float | str]
+) -> NDArray[np.float64]:
+    """Read value by value; where `read` returns text, that is the fault and the value counts as 0."""
+    encoded = np.zeros(len(values))
+    for i, value in enumerate(values):
+        number = read(value)
+        if isinstance(number, str):
+            faults.add(f"a value must be a number, however it is {number}", column.name, i)
+        else:
+            encoded[i] = number
+    return encoded
+
+
+def _number(value: object) -> float | str:
+    if value is None:
+        return float("nan")
+    if isinstance(value, bool | np.bool_):
+        return "a boolean"
+    if isinstance(value, int | float | np.integer | np.floating):
+        try:
+            return float(value)
+        except OverflowError:
+            return float("inf")
+    return _kind(value)
+
+
+def _encode_levels(column: CategoryColumn, values: Values, faults: _Faults) -> NDArray[np.object_]:
+    given: Sequence[object] = values.tolist() if isinstance(values, np.ndarray) else values
+    known = set(column.categories)
+    if not set(map(type, given)) <= _TEXT_OR_MISSING:
+        given = [None if isinstance(value, float) and value != value else value for value in given]
+    unseen = f"a level must be one seen in training ({_listed(column.categories)}), however: "
+    encoded = np.empty(len(given), dtype=object)
+    for i, value in enumerate(given):
+        if value is None or (isinstance(value, str) and not value):
+            encoded[i] = ""
+            if not column.may_be_missing:
+                faults.add(
+                    "a value must be given (the model does not answer for a missing one), however it is missing",
+                    column.name,
+                    i,
+                )
+        elif not isinstance(value, str):
+            faults.add(f"a value must be text, however it is {_kind(value)}", column.name, i)
+        elif value not in known:
+            faults.add(unseen + quote(value), column.name, i)
+        else:
+            encoded[i] = value
+    return encoded
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return f"of type {type(value).__name__}"

@@ -1,0 +1,83 @@
+"""Rows in, predictions out: the domain before the run, finiteness after it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract.manifest import Domain, ModelManifest
+from service.errors import MAX_FAULTS, Fault, InputOutOfDomainError, NonFinitePredictionError
+from service.inference.encoding import Encoded
+from service.inference.session import ModelSession
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answered.
+
+    Attributes:
+        values: One row of outputs per input row, shape (n_rows, d_outputs), float64.
+        in_range: Whether every number of the row lay in the range seen in training, shape (n_rows,).
+    """
+
+    values: NDArray[np.float64]
+    in_range: NDArray[np.bool_]
+
+
+def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = None) -> Prediction:
+    """Answer encoded rows.
+
+    Args:
+        session: The model.
+        encoded: The rows.
+        deadline_s: Time after which the run is stopped, or None for no limit.
+
+    Raises:
+        InputOutOfDomainError: When a row holds a value for which the model has no answer.
+        NonFinitePredictionError: When the model answers NaN or infinity.
+        InferenceError: When the run fails or is stopped.
+    """
+    _check_domain(session.manifest, encoded)
+    values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
+    _check_finite(session.manifest, values)
+    return Prediction(values, encoded.in_range)
+
+
+def _check_domain(manifest: ModelManifest, encoded: Encoded) -> None:
+    """Compare in the graph's dtype: a divisor of 1e-50 is zero to a float32 graph."""
+    faults: list[Fault] = []
+    n_faults = 0
+    for j, column in enumerate(manifest.numbers):
+        if column.domain is None:
+            continue
+        rows = np.flatnonzero(_outside(column.domain, encoded.numeric[:, j]))
+        n_faults += len(rows)
+        faults += [Fault(column.domain.reason, column.name, int(row)) for row in rows[:MAX_FAULTS]]
+    if faults:
+        raise InputOutOfDomainError(faults, n_faults)
+
+
+def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    outside = np.zeros(len(values), dtype=np.bool_)
+    if domain.minimum is not None:
+        outside |= values < domain.minimum
+    if domain.nonzero:
+        outside |= values == 0
+    return outside
+
+
+def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return
+    rows, outputs = np.nonzero(wrong)
+    faults = [
+        Fault(
+            "the prediction must be finite, however it is "
+            + ("NaN" if np.isnan(values[row, j]) else "too large for the model's number type"),
+            manifest.outputs[j].name,
+            int(row),
+        )
+        for row, j in zip(rows[:MAX_FAULTS], outputs[:MAX_FAULTS], strict=True)
+    ]
+    raise NonFinitePredictionError(faults, len(rows))

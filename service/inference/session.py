@@ -1,0 +1,123 @@
+"""A published model, ready to answer: its manifest and one runtime session made from the bytes that were hashed."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, PREDICTIONS_TENSOR, ModelManifest
+from models.contract.repository import PublishedModel
+from service.errors import InferenceError, ModelLoadError, ProviderError
+from service.inference.encoding import Encoded
+from service.inference.graph_scan import scan_graph
+from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
+from service.inference.runtime import RuntimeSession, Tensor
+
+
+class ModelSession:
+    """One version of a model, loaded; made by `load_session`.
+
+    Args:
+        manifest: Its manifest.
+        runtime: The session that runs its graph.
+
+    Attributes:
+        manifest: Its manifest.
+        provider: The execution provider that it really runs on.
+    """
+
+    def __init__(self, manifest: ModelManifest, runtime: RuntimeSession) -> None:
+        self.manifest = manifest
+        self.provider: Provider = session_provider(runtime)
+        self._runtime = runtime
+        self._takes_numbers = bool(manifest.numbers)
+        self._takes_categories = bool(manifest.categories)
+
+    def run(self, encoded: Encoded, deadline_s: float | None = None) -> NDArray[np.floating[Any]]:
+        """Run the graph.
+
+        Args:
+            encoded: The rows.
+            deadline_s: Time after which the run is stopped, or None for no limit.
+
+        Shape:
+            - answer: (n_rows, d_outputs), in the graph's dtype
+
+        Raises:
+            InferenceError: When the run fails, is stopped, or answers in another shape.
+        """
+        feeds: dict[str, NDArray[Any]] = {}
+        if self._takes_numbers:
+            feeds[NUMERIC_TENSOR] = encoded.numeric
+        if self._takes_categories:
+            feeds[CATEGORICAL_TENSOR] = encoded.categorical
+        answer = self._runtime.run(PREDICTIONS_TENSOR, feeds, deadline_s)
+        shape = (encoded.n_rows, len(self.manifest.outputs))
+        if answer.shape != shape:
+            msg = f"the graph must answer in shape {shape}, however: {answer.shape}; publish the model again"
+            raise InferenceError(msg)
+        return answer
+
+
+def load_session(published: PublishedModel, provider: Wanted = "auto", n_threads: int = 1) -> ModelSession:
+    """Make a published model ready to answer.
+
+    Args:
+        published: The manifest and the bytes of the graph, as `ModelRepository.load` verified them.
+        provider: Execution provider wanted.
+        n_threads: Threads of one run.
+
+    Raises:
+        UnsafeModelError: When the graph holds what no published model needs.
+        ModelLoadError: When the runtime refuses the graph, or its inputs and outputs are not the manifest's.
+        ProviderError: When the provider is not available.
+    """
+    scan_graph(published.onnx)
+    chosen = resolve_provider(provider)
+    runtime = RuntimeSession(published.onnx, providers=PREFERENCES[chosen], n_threads=n_threads)
+    if (used := session_provider(runtime)) != chosen:
+        msg = f"the model must run on {chosen!r}, however the runtime fell back to {used!r}; check the GPU's libraries"
+        raise ProviderError(msg)
+    _check_tensors("input", _expected_inputs(published.manifest), runtime.inputs)
+    _check_tensors("output", _expected_outputs(published.manifest), runtime.outputs)
+    return ModelSession(published.manifest, runtime)
+
+
+def _expected_inputs(manifest: ModelManifest) -> list[Tensor]:
+    expected = []
+    if manifest.numbers:
+        expected.append(Tensor(NUMERIC_TENSOR, manifest.graph.dtype, (None, len(manifest.numbers))))
+    if manifest.categories:
+        expected.append(Tensor(CATEGORICAL_TENSOR, "string", (None, len(manifest.categories))))
+    return expected
+
+
+def _expected_outputs(manifest: ModelManifest) -> list[Tensor]:
+    return [Tensor(PREDICTIONS_TENSOR, manifest.graph.dtype, (None, len(manifest.outputs)))]
+
+
+def _check_tensors(what: str, expected: list[Tensor], found: tuple[Tensor, ...]) -> None:
+    """Compare names, types, ranks and widths; a width that the graph leaves free is checked by the first run."""
+    by_name = {tensor.name: tensor for tensor in found}
+    wrong = by_name.keys() != {tensor.name for tensor in expected} or any(
+        (there := by_name[tensor.name]).dtype != tensor.dtype
+        or len(there.shape) != len(tensor.shape)
+        or there.shape[0] is not None
+        or there.shape[1] not in (None, tensor.shape[1])
+        for tensor in expected
+    )
+    if wrong:
+        msg = (
+            f"the graph's {what}s must be those of its manifest, {_described(expected)}, however: {_described(found)}; "
+            "publish the model again"
+        )
+        raise ModelLoadError(msg)
+
+
+def _described(tensors: list[Tensor] | tuple[Tensor, ...]) -> str:
+    shown = [
+        f"{ascii(tensor.name)[1:-1][:60]} {tensor.dtype}"
+        f"[{', '.join('any' if axis is None else str(axis) for axis in tensor.shape)}]"
+        for tensor in tensors[:5]
+    ]
+    return "; ".join(shown) or "none"
