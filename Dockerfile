@@ -18,7 +18,7 @@ COPY README.md LICENSE nalu_cli.py ./
 COPY models models
 COPY service service
 COPY training training
-RUN /opt/build/bin/pip --python /opt/nalu/bin/python install ${PIP_ARGS} --no-deps .
+RUN /opt/build/bin/pip --python /opt/nalu/bin/python install --find-links /wheels ${PIP_ARGS} --no-deps .
 
 FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin nalu \
@@ -47,7 +47,7 @@ COPY README.md LICENSE nalu_cli.py ./
 COPY models models
 COPY service service
 COPY training training
-RUN /opt/build/bin/pip --python /opt/nalu/bin/python install ${PIP_ARGS} --no-deps .
+RUN /opt/build/bin/pip --python /opt/nalu/bin/python install --find-links /wheels ${PIP_ARGS} --no-deps .
 
 FROM runtime AS trainer
 COPY --from=build-trainer /opt/nalu /opt/nalu

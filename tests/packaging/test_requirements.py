@@ -38,7 +38,7 @@ def flatbuffers(extra: str) -> SpecifierSet:
 
 @pytest.mark.parametrize("cpu", ["serve", "train"])
 def test_no_release_of_flatbuffers_satisfies_both_runtimes(cpu: str) -> None:
-    """The packages onnxruntime and onnxruntime-gpu install one module over each other, and removing one removes both."""
+    """The packages onnxruntime and onnxruntime-gpu install one module over each other."""
     both = flatbuffers(cpu) & flatbuffers("serve-cuda")
     bounds = [Version(specifier.version) for specifier in both]
     # A pair of ranges is empty when no bound, nor anything just beside one, satisfies it.
