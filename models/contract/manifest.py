@@ -15,13 +15,13 @@ A tensor with no columns is left out of the graph.
 """
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.contract.errors import ManifestError, ManifestVersionError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 """Version of the manifest format that this release writes, and the newest it reads."""
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024

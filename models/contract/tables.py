@@ -1,0 +1,433 @@
+"""Tables of a user: CSV and Parquet read in one place, so that training and serving see the same values.
+
+- Format by extension: `.csv` and `.csv.gz` are delimited text, `.parquet` and `.pq` are Parquet.
+- Delimited text is UTF-8, with or without byte-order mark, cut by comma, semicolon, tab or pipe, whichever fits header
+  and rows; numbers may have a decimal comma where the delimiter is another character; blank lines are passed over.
+- Column names are trimmed, distinct and not empty. White space around a value does not count.
+- Missing: the values in `MISSING`, and the nulls of Parquet. "None" and "-" are text: they name levels in process data.
+- Numbers: `1`, `-1.5`, `+2e-3`. Infinities are refused, also as `1e999`.
+- Booleans are text: `true` and `false` from Parquet, as they stand from delimited text.
+- Dates and times are text: ISO 8601 from Parquet, as they stand from delimited text.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract.delimited import (
+    Layout,
+    check_names,
+    first_ragged_row,
+    first_undecodable_line,
+    judge_layout,
+    line_of_row,
+    open_bytes,
+)
+from models.contract.errors import TableError
+
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL")
+"""Values that stand for a missing one, in every column."""
+
+EXTENSIONS = (".csv", ".csv.gz", ".parquet", ".pq")
+
+_BLOCK_BYTES = 4 * 1024 * 1024
+"""Bytes of text parsed at a time; a single row must fit."""
+
+_BATCH_ROWS = 65_536
+"""Rows of Parquet read at a time by `read_table`."""
+
+_NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)$"
+
+Column = NDArray[np.float64] | NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A whole table.
+
+    Attributes:
+        names: Column names, in the file's order, without those passed over.
+        columns: Name → float64 numbers, missing as NaN, or objects (str, missing as None); shape (n_rows,).
+        n_rows: Rows.
+        notes: What was decided while reading, for people.
+    """
+
+    names: tuple[str, ...]
+    columns: dict[str, Column]
+    n_rows: int
+    notes: tuple[str, ...] = ()
+
+    def is_number(self, name: str) -> bool:
+        """Tell whether a column holds numbers."""
+        return self.columns[name].dtype == np.float64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of a table.
+
+    Attributes:
+        first_row: Number of the first of them, from 0.
+        columns: Name → float64 numbers, missing as NaN, or objects (str, missing as None); shape (n_rows,).
+        raw: All columns of the file as a `pyarrow.RecordBatch`; text as it stands where the file is delimited text.
+    """
+
+    first_row: int
+    columns: dict[str, Column]
+    raw: Any
+
+
+def column_names(path: Path) -> tuple[str, ...]:
+    """Return the column names of a table.
+
+    Raises:
+        TableError: When the file is no table.
+    """
+    with _open(path) as source:
+        return source.names
+
+
+def read_table(
+    path: Path, *, skip: Sequence[str] = (), as_text: Sequence[str] = (), as_numbers: Sequence[str] = ()
+) -> Table:
+    r"""Read a whole table; a column whose every value is a number becomes numbers, any other text.
+
+    Args:
+        path: CSV or Parquet file.
+        skip: Columns passed over unread.
+        as_text: Columns read as text though they hold numbers.
+        as_numbers: Columns read as numbers though they hold text; what is no number becomes missing, with a note.
+
+    Raises:
+        TableError: When the file is no table, has no rows, or holds an infinity.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "steel.csv"
+        >>> _ = file.write_text("C;grade\n0,45;C45\nNA;42CrMo4\n")
+        >>> table = read_table(file)
+        >>> table.columns["C"], table.columns["grade"]
+        (array([0.45,  nan]), array(['C45', '42CrMo4'], dtype=object))
+    """
+    with _open(path) as source:
+        names = tuple(name for name in source.names if name not in set(skip))
+        content = source.read(names)
+        n_rows = int(content.num_rows)
+        if n_rows == 0:
+            msg = f"a table must have rows, however {path.name} has a header only"
+            raise TableError(msg)
+        columns: dict[str, Column] = {}
+        notes: list[str] = []
+        for name in names:
+            raw = content.column(name)
+            if name in as_text:
+                columns[name] = _texts(source, name, raw)
+                continue
+            values, unreadable = _numbers(raw, source.decimal)
+            n_unreadable = int(unreadable.sum())
+            if n_unreadable and name not in as_numbers:
+                columns[name] = _texts(source, name, raw)
+                continue
+            if n_unreadable:
+                notes.append(f"column {name!r}: {n_unreadable} of {n_rows} values are no numbers and count as missing")
+            _refuse_infinity(source, name, values, 0)
+            columns[name] = values
+    return Table(names, columns, n_rows, tuple(notes))
+
+
+def iter_batches(path: Path, *, numbers: Sequence[str], texts: Sequence[str], n_rows: int = 16_384) -> Iterator[Batch]:
+    """Read a table in batches of at most `n_rows` rows, in order, in memory that does not grow with the file.
+
+    Args:
+        path: CSV or Parquet file.
+        numbers: Columns to read as numbers.
+        texts: Columns to read as text.
+        n_rows: Most rows of a batch.
+
+    Raises:
+        TableError: When the file is no table, has no rows, lacks columns (all are named), holds text where a number
+            is due or an infinity (column and line are named).
+    """
+    with _open(path) as source:
+        missing = [name for name in (*numbers, *texts) if name not in source.names]
+        if missing:
+            shown = ", ".join(ascii(name) for name in missing)
+            has = ", ".join(ascii(name[:80]) for name in source.names[:20])
+            msg = f"the table must have the columns {shown}, however {path.name} has not; it has {has}"
+            raise TableError(msg)
+        first_row = 0
+        for raw in source.batches(n_rows):
+            columns: dict[str, Column] = {}
+            for name in numbers:
+                values, unreadable = _numbers(raw.column(name), source.decimal)
+                if unreadable.any():
+                    row = int(np.flatnonzero(unreadable)[0])
+                    observed = ascii(str(raw.column(name)[row].as_py())[:40])
+                    msg = (
+                        f"column {name!r} must hold numbers, however {source.place(first_row + row)} of {path.name} "
+                        f"holds {observed}"
+                    )
+                    raise TableError(msg)
+                _refuse_infinity(source, name, values, first_row)
+                columns[name] = values
+            for name in texts:
+                columns[name] = _texts(source, name, raw.column(name))
+            yield Batch(first_row, columns, raw)
+            first_row += int(raw.num_rows)
+        if first_row == 0:
+            msg = f"a table must have rows, however {path.name} has a header only"
+            raise TableError(msg)
+
+
+def place_of_row(path: Path, row: int) -> str:
+    """Return where a row (from 0) stands, for a message: "line 7" of delimited text, "row 6" of Parquet."""
+    with _open(path) as source:
+        return source.place(row)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, lower-case hexadecimal, read in pieces.
+
+    Raises:
+        TableError: When it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        msg = f"a table must be a readable file, however {path}: {error.strerror}; check the path"
+        raise TableError(msg) from error
+
+
+class _Source(Protocol):
+    """A table on disk, open."""
+
+    path: Path
+    names: tuple[str, ...]
+    decimal: str
+
+    def batches(self, n_rows: int) -> Iterator[Any]:
+        """Yield record batches of all columns."""
+
+    def read(self, names: tuple[str, ...]) -> Any:
+        """Return a `pyarrow.Table` of some columns."""
+
+    def place(self, row: int) -> str:
+        """Return where a row stands."""
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[_Source]:
+    name = path.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        layout = judge_layout(path)
+        with open_bytes(path) as stream:
+            yield _Delimited(path, stream, layout)
+    elif name.endswith((".parquet", ".pq")):
+        with open_bytes(path) as stream:
+            yield _Parquet(path, stream)
+    else:
+        known = ", ".join(EXTENSIONS)
+        msg = f"a table must be a file named {known}, however: {path.name[-80:]!a}; convert or rename it"
+        raise TableError(msg)
+
+
+class _Delimited:
+    """Delimited text; every column is read as text."""
+
+    def __init__(self, path: Path, stream: Any, layout: Layout) -> None:
+        self.path = path
+        self.names = layout.names
+        self.decimal = layout.decimal
+        self._stream = stream
+        self._layout = layout
+
+    def batches(self, n_rows: int) -> Iterator[Any]:
+        import pyarrow as pa
+
+        try:
+            for block in self._reader(self.names):
+                for start in range(0, block.num_rows, n_rows):
+                    yield block.slice(start, n_rows)
+        except pa.ArrowInvalid as error:
+            raise self._fault(error) from error
+
+    def read(self, names: tuple[str, ...]) -> Any:
+        import pyarrow as pa
+
+        try:
+            return self._reader(names).read_all()
+        except pa.ArrowInvalid as error:
+            raise self._fault(error) from error
+
+    def place(self, row: int) -> str:
+        return f"line {line_of_row(self.path, self._layout, row)}"
+
+    def _reader(self, names: tuple[str, ...]) -> Any:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        return csv.open_csv(
+            self._stream,
+            read_options=csv.ReadOptions(
+                column_names=self.names, skip_rows=self._layout.header_lines, block_size=_BLOCK_BYTES
+            ),
+            parse_options=csv.ParseOptions(delimiter=self._layout.delimiter, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(self.names, pa.string()), include_columns=names, strings_can_be_null=False
+            ),
+        )
+
+    def _fault(self, error: Exception) -> TableError:
+        line = first_undecodable_line(self.path)
+        if line is not None:
+            return TableError(
+                f"a delimited table must be UTF-8 text, however line {line} of {self.path.name} is not; "
+                "save it as UTF-8"
+            )
+        ragged = first_ragged_row(self.path, self._layout)
+        if ragged is not None:
+            return TableError(
+                f"every row must have as many fields as the header, {len(self.names)}, however line {ragged[0]} of "
+                f"{self.path.name} has {ragged[1]}; complete that row, or quote fields that hold the delimiter"
+            )
+        return TableError(
+            f"a row must have at most {_BLOCK_BYTES} bytes, however {self.path.name}: {str(error)[:200]}; "
+            "look for a quote that is never closed"
+        )
+
+
+class _Parquet:
+    """A Parquet file."""
+
+    decimal = "."
+
+    def __init__(self, path: Path, stream: Any) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        self.path = path
+        try:
+            self._file = parquet.ParquetFile(stream)
+        except (pa.ArrowException, OSError) as error:
+            raise self._fault(error) from error
+        self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)
+        check_names(path, self.names)
+
+    def batches(self, n_rows: int) -> Iterator[Any]:
+        return self._batches(n_rows, self.names)
+
+    def read(self, names: tuple[str, ...]) -> Any:
+        import pyarrow as pa
+
+        batches = list(self._batches(_BATCH_ROWS, names))
+        if not batches:
+            return self._file.schema_arrow.empty_table().select(list(names))
+        return pa.Table.from_batches(batches)
+
+    def place(self, row: int) -> str:
+        return f"row {row + 1}"
+
+    def _batches(self, n_rows: int, names: tuple[str, ...]) -> Iterator[Any]:
+        import pyarrow as pa
+
+        try:
+            for batch in self._file.iter_batches(batch_size=n_rows, columns=list(names)):
+                if batch.num_rows:
+                    yield batch
+        except (pa.ArrowException, OSError) as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: Exception) -> TableError:
+        return TableError(
+            f"a Parquet table must be whole, however {self.path.name}: {str(error)[:200]}; write or copy the file again"
+        )
+
+
+def _chunks(column: Any) -> list[Any]:
+    return list(column.chunks) if hasattr(column, "chunks") else [column]
+
+
+def _trimmed(chunk: Any) -> Any:
+    """Return text without surrounding white space, missing values as nulls."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = pc.utf8_trim_whitespace(chunk)
+    return pc.if_else(pc.is_in(text, value_set=pa.array(MISSING, text.type)), pa.scalar(None, text.type), text)
+
+
+def _numbers(column: Any, decimal: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return a column's numbers, missing and unreadable values as NaN, and which are unreadable."""
+    import pyarrow as pa
+
+    values: list[NDArray[np.float64]] = []
+    unreadable: list[NDArray[np.bool_]] = []
+    for chunk in _chunks(column):
+        plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
+        kind = plain.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            numbers = _parsed(_trimmed(plain), decimal)
+            bad = np.asarray(numbers.is_null()) & np.asarray(_trimmed(plain).is_valid())
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or kind == pa.null():
+            numbers = plain.cast(pa.float64(), safe=False)
+            bad = np.zeros(len(plain), dtype=np.bool_)
+        else:
+            numbers = pa.nulls(len(plain), pa.float64())
+            bad = np.asarray(plain.is_valid())
+        values.append(numbers.to_numpy(zero_copy_only=False).astype(np.float64))
+        unreadable.append(bad.astype(np.bool_))
+    if not values:
+        return np.zeros(0), np.zeros(0, dtype=np.bool_)
+    return np.concatenate(values), np.concatenate(unreadable)
+
+
+def _parsed(text: Any, decimal: str) -> Any:
+    """Return trimmed text as float64, nulls where it is missing or no number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if decimal == ",":
+        text = pc.if_else(pc.match_substring(text, "."), pa.scalar("no number", text.type), text)
+        text = pc.replace_substring(text, ",", ".", max_replacements=1)
+    try:
+        return text.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return pc.if_else(pc.match_substring_regex(text, _NUMBER), text, pa.scalar(None, text.type)).cast(pa.float64())
+
+
+def _texts(source: _Source, name: str, column: Any) -> NDArray[np.object_]:
+    import pyarrow as pa
+
+    parts: list[NDArray[np.object_]] = []
+    for chunk in _chunks(column):
+        try:
+            plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
+            plain.validate(full=True)
+            if not pa.types.is_binary(plain.type):
+                plain = plain.cast(pa.string())
+            parts.append(_trimmed(plain).to_numpy(zero_copy_only=False).astype(object))
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            msg = (
+                f"a column must hold numbers, text or times, however {name!r} of {source.path.name} holds "
+                f"{str(chunk.type)[:80]}; leave it out or convert it"
+            )
+            raise TableError(msg) from error
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=object)
+
+
+def _refuse_infinity(source: _Source, name: str, values: NDArray[np.float64], first_row: int) -> None:
+    infinite = np.flatnonzero(np.isinf(values))
+    if infinite.size:
+        msg = (
+            f"numbers must be finite, however column {name!r} has {infinite.size} infinite, the first at "
+            f"{source.place(first_row + int(infinite[0]))} of {source.path.name}; "
+            "leave the field empty where the value is not known"
+        )
+        raise TableError(msg)
