@@ -52,7 +52,7 @@ def check_name(name: str) -> str:
     if len(name) > _MAX_NAME or not _NAME.fullmatch(name) or name in _DEVICES:
         msg = (
             "a model name must be 1 to 64 lower-case letters, digits and single inner '_' or '-', starting with a "
-            f"letter, however: {ascii(name[:80])}"
+            f"letter, however: {name[:80]!a}"
         )
         raise InvalidNameError(msg)
     return name
@@ -181,7 +181,7 @@ class ModelRepository:
         extra = dict(files or {})
         for file in extra:
             if not _FILE.fullmatch(file) or file in (MODEL_FILE, MANIFEST_FILE):
-                msg = f"a published file must have a plain name of its own, however: {ascii(file)}"
+                msg = f"a published file must have a plain name of its own, however: {file!a}"
                 raise PublicationError(msg)
         folder = self.root / name
         existed = folder.is_dir()
@@ -199,17 +199,27 @@ class ModelRepository:
                     break
             _flush_folder(folder)
         except OSError as error:
-            msg = (
-                f"the model repository must be writable, however {error.strerror or error} at {self.root}; "
-                f"{_remedy(error)}; nothing was published"
-            )
-            raise PublicationError(msg) from error
+            raise _unwritable(error, self.root) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             if not existed:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # only succeeds when the publication left it empty
         return manifest
+
+    def check_writable(self) -> None:
+        """Write and remove a small file, so that an unwritable repository is told before a long run, not after it.
+
+        Raises:
+            PublicationError: When the repository cannot be written.
+        """
+        probe = self.root / f"{_STAGING}{uuid.uuid4().hex}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise _unwritable(error, self.root) from error
 
     def verify(self) -> Iterator[tuple[str, int, ContractError | None]]:
         """Yield every version with its fault, or None where its files are those its manifest describes."""
@@ -291,7 +301,10 @@ def _remove_stale(folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def _remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space and publish again"
-    return "check the path and its permissions, or name another with --repository"
+def _unwritable(error: OSError, root: Path) -> PublicationError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space" if full else "check the path and its permissions, or name another with --repository"
+    return PublicationError(
+        f"the model repository must be writable, however {error.strerror or error} at {root}; "
+        f"{remedy}; nothing was published"
+    )
