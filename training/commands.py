@@ -1,6 +1,167 @@
-"""The training side's commands: `nalu train` and `nalu data`."""
+"""The training side's commands: `nalu train` and `nalu data`.
+
+Importing this module is light; torch is imported by the command that trains.
+"""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 train_app = typer.Typer(help="Train a network and publish it.", no_args_is_help=True)
 data_app = typer.Typer(help="Make the project's own data sets.", no_args_is_help=True)
+
+_console = Console(soft_wrap=True, highlight=False)
+
+Name = Annotated[str | None, typer.Option(help="Name to publish under; by default the operation's or the file's.")]
+Repository = Annotated[
+    Path | None,
+    typer.Option(envvar="NALU_MODEL_REPOSITORY", help="Model repository to publish to. [default: model_repository]"),
+]
+Runs = Annotated[Path | None, typer.Option(help="Folder that keeps a folder per run. [default: runs]")]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same result. [default: 0]")]
+Restarts = Annotated[int | None, typer.Option(help="Fits of each candidate network, from different starts.")]
+DtypeOption = Annotated[str | None, typer.Option(help="float64 or float32. [default: float64]")]
+Threads = Annotated[int | None, typer.Option(help="Threads of torch; results may differ between counts. [default: 1]")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; options on the command line win.")]
+
+
+@train_app.command("arithmetic")
+def train_arithmetic(  # noqa: PLR0913
+    operation: Annotated[str, typer.Argument(help="add, subtract, multiply, divide, square, sqrt or reciprocal.")],
+    training_range: Annotated[
+        tuple[float, float] | None, typer.Option("--range", help="Training inputs, LOW HIGH. [default: -10 10]")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Training rows. [default: 512]")] = None,
+    name: Name = None,
+    repository: Repository = None,
+    runs: Runs = None,
+    seed: Seed = None,
+    restarts: Restarts = None,
+    dtype: DtypeOption = None,
+    threads: Threads = None,
+    config: ConfigFile = None,
+) -> None:
+    """Learn an arithmetic operation from examples and publish the network.
+
+    The units are not told which operation it is; the result is judged at up to a million times the training range.
+    """
+    from training.arithmetic_run import run_arithmetic
+    from training.config import ArithmeticConfig, load_config
+    from training.progress import SearchProgress
+
+    low, high = training_range or (None, None)
+    settings = load_config(
+        ArithmeticConfig,
+        config,
+        {
+            "operation": operation,
+            "low": low,
+            "high": high,
+            "rows": rows,
+            "name": name,
+            "repository": repository,
+            "runs": runs,
+            "seed": seed,
+            "restarts": restarts,
+            "dtype": dtype,
+            "threads": threads,
+        },
+    )
+    with SearchProgress(_console) as progress:
+        result = run_arithmetic(settings, progress)
+    manifest = result.manifest
+    errors = {region: values["max"] for region, values in result.report["relative_error"].items()}
+    inside, farthest = errors["inside"], list(errors)[-1]
+    _console.print(
+        f"{result.report['chosen']}: largest relative error {_told(inside)} inside the training range, "
+        f"{_told(errors[farthest])} at {farthest} the range"
+    )
+    _tell_published(manifest.name, manifest.version, settings.repository, result.folder)
+
+
+@train_app.command("table")
+def train_table(  # noqa: PLR0913
+    data: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="Column to predict; repeat it for several.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option("--drop", help="Column to leave out; repeat it for several.")
+    ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option("--category", help="Number column to read as a category; repeatable.")
+    ] = None,
+    number: Annotated[
+        list[str] | None, typer.Option("--number", help="Text column to read as a number; repeatable.")
+    ] = None,
+    name: Name = None,
+    repository: Repository = None,
+    runs: Runs = None,
+    seed: Seed = None,
+    restarts: Restarts = None,
+    dtype: DtypeOption = None,
+    threads: Threads = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most. [default: 400]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step. [default: 64]")] = None,
+    outside: Annotated[
+        bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="What a reader of the model must know about the data.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Learn a table's target columns from the others and publish the network.
+
+    Prints a leaderboard against a mean, a linear and a gradient-boosted baseline, inside and outside the training range.
+    """
+    if not target and config is None:
+        raise typer.BadParameter("name at least one column to predict", param_hint="--target")
+    from training.config import TableConfig, load_config
+    from training.progress import SearchProgress
+    from training.table_run import run_table
+
+    settings = load_config(
+        TableConfig,
+        config,
+        {
+            "data": data,
+            "targets": target or None,
+            "drop": drop or None,
+            "categories": category or None,
+            "numbers": number or None,
+            "name": name,
+            "repository": repository,
+            "runs": runs,
+            "seed": seed,
+            "restarts": restarts,
+            "dtype": dtype,
+            "threads": threads,
+            "max_epochs": epochs,
+            "batch_size": batch_size,
+            "outside": outside,
+            "note": note,
+        },
+    )
+    with SearchProgress(_console) as progress:
+        result = run_table(settings, progress)
+    for remark in result.notes:
+        _console.print(f"note: {remark}", markup=False)
+    for region, board in result.leaderboards.items():
+        table = Table(title=f"RMSE {region}", title_justify="left")
+        table.add_column("model")
+        for column in board[0].rmse:
+            table.add_column(column, justify="right")
+        for row in board:
+            table.add_row(row.model, *(f"{value:.4g}" for value in row.rmse.values()))
+        _console.print(table)
+    _tell_published(result.manifest.name, result.manifest.version, settings.repository, result.folder)
+
+
+def _told(error: float | None) -> str:
+    return "overflow" if error is None else f"{error:.2g}"
+
+
+def _tell_published(name: str, version: int, repository: Path, folder: Path) -> None:
+    _console.print(f"published {name} version {version} to {repository}; the run is kept in {folder}")
