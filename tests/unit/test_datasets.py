@@ -1,0 +1,208 @@
+"""Training tables: what is taken, what is left out with a note, and what is refused."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.contract.errors import TableError
+from training.datasets import MIN_ROWS, data_dir, load_training_table, named
+from training.errors import TrainingDataError
+
+N = 30
+
+
+def csv(tmp_path: Path, name: str = "steel.csv", **columns: object) -> Path:
+    """Write a table of N rows; a column is a function of the row number, or one value for all."""
+    rows = [[str(make(i) if callable(make) else make) for make in columns.values()] for i in range(N)]
+    path = tmp_path / name
+    path.write_text("\n".join([",".join(columns), *(",".join(row) for row in rows)]) + "\n")
+    return path
+
+
+def test_takes_numbers_categories_and_targets_in_order(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        y=lambda i: 3 * i,
+        a=lambda i: "" if i == 2 else i % 7,
+        g=lambda i: ["C45", "42CrMo4", ""][i % 3],
+        z=lambda i: -i,
+        b=lambda i: i * i,
+    )
+
+    table = load_training_table(path, ["z", "y"])
+
+    assert table.target_names == ("z", "y")
+    np.testing.assert_array_equal(table.targets, np.stack([-np.arange(N), 3 * np.arange(N)], axis=1))
+    assert [(f.name, f.kind, f.may_be_missing, f.levels) for f in table.features] == [
+        ("a", "number", True, ()),
+        ("g", "category", True, ("42CrMo4", "C45")),
+        ("b", "number", False, ()),
+    ]
+    assert table.number_names == ("a", "b")
+    assert table.category_names == ("g",)
+    expected = np.stack([np.arange(N) % 7, np.arange(N) ** 2], axis=1).astype(float)
+    expected[2, 0] = np.nan
+    np.testing.assert_array_equal(table.numeric, expected)
+    assert table.categorical[:4, 0].tolist() == ["C45", "42CrMo4", "", "C45"]
+    assert table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (table.source, table.n_rows, table.notes) == ("steel.csv", N, ())
+
+
+def test_leaves_out_what_teaches_nothing_and_says_so(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        y=lambda i: i % 5,
+        a=lambda i: i % 3,
+        sl_no=lambda i: i + 1,
+        empty="NA",
+        flat=7,
+        flat_or_missing=lambda i: 7 if i else "",
+        flat_text="x",
+        slab=lambda i: f"S{i}",
+        typo=lambda i: "n.d." if i == 4 else i,
+        essay=lambda i: "x" * (501 + i % 2),
+    )
+
+    table = load_training_table(path, ["y"])
+
+    assert [feature.name for feature in table.features] == ["a", "sl_no"]
+    notes = "\n".join(table.notes)
+    for note in (
+        "column 'sl_no' counts the rows; drop it",
+        "column 'empty' was left out: it has no value",
+        "column 'flat' was left out: it is 7 wherever",
+        "column 'flat_or_missing' was left out: it is 7 wherever",
+        "column 'flat_text' was left out: it is 'x' wherever",
+        "text column 'slab' was left out: it has 30 levels in 30 rows; name it as a category to keep it\n",
+        "'typo' was left out: it has 30 levels in 30 rows; name it as a category to keep it, or as a number column to "
+        "count the 1 values that are no numbers such as 'n.d.' as missing",
+        "text column 'essay' has 2, the longest of 502 characters; it was left out",
+    ):
+        assert note in notes + "\n"
+
+
+def test_what_is_named_is_kept(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        y=lambda i: i % 5,
+        cylinders=lambda i: f"{i % 3}.0",
+        slab=lambda i: f"S{i}",
+        typo=lambda i: "n.d." if i == 4 else i * i,
+        gone=lambda i: i % 2,
+    )
+
+    table = load_training_table(path, ["y"], drop=["gone"], categories=["cylinders", "slab"], numbers=["typo"])
+
+    assert [(f.name, f.kind, len(f.levels)) for f in table.features] == [
+        ("cylinders", "category", 3),
+        ("slab", "category", 30),
+        ("typo", "number", 0),
+    ]
+    assert table.features[0].levels == ("0.0", "1.0", "2.0")
+    assert np.flatnonzero(np.isnan(table.numeric[:, 0])).tolist() == [4]
+    assert table.notes == ("column 'typo': 1 of 30 values are no numbers and count as missing",)
+
+
+def test_more_than_a_hundred_levels_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "levels.csv"
+
+    for n_levels, kept in ((100, ["a", "g"]), (101, ["a"])):
+        path.write_text("y,a,g\n" + "".join(f"{i},{i % 3},L{i % n_levels}\n" for i in range(300)))
+        assert [feature.name for feature in load_training_table(path, ["y"]).features] == kept
+
+
+def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
+    path = csv(tmp_path, y=lambda i: "" if i in (3, 9) else i, z=lambda i: "NaN" if i == 4 else i, a=lambda i: i % 4)
+
+    table = load_training_table(path, ["y", "z"])
+
+    kept = [i for i in range(N) if i not in (3, 4, 9)]
+    assert table.targets[:, 0].tolist() == kept
+    assert table.numeric[:, 0].tolist() == [i % 4 for i in kept]
+    assert table.notes == ("3 of 30 rows were left out: a target is missing",)
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "message"),
+    [
+        (["Fatique"], {}, r"however 'Fatique' is none; did you mean 'Fatigue'\?"),
+        (["fatigue"], {}, r"did you mean 'Fatigue'\?"),
+        (["unlike"], {}, "there are 'Fatigue', 'flat', 'grade', 'empty', 'a'"),
+        ([], {}, "none is named; name one of: 'Fatigue'"),
+        (["flat"], {}, "'flat' is 7 in every row"),
+        (["grade"], {}, "'grade' of steel.csv holds text such as 'C45'"),
+        (["empty"], {}, "'empty' of steel.csv has none"),
+        (["Fatigue"], {"drop": ["b"]}, "a column to drop must be a column of steel.csv, however 'b' is none"),
+        (["Fatigue"], {"categories": ["b"]}, "a category must be a column"),
+        (["Fatigue"], {"numbers": ["b"]}, "a number column must be a column"),
+        (["Fatigue", "Fatigue"], {}, "named twice: 'Fatigue'"),
+        (["Fatigue"], {"drop": ["Fatigue"]}, "named twice: 'Fatigue'"),
+        (["Fatigue"], {"categories": ["a"], "numbers": ["a"]}, "named twice: 'a'"),
+        (["Fatigue"], {"drop": ["a", "grade"]}, "none of steel.csv is left: column 'flat' was left out"),
+    ],
+)
+def test_refuses(tmp_path: Path, targets: list[str], options: dict[str, list[str]], message: str) -> None:
+    path = csv(
+        tmp_path, Fatigue=lambda i: i, flat=7, grade=lambda i: ["C45", "16Mo3"][i % 2], empty="", a=lambda i: i % 4
+    )
+
+    with pytest.raises(TrainingDataError, match=message):
+        load_training_table(path, targets, **options)
+
+
+def test_a_target_with_a_few_texts_can_be_forced_to_numbers(tmp_path: Path) -> None:
+    path = csv(tmp_path, y=lambda i: "lost" if i == 1 else i, a=lambda i: i % 4)
+
+    with pytest.raises(TrainingDataError, match="holds text such as 'lost'"):
+        load_training_table(path, ["y"])
+    assert load_training_table(path, ["y"], numbers=["y"]).n_rows == N - 1
+
+
+@pytest.mark.parametrize("n_rows", [1, MIN_ROWS - 1])
+def test_refuses_too_few_rows(tmp_path: Path, n_rows: int) -> None:
+    path = tmp_path / "small.csv"
+    path.write_text("a,y\n" + "".join(f"{i % 3},{i}\n" for i in range(n_rows)))
+
+    with pytest.raises(TrainingDataError, match=f"at least {MIN_ROWS} rows .* has {n_rows}; add rows"):
+        load_training_table(path, ["y"])
+
+
+def test_refuses_names_that_a_manifest_cannot_hold(tmp_path: Path) -> None:
+    path = csv(tmp_path, "long.csv", y=lambda i: i, a=lambda i: i % 4)
+    path.write_text(path.read_text().replace("y,a", "y," + "x" * 201))
+
+    with pytest.raises(TrainingDataError, match="at most 200 characters"):
+        load_training_table(path, ["y"])
+    with pytest.raises(TrainingDataError, match="none of long.csv is left"):
+        load_training_table(path, ["y"], drop=["x" * 201])
+
+
+def test_duplicate_columns_and_infinities_are_refused_while_reading(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+
+    for content, message in (("a,y,a\n" + "1,2,3\n" * N, "repeats 'a'"), ("a,y\n" + "1,inf\n" * N, "'y' has 30 inf")):
+        path.write_text(content)
+        with pytest.raises(TableError, match=message):
+            load_training_table(path, ["y"])
+
+
+def test_named_data_sets_lie_under_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NALU_DATA_DIR", raising=False)
+    with pytest.raises(TrainingDataError, match="NALU_DATA_DIR names, however it is not set"):
+        data_dir()
+    monkeypatch.setenv("NALU_DATA_DIR", str(tmp_path / "none"))
+    with pytest.raises(TrainingDataError, match="must name a folder"):
+        data_dir()
+    monkeypatch.setenv("NALU_DATA_DIR", str(tmp_path))
+    (tmp_path / "steel.csv").touch()
+    (tmp_path / "steel.parquet").touch()
+    (tmp_path / "plates.pq").touch()
+    (tmp_path / "META.json").touch()
+
+    assert named("steel") == tmp_path / "steel.csv"
+    assert named("plates") == tmp_path / "plates.pq"
+    for wrong in ("steels", "META", "../steel"):
+        with pytest.raises(TrainingDataError, match=r"does not; (did you mean|there are)"):
+            named(wrong)
