@@ -1,0 +1,48 @@
+"""Reads a JSON body strictly: what a plain parser lets pass silently is refused."""
+
+import json
+from typing import Any, NoReturn
+
+from service.errors import Fault, InvalidRequestError, UnreadableBodyError, quote
+
+
+def parse_json(body: bytes) -> object:
+    """Return the JSON value of a body.
+
+    Args:
+        body: UTF-8 text.
+
+    Raises:
+        UnreadableBodyError: When it is not UTF-8, not JSON, nested too deep, or holds an integer of more digits than
+            Python converts (4,300, a guard against quadratic time).
+        InvalidRequestError: When a key is repeated within an object, or NaN or Infinity is written for a number.
+    """
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_not_finite)
+    except UnicodeDecodeError as error:
+        msg = f"a body must be UTF-8, however byte {error.start} is not"
+        raise UnreadableBodyError(msg) from error
+    except json.JSONDecodeError as error:
+        msg = f"a body must be JSON, however: {error.msg} at line {error.lineno}, column {error.colno}"
+        raise UnreadableBodyError(msg) from error
+    except RecursionError as error:
+        msg = "a body must not nest hundreds of levels deep, however it does"
+        raise UnreadableBodyError(msg) from error
+    except ValueError as error:
+        msg = "an integer must not have thousands of digits, however one has"
+        raise UnreadableBodyError(msg) from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for key, _value in pairs:
+            if key in seen:
+                raise InvalidRequestError([Fault(f"a key must be given once per object, however {quote(key)} repeats")])
+            seen.add(key)
+    return found
+
+
+def _not_finite(word: str) -> NoReturn:
+    raise InvalidRequestError([Fault(f"a number must be finite, however: {word}; send null for a missing value")])

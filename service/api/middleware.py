@@ -1,0 +1,126 @@
+"""The frame around every request, as pure ASGI: its id, the limit of its body, counters, a log line, the last catch."""
+
+import re
+import time
+import uuid
+from collections import Counter
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import problem_of
+from service.errors import BodyTooLargeError
+from service.logging import LOGGER, request_id
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+"""Incoming ids that are kept; another could forge a log line or fill the log."""
+
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Set where the answer does not bring its own."""
+
+_MAX_PATH = 200
+
+CLIENT_LEFT = 499
+"""Status logged and counted where the client went before it had an answer; nginx uses the same number."""
+
+
+class Traffic:
+    """What this process has answered.
+
+    Attributes:
+        in_flight: Requests being answered.
+        answered: Status code → requests; CLIENT_LEFT where nobody was there to be answered.
+    """
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.answered: Counter[int] = Counter()
+
+
+class RequestFrame:
+    """ASGI middleware.
+
+    Args:
+        app: The application inside.
+        max_body_bytes: Largest body; more is refused, by its header or while it arrives.
+        traffic: The counters to keep.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, traffic: Traffic) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._traffic = traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever fails inside becomes a problem."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        told = headers.get("x-request-id", "")
+        token = request_id.set(told if _SANE_ID.fullmatch(told) else uuid.uuid4().hex)
+        response = _Response(send)
+        started = time.perf_counter()
+        self._traffic.in_flight += 1
+        try:
+            await self._answer(scope, headers, receive, response)
+        finally:
+            self._traffic.in_flight -= 1
+            status = response.status or CLIENT_LEFT
+            self._traffic.answered[status] += 1
+            elapsed_ms = round((time.perf_counter() - started) * 1000, 1)
+            path = scope["path"][:_MAX_PATH]
+            facts = {"method": scope["method"], "path": path, "status": status, "elapsed_ms": elapsed_ms}
+            LOGGER.info("%s %s %d %.1f ms", scope["method"], path, status, elapsed_ms, extra={"facts": facts})
+            request_id.reset(token)
+
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, response: "_Response") -> None:
+        limit = self._max_body_bytes
+        arrived = 0
+
+        async def receive_limited() -> Message:
+            nonlocal arrived
+            message = await receive()
+            arrived += len(message.get("body", b""))
+            if arrived > limit:
+                raise BodyTooLargeError(limit)
+            return message
+
+        try:
+            declared = headers.get("content-length", "0")
+            if not declared.isdecimal() or int(declared) > limit:
+                raise BodyTooLargeError(limit)
+            await self._app(scope, receive_limited, response.send)
+        except ClientDisconnect:
+            pass
+        except BodyTooLargeError as error:
+            await response.send_unless_started(scope, receive, problem_of(error))
+        except Exception as error:
+            LOGGER.exception("a request failed inside the service")
+            await response.send_unless_started(scope, receive, problem_of(error))
+
+
+class _Response:
+    """Sends on what the application answers, with the frame's headers, and keeps its status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = request_id.get() or ""
+            for name, value in _SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+    async def send_unless_started(self, scope: Scope, receive: Receive, response: ASGIApp) -> None:
+        if self.status is None:
+            await response(scope, receive, self.send)

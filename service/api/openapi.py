@@ -1,0 +1,50 @@
+"""What the OpenAPI document holds beyond what FastAPI finds by itself."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.api.schemas import (
+    PredictRecordsAnswer,
+    PredictRecordsRequest,
+    PredictSplitAnswer,
+    PredictSplitRequest,
+    ProblemAnswer,
+)
+
+_REF = "#/components/schemas/{model}"
+_BY_HAND: tuple[type[BaseModel], ...] = (
+    PredictRecordsRequest,
+    PredictSplitRequest,
+    PredictRecordsAnswer,
+    PredictSplitAnswer,
+    ProblemAnswer,
+)
+"""Schemas of bodies that the routes read and write themselves."""
+
+
+def _content(*forms: tuple[str, type[BaseModel]]) -> dict[str, Any]:
+    """Return the content object of a JSON body in one of several forms, with the example of each."""
+    examples = {
+        name: {"summary": form.__doc__, "value": form.model_json_schema()["examples"][0]} for name, form in forms
+    }
+    schemas = [{"$ref": _REF.format(model=form.__name__)} for _name, form in forms]
+    return {"application/json": {"schema": {"anyOf": schemas}, "examples": examples}}
+
+
+PREDICT_REQUEST_CONTENT = _content(("records", PredictRecordsRequest), ("split", PredictSplitRequest))
+PREDICT_ANSWER_CONTENT = _content(("records", PredictRecordsAnswer), ("split", PredictSplitAnswer))
+
+
+class DocumentedFastAPI(FastAPI):
+    """FastAPI whose OpenAPI document also holds the schemas that routes refer to by hand."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            _, definitions = models_json_schema([(schema, "validation") for schema in _BY_HAND], ref_template=_REF)
+            document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+        return super().openapi()

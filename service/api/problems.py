@@ -1,0 +1,131 @@
+"""The one table from domain errors to HTTP: `application/problem+json` (RFC 9457) everywhere."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from models.contract.errors import ModelNotFoundError
+from service.errors import (
+    BodyTooLargeError,
+    Fault,
+    FaultyInputError,
+    InputOutOfDomainError,
+    InputShapeError,
+    InvalidRequestError,
+    ModelNotReadyError,
+    NonFinitePredictionError,
+    UnreadableBodyError,
+    UnsupportedMediaTypeError,
+)
+from service.logging import request_id
+
+CONTENT_TYPE = "application/problem+json"
+
+_RETRY_AFTER_S = "10"
+"""Seconds after which a client may try a model again that was not ready; a probe's usual interval."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A class of error as HTTP sees it.
+
+    Attributes:
+        status: Status code.
+        type: Its name, stable, for programs.
+        title: Its name for people, the same for every occurrence.
+        headers: Response headers that belong to it.
+    """
+
+    status: int
+    type: str
+    title: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+INTERNAL_ERROR = Problem(500, "internal-error", "The service failed")
+
+PROBLEMS: dict[type[Exception], Problem] = {
+    UnreadableBodyError: Problem(400, "bad-request", "The body cannot be read as JSON"),
+    ModelNotFoundError: Problem(404, "model-not-found", "No such model or version"),
+    BodyTooLargeError: Problem(413, "body-too-large", "The body is over the limit", {"Connection": "close"}),
+    UnsupportedMediaTypeError: Problem(
+        415, "unsupported-media-type", "The body's format is not read", {"Accept-Post": "application/json"}
+    ),
+    InvalidRequestError: Problem(422, "invalid-request", "The request does not follow the rules"),
+    InputShapeError: Problem(422, "input-shape-mismatch", "Rows and columns are not those of the model"),
+    InputOutOfDomainError: Problem(422, "input-out-of-domain", "The model has no answer for this input"),
+    NonFinitePredictionError: Problem(422, "non-finite-prediction", "The model's answer is not a finite number"),
+    ModelNotReadyError: Problem(503, "model-not-ready", "The model cannot answer", {"Retry-After": _RETRY_AFTER_S}),
+}
+"""Domain error → what HTTP says; any other error is `INTERNAL_ERROR`."""
+
+_INTERNAL_DETAIL = "something failed that should not; the log holds the details under this request id"
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer every expected error as a problem; the unexpected is the middleware's."""
+    for error_type in PROBLEMS:
+        app.add_exception_handler(error_type, _answer_domain_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+
+
+def problem_of(error: Exception) -> Response:
+    """Return the response to a domain error."""
+    problem = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), INTERNAL_ERROR)
+    if problem is INTERNAL_ERROR:
+        return problem_response(problem, _INTERNAL_DETAIL)
+    more: dict[str, Any] = {}
+    if isinstance(error, FaultyInputError):
+        more["errors"] = [_listed(fault) for fault in error.faults]
+        more["n_errors"] = error.n_faults
+    return problem_response(problem, str(error), **more)
+
+
+def problem_response(problem: Problem, detail: str, **more: Any) -> Response:
+    """Return a problem response; plain ASCII, so that no content of a request can make it unwritable."""
+    content = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": detail, **more}
+    content["request_id"] = request_id.get()
+    return Response(
+        json.dumps(content).encode(), status_code=problem.status, headers=dict(problem.headers), media_type=CONTENT_TYPE
+    )
+
+
+def _listed(fault: Fault) -> dict[str, Any]:
+    listed: dict[str, Any] = {"message": fault.message}
+    if fault.row is not None:
+        listed["row"] = fault.row
+    if fault.column is not None:
+        listed["column"] = fault.column[:200]
+    return listed
+
+
+async def _answer_domain_error(_request: Request, error: Exception) -> Response:
+    return problem_of(error)
+
+
+async def _answer_validation_error(_request: Request, error: Exception) -> Response:
+    """Answer faulty path parameters, without echoing them."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    return problem_of(InvalidRequestError([Fault(f"{fault['loc'][-1]}: {fault['msg']}") for fault in faults]))
+
+
+async def _answer_http_error(_request: Request, error: Exception) -> Response:
+    """Answer what the router refuses, with the headers it gives: 405 keeps its `Allow`."""
+    if not isinstance(error, HTTPException):
+        return problem_of(error)
+    phrase = HTTPStatus(error.status_code).phrase
+    problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), phrase, error.headers or {})
+    details = {
+        404: "there is nothing at this path; the paths are listed at /docs",
+        405: "this path exists, however not with this method; the Allow header lists those it has",
+    }
+    return problem_response(problem, details.get(error.status_code, phrase))

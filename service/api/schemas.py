@@ -1,0 +1,217 @@
+"""What requests and answers look like."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from models.contract.manifest import Column, ModelManifest, OutputColumn, Provenance
+from service.errors import Fault, InvalidRequestError, quote
+
+MAX_VERSION = 999_999_999
+
+Value = Annotated[Any, WithJsonSchema({"type": ["number", "string", "null"]})]
+"""One value of a row. Its type is checked against the model's manifest, where the fault can name row and column."""
+
+ModelName = Annotated[str, Field(description="Name of the model.", min_length=1, max_length=100)]
+VersionNumber = Annotated[int, Field(description="Version of the model; the newest by default.", ge=1, le=MAX_VERSION)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PredictRecordsRequest(_Request):
+    """Rows as one object each."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "multiply", "rows": [{"a": 3, "b": 5}, {"a": 2, "b": 7}]}]}
+    )
+
+    model: ModelName
+    version: VersionNumber | None = None
+    rows: list[dict[str, Value]] = Field(description="Column name → value, null for a missing value; at least one row.")
+
+
+class PredictSplitRequest(_Request):
+    """Column names once, then rows as lists of values in that order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "multiply", "columns": ["a", "b"], "data": [[3, 5], [2, 7]]}]}
+    )
+
+    model: ModelName
+    version: VersionNumber | None = None
+    columns: list[str] = Field(description="Column names, each once, in any order.")
+    data: list[list[Value]] = Field(description="One list of values per row, null for a missing value.")
+
+
+PredictRequest = PredictRecordsRequest | PredictSplitRequest
+
+
+class PredictRecordsAnswer(_Answer):
+    """Predictions as one object per row, in the order of the request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"model": "multiply", "version": 1, "predictions": [{"y": 15.0}, {"y": 14.0}], "in_range": [True, True]}
+            ]
+        }
+    )
+
+    model: str
+    version: int = Field(description="The version that answered.")
+    predictions: list[dict[str, float]]
+    in_range: list[bool] = Field(
+        description="Per row: whether every number lies in the range seen in training. Outside it the model "
+        "extrapolates; a missing value counts as inside."
+    )
+
+
+class PredictSplitAnswer(_Answer):
+    """Predictions as lists of values in the order of `columns`, which are the model's outputs."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "multiply",
+                    "version": 1,
+                    "columns": ["y"],
+                    "data": [[15.0], [14.0]],
+                    "in_range": [True, True],
+                }
+            ]
+        }
+    )
+
+    model: str
+    version: int
+    columns: list[str]
+    data: list[list[float]]
+    in_range: list[bool]
+
+
+class ModelEntry(_Answer):
+    """A model, in brief."""
+
+    name: str
+    latest: int = Field(description="The newest version published: the one that answers when none is named.")
+    versions: list[int] = Field(description="Versions that can answer.")
+    failed: dict[int, str] = Field(description="Versions that could not be loaded, each with the reason.")
+    description: str | None = Field(description="One sentence; null where the newest version could not be loaded.")
+
+
+class ModelList(_Answer):
+    """Every model of this service."""
+
+    models: list[ModelEntry]
+
+
+class ModelDetail(_Answer):
+    """What a version takes, gives, was trained on and was measured at."""
+
+    name: str
+    version: int
+    kind: Literal["arithmetic", "tabular"]
+    description: str
+    inputs: list[Column]
+    outputs: list[OutputColumn]
+    dtype: str
+    formula: str | None
+    metrics: dict[str, dict[str, dict[str, float]]]
+    parity: dict[str, float]
+    provenance: Provenance
+    sha256: str = Field(description="Checksum of the ONNX file.")
+    provider: str = Field(description="Execution provider that it runs on here.")
+    example: dict[str, Any] = Field(description="A request body for POST /predict.")
+
+
+class Live(_Answer):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(_Answer):
+    """Whether predictions are to be had."""
+
+    status: Literal["ready", "not-ready"]
+    reasons: list[str] = Field(description="Why not; empty when ready.")
+
+
+class ProblemFault(_Answer):
+    """One fault of the input; rows are counted from 0."""
+
+    message: str
+    row: int | None = None
+    column: str | None = None
+
+
+class ProblemAnswer(_Answer):
+    """An error (RFC 9457)."""
+
+    type: str = Field(description="Name of the class of error, stable.")
+    title: str
+    status: int
+    detail: str
+    errors: list[ProblemFault] | None = Field(default=None, description="Faults of the input, the first twenty.")
+    n_errors: int | None = Field(default=None, description="How many faults were found.")
+    request_id: str | None
+
+
+def read_predict_request(content: object, max_rows: int) -> PredictRequest:
+    """Return the request in a JSON value; one with `rows` is in the records form.
+
+    Raises:
+        InvalidRequestError: When it follows neither form, or has more than `max_rows` rows.
+    """
+    form: type[PredictRecordsRequest] | type[PredictSplitRequest]
+    form = PredictRecordsRequest if not isinstance(content, dict) or "rows" in content else PredictSplitRequest
+    try:
+        request = form.model_validate(content)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        raise InvalidRequestError([Fault(f"{_path(fault['loc'])}: {fault['msg']}") for fault in faults]) from error
+    n_rows = len(request.rows if isinstance(request, PredictRecordsRequest) else request.data)
+    if n_rows > max_rows:
+        raise InvalidRequestError([Fault(f"a request must have at most {max_rows} rows, however it has {n_rows}")])
+    return request
+
+
+def detail_of(manifest: ModelManifest, provider: str) -> ModelDetail:
+    """Return what is told about a loaded version."""
+    return ModelDetail(
+        name=manifest.name,
+        version=manifest.version,
+        kind=manifest.kind,
+        description=manifest.description,
+        inputs=list(manifest.inputs),
+        outputs=list(manifest.outputs),
+        dtype=manifest.graph.dtype,
+        formula=manifest.formula,
+        metrics=manifest.metrics,
+        parity=manifest.parity,
+        provenance=manifest.provenance,
+        sha256=manifest.graph.sha256,
+        provider=provider,
+        example=example_request(manifest),
+    )
+
+
+def example_request(manifest: ModelManifest) -> dict[str, Any]:
+    """Return a request that the model answers: 3 and 5 for a product, else the first row of its sample."""
+    names = [column.name for column in manifest.inputs]
+    row = {"a": 3, "b": 5} if (manifest.name, names) == ("multiply", ["a", "b"]) else manifest.sample.rows[0]
+    return {"model": manifest.name, "rows": [dict(row)]}
+
+
+def _path(location: Sequence[str | int]) -> str:
+    known = PredictRecordsRequest.model_fields.keys() | PredictSplitRequest.model_fields.keys()
+    parts = [str(part) if isinstance(part, int) or part in known else quote(part) for part in location]
+    return ".".join(parts) or "body"

@@ -1,0 +1,87 @@
+"""The application: `create_app(settings)` wires the parts together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from models.contract.repository import ModelRepository
+from service.api import pages, routes
+from service.api.middleware import RequestFrame, Traffic
+from service.api.openapi import DocumentedFastAPI
+from service.api.problems import install_problem_handlers
+from service.draining import Draining, drain_on_signal
+from service.inference.registry import Registry, load_registry
+from service.logging import LOGGER, configure_logging
+from service.settings import Settings
+
+
+def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
+    """Return the ASGI application.
+
+    Args:
+        settings: How to run.
+        registry: Models that are loaded already; by default they are loaded from the repository when the application
+            starts.
+    """
+    traffic = Traffic()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[routes.State]:
+        models = load_models(settings) if registry is None else registry
+        log_models(models)
+        draining = Draining()
+        with drain_on_signal(draining, settings.drain_s):
+            yield {"settings": settings, "registry": models, "draining": draining}
+        n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
+        LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
+
+    app = DocumentedFastAPI(
+        title="NALU serving",
+        version=version("nalu-serving"),
+        description="Predictions of neural arithmetic networks. Errors are `application/problem+json` (RFC 9457).",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    install_problem_handlers(app)
+    app.include_router(routes.router)
+    app.include_router(pages.router)
+    app.mount("/static", pages.static_files())
+    app.add_middleware(RequestFrame, max_body_bytes=settings.max_body_bytes, traffic=traffic)
+    return app
+
+
+def create_worker_app(settings: Settings) -> FastAPI:
+    """Return the application of a worker process, which has its own log."""
+    configure_logging(settings.log_level, settings.log_format)
+    return create_app(settings)
+
+
+def load_models(settings: Settings) -> Registry:
+    """Load the models that the settings name.
+
+    Raises:
+        RepositoryError: When the repository cannot be read.
+        ProviderError: When the provider is not available.
+    """
+    repository = ModelRepository(settings.model_repository)
+    return load_registry(repository, provider=settings.provider, n_threads=settings.threads)
+
+
+def log_models(registry: Registry) -> None:
+    """Log what was loaded, and every version that was not with its reason."""
+    n_versions = 0
+    for name in registry.names:
+        versions = registry.versions(name)
+        n_versions += len(versions.loaded)
+        for number, reason in versions.failed.items():
+            LOGGER.error("model %s/%d was not loaded: %s", name, number, reason)
+    if not registry.names:
+        LOGGER.warning("not ready: %s", registry.faults()[0])
+    providers = {session.provider for name in registry.names for session in registry.versions(name).loaded.values()}
+    LOGGER.info(
+        "%d models in %d versions, on %s", len(registry.names), n_versions, ", ".join(sorted(providers)) or "none"
+    )

@@ -1,0 +1,117 @@
+"""The service's settings: one frozen object, read once from `NALU_*` variables and the command line, then passed in."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import SettingsError, quote
+from service.machine import usable_cores
+
+PREFIX = "NALU_"
+
+OTHER_VARIABLES = frozenset({"NALU_DATA_DIR"})
+"""Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets."""
+
+_MAX_DERIVED_THREADS = 2
+"""Two threads halve the time of 10,000 rows (639 against 1,171 µs, platform measurements); more give little, and every
+loaded model has its own."""
+
+
+class Settings(BaseSettings):
+    """How the service runs.
+
+    Each field is also an environment variable: NALU_ and its name in capitals. Command-line options win over variables.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: Annotated[str, Field(min_length=1)] = Field(
+        default="127.0.0.1",
+        description="Address to listen on. The default is reached from this machine only: the bare port has no "
+        "authentication, so opening it to others is a decision to take (0.0.0.0 in a container).",
+    )
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8000, description="TCP port to listen on; 0 takes a free one. 8000 is what ASGI servers use by custom."
+    )
+    model_repository: Path = Field(
+        default=Path("model_repository"),
+        description="Folder of published models. The default is where a fresh clone keeps its starter models.",
+    )
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="Execution provider: cpu, cuda (refuses to start where it does not work), or auto for CUDA where "
+        "it works and the CPU elsewhere.",
+    )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="Server processes. One answers thousands of small requests a second; each more has its own copy of "
+        "the models.",
+    )
+    session_threads: Annotated[int, Field(ge=0, le=256)] = Field(
+        default=0,
+        description="Threads of one model run. 0 derives it, so that workers × threads fits the cores that this "
+        "process may use, at most 2: more give little.",
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024, le=1024**3)] = Field(
+        default=16 * 1024**2,
+        description="Largest request body, in bytes. 16 MiB hold 20,000 rows of 30 columns as JSON records.",
+    )
+    max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=100_000,
+        description="Most rows in one request. 100,000 rows of 2 columns fill the default body limit about a quarter; "
+        "larger tables are for `nalu predict`.",
+    )
+    shutdown_grace_s: Annotated[int, Field(ge=0, le=3600)] = Field(
+        default=8,
+        description="Seconds that requests in flight get to finish after SIGTERM. The default ends before Docker's "
+        "10 s are over and it kills the process.",
+    )
+    drain_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = Field(
+        default=0.0,
+        description="Seconds between SIGTERM and closing the port, in which readiness is already false and requests "
+        "are still answered. 0 suits a terminal; behind a load balancer set it to the interval of its probe.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe lines to log; info has one line per request, warning has none."
+    )
+    log_format: Literal["plain", "json"] = Field(
+        default="plain", description="Log lines for people, or one JSON object per line for a collector."
+    )
+
+    @property
+    def threads(self) -> int:
+        """Threads of one model run, derived where `session_threads` is 0."""
+        return self.session_threads or max(1, min(_MAX_DERIVED_THREADS, usable_cores() // self.workers))
+
+
+def read_settings(given: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        given: Values that win over variables, by field name; None values are left out.
+        environment: Variables, by default the process's own; looked through for names that are no setting.
+
+    Raises:
+        SettingsError: When a `NALU_*` variable is no setting, or a value is out of bounds.
+    """
+    names = os.environ if environment is None else environment
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    if unknown := sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known):
+        msg = (
+            f"every {PREFIX}* variable must be a setting, however: {', '.join(map(quote, unknown))}; "
+            f"known are: {', '.join(sorted(known))}"
+        )
+        raise SettingsError(msg)
+    try:
+        return Settings(**{name: value for name, value in (given or {}).items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}, however: {quote(str(fault['input']))}"
+            for fault in error.errors()
+        )
+        msg = f"settings must be within their bounds; {faults}"
+        raise SettingsError(msg) from error
