@@ -105,7 +105,7 @@ def train_table(  # noqa: PLR0913
     dtype: DtypeOption = None,
     threads: Threads = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most. [default: 400]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows a step. [default: 64]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step. [default: by the table's length]")] = None,
     outside: Annotated[
         bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
     ] = None,

@@ -85,7 +85,7 @@ class TableConfig(RunConfig):
         numbers: Text columns to read as numbers.
         units: Unit of measurement by column, kept in the manifest.
         max_epochs: Passes over the training rows at most.
-        batch_size: Rows a step.
+        batch_size: Rows a step; None chooses by the table's length.
         learning_rate: Adam's step size at the start.
         weight_decay: Decoupled weight decay.
         patience: Epochs without a better validation loss after which a fit ends.
@@ -102,7 +102,7 @@ class TableConfig(RunConfig):
     numbers: tuple[str, ...] = ()
     units: dict[str, str] = {}
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 400
-    batch_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 1e-2
     patience: Annotated[int, Field(ge=1)] = 60

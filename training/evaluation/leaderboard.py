@@ -12,6 +12,8 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from training.evaluation.metrics import Metrics, regression_metrics
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
@@ -82,3 +84,26 @@ BASELINES: dict[str, Callable[[TableRows, TableRows, int], Floats]] = {
     "gradient-boosted trees": _boosted,
 }
 """Name → fits on the first rows and predicts the second, with a seed: scikit-learn at its defaults."""
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """One model's errors on one set of rows.
+
+    Attributes:
+        model: Name of the model.
+        metrics: Target → metric → value.
+    """
+
+    model: str
+    metrics: Metrics
+
+    @property
+    def rmse(self) -> dict[str, float]:
+        """Target → root mean squared error; infinite where it overflowed."""
+        return {target: values.get("rmse", float("inf")) for target, values in self.metrics.items()}
+
+
+def board_row(model: str, targets: Floats, predictions: Floats, names: tuple[str, ...]) -> BoardRow:
+    """Judge a model's predictions, both arrays (n_rows, d_outputs)."""
+    return BoardRow(model, regression_metrics(targets, predictions, names))

@@ -1,0 +1,389 @@
+"""A run on a table: split, try networks, compare with baselines inside and outside the training range, publish."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.contract.errors import InvalidNameError
+from models.contract.manifest import CategoryColumn, Column, ModelManifest, NumberColumn, OutputColumn, Provenance
+from models.contract.repository import ModelRepository, check_name
+from models.networks import TabularNetwork
+from models.preprocessing import TablePreprocessing
+from training.config import TableConfig
+from training.datasets import TrainingTable, load_training_table
+from training.errors import ConfigError
+from training.evaluation.leaderboard import BASELINES, BoardRow, TableRows, board_row
+from training.evaluation.metrics import regression_metrics
+from training.evaluation.plots import driver_error_plot
+from training.fitting.first_order import FirstOrderConfig, Rows
+from training.fitting.selection import Candidate, Progress, Selection, search
+from training.parity import RawRows
+from training.publish import FittedModel, library_versions, publish, report_json
+from training.runs import config_report, save_run
+from training.splits import DriverSplit, Split, driver_split, random_split
+
+OURS = "arithmetic network"
+"""What the leaderboard calls the published model."""
+
+_STRETCH = 3.0
+"""Parity outside the range is checked on rows stretched this far from the middle of each column's range."""
+
+_STEPS_PER_EPOCH = 100
+_BATCH_SIZES = (32, 1024)
+"""Without a batch size, rows a step follow from the table: about a hundred steps an epoch, between these bounds."""
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """What a run gave.
+
+    Attributes:
+        manifest: The published model.
+        folder: The run's folder.
+        leaderboards: Region ("inside", "outside …") → rows, ours first.
+        notes: What a reader must know, one sentence each.
+    """
+
+    manifest: ModelManifest
+    folder: Path
+    leaderboards: dict[str, list[BoardRow]]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """A table with its text levels as codes."""
+
+    table: TrainingTable
+    levels: tuple[tuple[str, ...], ...]
+    codes: Codes
+
+    @classmethod
+    def of(cls, table: TrainingTable, train: NDArray[np.int64]) -> "_Coded":
+        """Code the levels that the training rows have; any other level is −1."""
+        levels, columns = [], []
+        for j, feature in enumerate(f for f in table.features if f.kind == "category"):
+            column = table.categorical[:, j]
+            seen = sorted({str(value) for value in column[train]} - {""})
+            place = {level: code for code, level in enumerate(seen)}
+            if feature.may_be_missing:
+                place[""] = len(seen)
+            levels.append(tuple(seen))
+            columns.append([place.get(str(value), -1) for value in column])
+        codes = np.array(columns, dtype=np.int64).T if columns else np.zeros((table.n_rows, 0), dtype=np.int64)
+        return cls(table, tuple(levels), codes)
+
+    @property
+    def n_codes(self) -> tuple[int, ...]:
+        """Codes of each category column."""
+        maybe = [feature.may_be_missing for feature in self.table.features if feature.kind == "category"]
+        return tuple(len(levels) + missing for levels, missing in zip(self.levels, maybe, strict=True))
+
+    def rows(self, index: NDArray[np.int64]) -> TableRows:
+        """Return rows as the baselines take them."""
+        return TableRows(self.table.numeric[index], self.codes[index], self.table.targets[index])
+
+    def tensors(self, index: NDArray[np.int64]) -> Rows:
+        """Return rows as the networks take them."""
+        numeric = torch.as_tensor(self.table.numeric[index]) if self.table.numeric.shape[1] else None
+        codes = torch.as_tensor(self.codes[index]) if self.codes.shape[1] else None
+        return Rows((numeric, codes), torch.as_tensor(self.table.targets[index]))
+
+    def raw(self, index: NDArray[np.int64]) -> RawRows:
+        """Return rows as the graph takes them."""
+        categorical = self.codes.shape[1] > 0
+        return RawRows(
+            self.table.numeric[index] if self.table.numeric.shape[1] else None,
+            self.table.categorical[index] if categorical else None,
+            self.codes[index] if categorical else None,
+        )
+
+
+def fit_table(
+    config: TableConfig, progress: Progress
+) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
+    """Fit a network to a table without publishing it.
+
+    Returns:
+        The fitted model, its report, its plots with the rows of the test split as CSV, and the leaderboards.
+
+    Raises:
+        TableError: When the file is no table.
+        TrainingDataError: When nothing can be learned from it.
+        FitError: When every fit diverged.
+    """
+    torch.set_num_threads(config.threads)
+    table = load_training_table(
+        config.data, config.targets, drop=config.drop, categories=config.categories, numbers=config.numbers
+    )
+    split = _with_every_level(table, random_split(table.n_rows, config.seed))
+    coded = _Coded.of(table, split.train)
+    selection = _select(config, coded, split, progress, f"fit {_name(config)}")
+    predictions = _predict(selection.network, coded, split.test)
+    leaderboards = {"inside": _leaderboard(config, coded, split, predictions)}
+    metrics = {"inside": regression_metrics(table.targets[split.test], predictions, table.target_names)}
+    files = {"test.csv": _as_csv(table, split.test)}
+    notes = list(table.notes)
+    tail = driver_split(table.numeric, table.targets, config.seed) if config.outside else None
+    if tail is not None:
+        column = table.number_names[tail.column]
+        region = f"outside ({column} above {tail.threshold:.6g})"
+        errors, leaderboards[region] = _judge_outside(config, table, tail, progress)
+        metrics["outside"] = leaderboards[region][0].metrics
+        everything = np.concatenate([tail.split.validation, tail.split.test])
+        files["error.png"] = driver_error_plot(
+            f"{_name(config)}: fitted up to {column} = {tail.threshold:.6g}",
+            column,
+            tail.threshold,
+            table.numeric[everything, tail.column],
+            errors,
+        )
+    elif config.outside:
+        notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
+    model = _fitted_model(config, coded, split, selection, metrics)
+    report = {
+        "task": f"table {table.source}",
+        "config": config_report(config),
+        "data_sha256": table.sha256,
+        "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
+        "notes": notes,
+        "chosen": selection.candidate,
+        "validation_loss": selection.validation_loss,
+        "leaderboards": {
+            region: [{"model": row.model, "metrics": row.metrics} for row in rows]
+            for region, rows in leaderboards.items()
+        },
+        "trials": [trial.as_dict() for trial in selection.trials],
+        "versions": library_versions(),
+    }
+    return model, report, files, leaderboards
+
+
+def run_table(config: TableConfig, progress: Progress) -> TableResult:
+    """Fit a network to a table, publish it and keep the run's folder.
+
+    Raises:
+        TableError: When the file is no table.
+        TrainingDataError: When nothing can be learned from it.
+        FitError: When every fit diverged.
+        ExportError: When the graph does not answer as the network does.
+        PublicationError: When the repository cannot be written.
+    """
+    name = _name(config)
+    repository = ModelRepository(config.repository)
+    repository.check_writable()
+    model, report, files, leaderboards = fit_table(config, progress)
+    plots = {file: content for file, content in files.items() if file.endswith(".png")}
+    manifest = publish(repository, model.created_at(datetime.now(UTC)), config.dtype, report, plots)
+    folder = save_run(config.runs, name, config, {"report.json": report_json(report), **files})
+    return TableResult(manifest, folder, leaderboards, tuple(report["notes"]))
+
+
+def _name(config: TableConfig) -> str:
+    if config.name is not None:
+        return check_name(config.name)
+    stem = re.sub(r"[^a-z0-9]+", "-", config.data.name.partition(".")[0].lower()).strip("-")[:64].rstrip("-")
+    try:
+        return check_name(stem)
+    except InvalidNameError as error:
+        msg = f"a model needs a name, however none follows from the file name {config.data.name[:80]!r}; give --name"
+        raise ConfigError(msg) from error
+
+
+def _with_every_level(table: TrainingTable, split: Split) -> Split:
+    """Move rows with a level that no training row has into the training part."""
+    train = set(split.train.tolist())
+    held_out = [*split.validation.tolist(), *split.test.tolist()]
+    for j in range(table.categorical.shape[1]):
+        column = table.categorical[:, j]
+        seen = {column[i] for i in train}
+        for i in held_out:
+            if column[i] not in seen:
+                seen.add(column[i])
+                train.add(i)
+    moved = train - set(split.train.tolist())
+    if not moved:
+        return split
+
+    def rest(part: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.array([i for i in part if i not in moved], dtype=np.int64)
+
+    return Split(
+        np.concatenate([split.train, np.array(sorted(moved), dtype=np.int64)]), rest(split.validation), rest(split.test)
+    )
+
+
+def _select(config: TableConfig, coded: _Coded, split: Split, progress: Progress, title: str) -> Selection:
+    train, validation = coded.tensors(split.train), coded.tensors(split.validation)
+    preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
+    targets = coded.table.targets[split.train]
+    mean, scale = targets.mean(axis=0), targets.std(axis=0)
+    scale[~(scale > 0)] = 1.0
+    unit = torch.as_tensor(scale)
+
+    def loss(predictions: Tensor, expected: Tensor) -> Tensor:
+        return torch.mean(((predictions - expected) / unit) ** 2)
+
+    def build(n_power_terms: int, d_residual: int, generator: torch.Generator) -> nn.Module:
+        return TabularNetwork(
+            preprocessing,
+            target_mean=mean,
+            target_scale=scale,
+            n_power_terms=n_power_terms,
+            d_residual=d_residual,
+            generator=generator,
+        )
+
+    low, high = _BATCH_SIZES
+    settings = FirstOrderConfig(
+        max_epochs=config.max_epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size or max(low, min(high, len(train) // _STEPS_PER_EPOCH)),
+        patience=config.patience,
+        weight_decay=config.weight_decay,
+        regulariser_weight=1e-3,
+    )
+    kinds = {
+        "linear": (0, 0),
+        "powers": (config.power_terms, 0),
+        "linear + residual": (0, config.residual),
+        "powers + residual": (config.power_terms, config.residual),
+    }
+    candidates = [
+        Candidate(name, partial(build, *widths), settings)
+        for position, (name, widths) in enumerate(kinds.items())
+        if widths not in list(kinds.values())[:position]
+    ]
+    return search(
+        candidates,
+        train,
+        validation,
+        loss,
+        seed=config.seed,
+        n_restarts=config.restarts,
+        progress=progress,
+        title=title,
+    )
+
+
+def _judge_outside(
+    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress
+) -> tuple[dict[str, Floats], list[BoardRow]]:
+    """Fit without the tail; return every model's errors on held-out rows inside and outside, and the leaderboard."""
+    coded = _Coded.of(table, tail.split.train)
+    selection = _select(config, coded, tail.split, progress, "fit without the tail")
+    everything = np.concatenate([tail.split.validation, tail.split.test])
+    train, held_out = coded.rows(tail.split.train), coded.rows(everything)
+    answers = {OURS: _predict(selection.network, coded, everything)}
+    answers |= {name: baseline(train, held_out, config.seed) for name, baseline in BASELINES.items()}
+    n_inside = len(tail.split.validation)
+    spread = table.targets.std(axis=0)
+    with np.errstate(over="ignore"):
+        errors = {name: np.mean(np.abs(answer - held_out.targets) / spread, axis=1) for name, answer in answers.items()}
+    board = [
+        board_row(name, held_out.targets[n_inside:], answer[n_inside:], table.target_names)
+        for name, answer in answers.items()
+    ]
+    return errors, board
+
+
+def _leaderboard(config: TableConfig, coded: _Coded, split: Split, predictions: Floats) -> list[BoardRow]:
+    fitting = coded.rows(split.train)
+    test = coded.rows(split.test)
+    answers = {OURS: predictions}
+    answers |= {name: baseline(fitting, test, config.seed) for name, baseline in BASELINES.items()}
+    return [board_row(name, test.targets, answer, coded.table.target_names) for name, answer in answers.items()]
+
+
+@torch.no_grad()
+def _predict(network: nn.Module, coded: _Coded, index: NDArray[np.int64]) -> Floats:
+    return np.asarray(network(*coded.tensors(index).inputs).numpy(), dtype=np.float64)
+
+
+def _fitted_model(
+    config: TableConfig, coded: _Coded, split: Split, selection: Selection, metrics: dict[str, Any]
+) -> FittedModel:
+    table = coded.table
+    inside = coded.raw(split.test)
+    return FittedModel(
+        name=_name(config),
+        kind="tabular",
+        description=f"{', '.join(table.target_names)} from {len(table.features)} columns of {table.source}.",
+        network=selection.network,
+        inputs=_inputs(config, coded, split.train),
+        outputs=tuple(
+            OutputColumn(name=name, unit=config.units.get(name), minimum=column.min(), maximum=column.max())
+            for name, column in zip(table.target_names, table.targets[split.train].T, strict=True)
+        ),
+        regions={"inside": inside, "outside": _stretched(inside)},
+        metrics=metrics,
+        provenance=Provenance(
+            task=f"table {table.source}",
+            n_rows=len(split.train),
+            data_sha256=table.sha256,
+            seed=config.seed,
+            versions=library_versions(),
+            note=config.note,
+        ),
+    )
+
+
+def _inputs(config: TableConfig, coded: _Coded, train: NDArray[np.int64]) -> tuple[Column, ...]:
+    inputs: list[Column] = []
+    numbers = iter(coded.table.numeric[train].T)
+    levels = iter(coded.levels)
+    for feature in coded.table.features:
+        if feature.kind == "category":
+            inputs.append(
+                CategoryColumn(name=feature.name, categories=next(levels), may_be_missing=feature.may_be_missing)
+            )
+            continue
+        column = next(numbers)
+        inputs.append(
+            NumberColumn(
+                name=feature.name,
+                unit=config.units.get(feature.name),
+                minimum=np.nanmin(column),
+                maximum=np.nanmax(column),
+                may_be_missing=feature.may_be_missing,
+            )
+        )
+    return tuple(inputs)
+
+
+def _stretched(rows: RawRows) -> RawRows:
+    if rows.numeric is None:
+        return rows
+    middle = (np.nanmin(rows.numeric, axis=0) + np.nanmax(rows.numeric, axis=0)) / 2
+    return replace(rows, numeric=middle + _STRETCH * (rows.numeric - middle))
+
+
+def _as_csv(table: TrainingTable, index: NDArray[np.int64]) -> bytes:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*(feature.name for feature in table.features), *table.target_names])
+    for i in index:
+        numbers, levels = iter(table.numeric[i]), iter(table.categorical[i])
+        cells: list[object] = []
+        for feature in table.features:
+            if feature.kind == "category":
+                cells.append(next(levels))
+                continue
+            value = float(next(numbers))
+            cells.append("" if np.isnan(value) else repr(value))
+        writer.writerow([*cells, *(repr(float(y)) for y in table.targets[i])])
+    return stream.getvalue().encode()
