@@ -38,7 +38,7 @@ COPY deploy/healthcheck.py /opt/nalu/healthcheck.py
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "/opt/nalu/healthcheck.py"]
-CMD ["nalu", "serve", "--host", "0.0.0.0", "--port", "8000", "--repository", "/models"]
+CMD ["nalu", "serve", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM build AS build-trainer
 RUN python3 requirements.py train > requirements.txt \
