@@ -78,7 +78,7 @@ class ArithmeticUnit(nn.Module, ABC):
 
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the parameters anew, in place, from `generator` or from torch's global one."""
+        """Draw the parameters anew, in place, from `generator` (on their device) or from torch's global one."""
 
     def extra_repr(self) -> str:
         """Return the widths for the module's printed form."""

@@ -58,6 +58,8 @@ class NALU(ArithmeticUnit):
         [[15.0]]
     """
 
+    _epsilon: Tensor
+
     def __init__(
         self,
         in_features: int,
@@ -83,8 +85,6 @@ class NALU(ArithmeticUnit):
         self.G = self._empty(out_features, in_features) if gate == "input" else None
         self.g_hat = self._empty(out_features) if gate == "independent" else None
         self.reset_parameters()
-
-    _epsilon: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the sum and the product of powers by the gate."""

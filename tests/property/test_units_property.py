@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,6 +19,7 @@ nonzero_vectors = st.lists(away_from_zero, min_size=D_IN, max_size=D_IN).map(
     lambda v: torch.tensor(v, dtype=torch.float64)
 )
 seeds = st.integers(0, 2**31)
+untimed = settings(deadline=None)
 
 
 def _drawn(unit: ArithmeticUnit, seed: int, scale: float = 1.0) -> ArithmeticUnit:
@@ -34,6 +35,7 @@ def _close(one: Tensor, two: Tensor, size: Tensor | float) -> bool:
     return bool(((one - two).abs() <= 1e-11 * (torch.as_tensor(size) + two.abs()) + 1e-300).all())
 
 
+@untimed
 @given(seeds, vectors, vectors, moderate)
 def test_nac_and_nau_are_linear(seed: int, x: Tensor, z: Tensor, factor: float) -> None:
     for unit in (NAC(D_IN, 2, dtype=torch.float64), NAU(D_IN, 2, dtype=torch.float64)):
@@ -42,6 +44,7 @@ def test_nac_and_nau_are_linear(seed: int, x: Tensor, z: Tensor, factor: float) 
         assert _close(unit(factor * x + z), factor * unit(x) + unit(z), size)
 
 
+@untimed
 @given(seeds, nonzero_vectors, st.permutations(range(D_IN)))
 def test_order_of_inputs_does_not_matter(seed: int, x: Tensor, order: list[int]) -> None:
     for unit in (
@@ -61,6 +64,7 @@ def test_order_of_inputs_does_not_matter(seed: int, x: Tensor, order: list[int])
         assert _close(unit(x[order]), y, size)
 
 
+@untimed
 @given(st.lists(st.booleans(), min_size=D_IN, max_size=D_IN), vectors)
 def test_nmu_multiplies_the_chosen_inputs(chosen: list[bool], x: Tensor) -> None:
     unit = NMU(D_IN, 1, dtype=torch.float64)
@@ -70,6 +74,7 @@ def test_nmu_multiplies_the_chosen_inputs(chosen: list[bool], x: Tensor) -> None
     assert math.isclose(unit(x).item(), float(exact), rel_tol=1e-15, abs_tol=1e-300)
 
 
+@untimed
 @given(st.lists(st.integers(-3, 3), min_size=D_IN, max_size=D_IN), nonzero_vectors)
 def test_real_npu_raises_to_integer_powers_with_signs(powers: list[int], x: Tensor) -> None:
     unit = RealNPU(D_IN, 1, epsilon=0.0, dtype=torch.float64)
@@ -80,6 +85,7 @@ def test_real_npu_raises_to_integer_powers_with_signs(powers: list[int], x: Tens
     assert math.isclose(unit(x).item(), float(exact), rel_tol=1e-11)
 
 
+@untimed
 @given(seeds, nonzero_vectors, st.floats(1e-3, 1e3))
 def test_real_npu_scales_by_the_power_of_the_scale(seed: int, x: Tensor, scale: float) -> None:
     unit = RealNPU(D_IN, 2, epsilon=0.0, dtype=torch.float64)
@@ -91,6 +97,7 @@ def test_real_npu_scales_by_the_power_of_the_scale(seed: int, x: Tensor, scale: 
     assert _close(unit(scale * x), scale ** exponents.sum(-1) * unit(x), size)
 
 
+@untimed
 @given(seeds, nonzero_vectors)
 def test_nalu_lies_between_its_sum_and_its_product(seed: int, x: Tensor) -> None:
     unit = NALU(D_IN, 2, separate_weights=True, dtype=torch.float64)
@@ -102,6 +109,7 @@ def test_nalu_lies_between_its_sum_and_its_product(seed: int, x: Tensor) -> None
     assert (y <= torch.maximum(a, m) + slack).all()
 
 
+@untimed
 @given(seeds, st.floats(1e-3, 1e3))
 def test_weights_and_gates_keep_their_bounds_whatever_the_parameters(seed: int, scale: float) -> None:
     bounds: list[tuple[ArithmeticUnit, float, float]] = [
