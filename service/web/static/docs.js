@@ -3,7 +3,6 @@
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
-  deepLinking: true,
   // The validator badge would ask a server elsewhere.
   validatorUrl: null,
 });
