@@ -21,9 +21,9 @@ COPY training training
 RUN /opt/build/bin/pip --python /opt/nalu/bin/python install --find-links /wheels ${PIP_ARGS} --no-deps .
 
 FROM ${PYTHON_IMAGE} AS runtime
+# A tmpfs mounted on /work is root's and, with some runtimes, takes over this mode in place of its own.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin nalu \
-    && mkdir /work \
-    && chown nalu:nalu /work
+    && mkdir --mode 1777 /work
 # A volume that is empty when it is first mounted on /models takes over the starter models, and their owner.
 COPY --chown=10001:10001 model_repository /models
 ENV PATH=/opt/nalu/bin:$PATH \
