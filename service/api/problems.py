@@ -67,6 +67,9 @@ PROBLEMS: dict[type[Exception], Problem] = {
 }
 """Domain error → what HTTP says; any other error is `INTERNAL_ERROR`."""
 
+_MAX_COLUMN = 200
+"""Length of a column's name in an answer; a model's own names are no longer."""
+
 _INTERNAL_DETAIL = "something failed that should not; the log holds the details under this request id"
 
 
@@ -104,7 +107,7 @@ def _listed(fault: Fault) -> dict[str, Any]:
     if fault.row is not None:
         listed["row"] = fault.row
     if fault.column is not None:
-        listed["column"] = fault.column[:200]
+        listed["column"] = fault.column[:_MAX_COLUMN].encode(errors="backslashreplace").decode()
     return listed
 
 
