@@ -10,8 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from training.data_commands import data_app
+
+__all__ = ["data_app", "train_app"]
+
 train_app = typer.Typer(help="Train a network and publish it.", no_args_is_help=True)
-data_app = typer.Typer(help="Make the project's own data sets.", no_args_is_help=True)
 
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -29,7 +32,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; op
 
 
 @train_app.command("arithmetic")
-def train_arithmetic(  # noqa: PLR0913
+def train_arithmetic(
     operation: Annotated[str, typer.Argument(help="add, subtract, multiply, divide, square, sqrt or reciprocal.")],
     training_range: Annotated[
         tuple[float, float] | None, typer.Option("--range", help="Training inputs, LOW HIGH. [default: -10 10]")
@@ -83,7 +86,7 @@ def train_arithmetic(  # noqa: PLR0913
 
 
 @train_app.command("table")
-def train_table(  # noqa: PLR0913
+def train_table(
     data: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
     target: Annotated[
         list[str] | None, typer.Option("--target", help="Column to predict; repeat it for several.")

@@ -228,7 +228,7 @@ class _Features:
         elif not asked and (len(levels) == len(values) or len(levels) > MAX_LEVELS):
             self.notes.append(
                 f"text column {name!r} was left out: it has {len(levels)} levels in {len(values)} rows; "
-                f"name it as a category to keep it{_mostly_numbers(present)}"
+                f"--category {name!r} keeps it{_mostly_numbers(name, present)}"
             )
         else:
             self.features.append(Feature(name, "category", len(present) < len(values), levels))
@@ -270,7 +270,7 @@ def _targets(path: Path, table: Table, names: Sequence[str]) -> NDArray[np.float
             example = next(str(value) for value in column if not _is_number(value))
             msg = (
                 f"a target must hold numbers, however {name!r} of {path.name} holds text such as {example[:40]!r}; "
-                "correct the table, or name the column as a number column to count what is no number as missing"
+                f"correct the table, or count what is no number as missing with --number {name!r}"
             )
             raise TrainingDataError(msg)
         if np.isnan(column.astype(np.float64)).all():
@@ -289,12 +289,12 @@ def _is_number(value: object) -> bool:
     return True
 
 
-def _mostly_numbers(values: Sequence[str]) -> str:
+def _mostly_numbers(name: str, values: Sequence[str]) -> str:
     wrong = [value for value in values if not _is_number(value)]
     if len(wrong) > len(values) // 2:
         return ""
     example = f" such as {wrong[0][:40]!r}" if wrong else ""
-    return f", or as a number column to count the {len(wrong)} values that are no numbers{example} as missing"
+    return f", --number {name!r} counts the {len(wrong)} values that are no numbers{example} as missing"
 
 
 def _hint(name: str, there: Sequence[str]) -> str:

@@ -75,9 +75,9 @@ def test_leaves_out_what_teaches_nothing_and_says_so(tmp_path: Path) -> None:
         "column 'flat' was left out: it is 7 wherever",
         "column 'flat_or_missing' was left out: it is 7 wherever",
         "column 'flat_text' was left out: it is 'x' wherever",
-        "text column 'slab' was left out: it has 30 levels in 30 rows; name it as a category to keep it\n",
-        "'typo' was left out: it has 30 levels in 30 rows; name it as a category to keep it, or as a number column to "
-        "count the 1 values that are no numbers such as 'n.d.' as missing",
+        "text column 'slab' was left out: it has 30 levels in 30 rows; --category 'slab' keeps it\n",
+        "'typo' was left out: it has 30 levels in 30 rows; --category 'typo' keeps it, --number 'typo' counts the "
+        "1 values that are no numbers such as 'n.d.' as missing",
         "text column 'essay' has 2, the longest of 502 characters; it was left out",
     ):
         assert note in notes + "\n"
@@ -175,7 +175,7 @@ def test_refuses_names_that_a_manifest_cannot_hold(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingDataError, match="at most 200 characters"):
         load_training_table(path, ["y"])
-    with pytest.raises(TrainingDataError, match="none of long.csv is left"):
+    with pytest.raises(TrainingDataError, match=r"none of long.csv is left"):
         load_training_table(path, ["y"], drop=["x" * 201])
 
 

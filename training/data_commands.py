@@ -1,0 +1,38 @@
+"""`nalu data`: the project's own data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+data_app = typer.Typer(help="Make the project's own data sets.", no_args_is_help=True)
+make_app = typer.Typer(help="Make a data set and write it to a file.", no_args_is_help=True)
+data_app.add_typer(make_app, name="make")
+
+_console = Console(soft_wrap=True, highlight=False)
+
+
+@make_app.command("forging")
+def make_forging(
+    out: Annotated[Path, typer.Option(help="CSV or Parquet file to write, by its extension; replaced if it exists.")],
+    rows: Annotated[int, typer.Option(help="Rows to draw.", min=1)] = 113_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same table.", min=0)] = 0,
+) -> None:
+    """Make the synthetic forging data: 28 inputs from steelmaking to tempering, three mechanical properties.
+
+    It is a stand-in drawn by formulas, not measurements of real forgings; docs/data-forging.md says which formulas.
+    """
+    from models.contract.table_writer import check_output
+    from training.tasks.forging import FORGING_TARGETS, SYNTHETIC_NOTE, forging_noise_mae
+    from training.tasks.forging import make_forging as write
+
+    check_output(out)
+    write(out, rows, seed)
+    floor = forging_noise_mae(rows, seed)
+    _console.print(f"wrote {rows} rows to {out}", markup=False)
+    _console.print(f"{SYNTHETIC_NOTE} The scatter drawn leaves every model a mean absolute error of at least:")
+    for name in FORGING_TARGETS:
+        _console.print(f"  {name} {floor[name]:.3f}")
+    options = " ".join(f"--target {name}" for name in FORGING_TARGETS)
+    _console.print(f"train on it: nalu train table {out} {options}", markup=False)
