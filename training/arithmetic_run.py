@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -98,10 +98,13 @@ def fit_arithmetic(
         "outside": _metrics(selection.network, operation, far[_FAR[0]], errors[f"{_FAR[0]:g}x"]),
     }
     inside_rows, outside_rows = RawRows(test), RawRows(far[_FAR[0]])
+    network = cast("ArithmeticNetwork", selection.network)  # every candidate builds one
     model = FittedModel(
         name=config.name or operation.name,
         kind="arithmetic",
-        description=f"{operation.formula}, learned from {config.rows} rows with inputs from {config.low:g} to {config.high:g}.",
+        description=(
+            f"{operation.formula}, learned from {config.rows} rows with inputs from {config.low:g} to {config.high:g}."
+        ),
         network=selection.network,
         inputs=tuple(
             NumberColumn(
@@ -112,11 +115,12 @@ def fit_arithmetic(
         outputs=(OutputColumn(name="y", minimum=targets.min(), maximum=targets.max()),),
         regions={"inside": inside_rows, "outside": outside_rows},
         metrics=metrics,
+        formula=network.formula(operation.inputs),
         provenance=Provenance(
             task=f"arithmetic {operation.name}", n_rows=config.rows, seed=config.seed, versions=library_versions()
         ),
     )
-    report = _report(config, selection, errors)
+    report = _report(config, selection, network, errors)
     magnitudes = np.concatenate([np.abs(rows).max(axis=1) for rows in (test, *far.values())])
     plot = relative_error_plot(
         f"{operation.formula} by {selection.candidate}",
@@ -174,7 +178,7 @@ def _candidates(config: ArithmeticConfig, d_inputs: int) -> list[Candidate]:
         "nac": lambda: [NAC(d_inputs, 1, dtype=torch.float64)],
         "nau": lambda: [NAU(d_inputs, 1, dtype=torch.float64)],
         "nmu": lambda: [NMU(d_inputs, 1, dtype=torch.float64)],
-        "real_npu": lambda: [RealNPU(d_inputs, 1, epsilon=smallest, dtype=torch.float64)],
+        "real_npu": lambda: [RealNPU(d_inputs, 1, epsilon=smallest, initialisation="nau", dtype=torch.float64)],
         "modified_real_npu": lambda: [
             RealNPU(d_inputs, 1, epsilon=smallest, clip_weights=True, initialisation="nau", dtype=torch.float64)
         ],
@@ -215,13 +219,15 @@ def _metrics(network: nn.Module, operation: Operation, inputs: Floats, error: Fl
     return metrics
 
 
-def _report(config: ArithmeticConfig, selection: Selection, errors: dict[str, Floats]) -> dict[str, Any]:
+def _report(
+    config: ArithmeticConfig, selection: Selection, network: ArithmeticNetwork, errors: dict[str, Floats]
+) -> dict[str, Any]:
     return {
         "task": f"arithmetic {config.operation}",
         "config": config_report(config),
         "chosen": selection.candidate,
         "validation_loss": selection.validation_loss,
-        "weights": [unit.effective_weight().tolist() for unit in selection.network.units],  # type: ignore[union-attr, operator]
+        "weights": [weights.tolist() for weights in network.effective_weights()],
         "relative_error": {
             region: {"max": finite_or_none(error.max()), "median": finite_or_none(np.median(error))}
             for region, error in errors.items()

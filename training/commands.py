@@ -107,7 +107,7 @@ def train_table(
     restarts: Restarts = None,
     dtype: DtypeOption = None,
     threads: Threads = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most. [default: 400]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most. [default: 200]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step. [default: by the table's length]")] = None,
     outside: Annotated[
         bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
@@ -117,7 +117,7 @@ def train_table(
 ) -> None:
     """Learn a table's target columns from the others and publish the network.
 
-    Prints a leaderboard against a mean, a linear and a gradient-boosted baseline, inside and outside the training range.
+    Prints a leaderboard against a mean, a linear and a gradient-boosted baseline, inside and outside the range.
     """
     if not target and config is None:
         raise typer.BadParameter("name at least one column to predict", param_hint="--target")

@@ -101,11 +101,11 @@ class TableConfig(RunConfig):
     categories: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     units: dict[str, str] = {}
-    max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 400
+    max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 200
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 1e-2
-    patience: Annotated[int, Field(ge=1)] = 60
+    patience: Annotated[int, Field(ge=1)] = 40
     power_terms: Annotated[int, Field(ge=0, le=256)] = 4
     residual: Annotated[int, Field(ge=0, le=1024)] = 32
     outside: bool = True

@@ -85,6 +85,7 @@ def export_network(network: nn.Module, signature: Signature, dtype: Dtype) -> by
     names = [
         name for name, there in ((NUMERIC_TENSOR, signature.d_numeric), (_CODES_TENSOR, signature.categories)) if there
     ]
+    batch = torch.export.Dim("batch")
     try:
         with _quiet_exporter():
             program = torch.onnx.export(
@@ -93,7 +94,7 @@ def export_network(network: nn.Module, signature: Signature, dtype: Dtype) -> by
                 dynamo=True,
                 input_names=names,
                 output_names=[PREDICTIONS_TENSOR],
-                dynamic_shapes=(tuple({0: torch.export.Dim("batch")} for _ in names),),
+                dynamic_shapes=(tuple({0: batch} for _ in names),),
                 external_data=False,
                 opset_version=OPSET,
                 optimize=True,
@@ -113,7 +114,7 @@ def export_network(network: nn.Module, signature: Signature, dtype: Dtype) -> by
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         msg = f"a network must be expressible in ONNX operator set {OPSET}, however: {reason}"
         raise ExportError(msg) from error
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 class _Entry(nn.Module):

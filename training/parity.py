@@ -43,7 +43,11 @@ class RawRows:
 
     def take(self, index: NDArray[np.int64]) -> "RawRows":
         """Return the rows at `index`."""
-        return RawRows(*(None if part is None else part[index] for part in (self.numeric, self.text, self.codes)))
+        return RawRows(
+            None if self.numeric is None else self.numeric[index],
+            None if self.text is None else self.text[index],
+            None if self.codes is None else self.codes[index],
+        )
 
 
 class GraphRunner:
@@ -71,7 +75,7 @@ class GraphRunner:
         return np.asarray(self._session.run([PREDICTIONS_TENSOR], feed)[0])
 
 
-def check_parity(  # noqa: PLR0913
+def check_parity(
     onnx: bytes,
     network: nn.Module,
     signature: Signature,
@@ -117,7 +121,8 @@ def check_parity(  # noqa: PLR0913
                 if not difference <= RTOL[dtype]:
                     msg = (
                         f"an exported graph must answer as {name} does, to {RTOL[dtype]:g} in {dtype}, however it "
-                        f"differs by {difference:.3g} at batch {size} {region} the training range; nothing was published"
+                        f"differs by {difference:.3g} at batch {size} {region} the training range; "
+                        "nothing was published"
                     )
                     raise ExportError(msg)
     return worst

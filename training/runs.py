@@ -37,7 +37,7 @@ def save_run(root: Path, name: str, config: RunConfig, files: Mapping[str, bytes
                     raise
                 folder = folder.with_name(f"{folder.name}-{uuid.uuid4().hex[:4]}")
     except OSError as error:
-        msg = f"the folder for runs must be writable, however {error.strerror or error} at {root}; name another with --runs"
+        msg = f"the folder for runs must be writable, however {error.strerror or error} at {root}; name another --runs"
         raise TrainingError(msg) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -7,7 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.units import ArithmeticUnit
+from models.formula import name_text, product_text, sum_text
+from models.units import NAU, NMU, ArithmeticUnit, RealNPU
+
+_EXACT = 1e-9
+"""Largest distance of a gate from 0 or 1 at which a product may be written without it."""
 
 
 class ArithmeticNetwork(nn.Module):
@@ -55,3 +59,33 @@ class ArithmeticNetwork(nn.Module):
         """Hold every unit's weights inside its constraints, in place."""
         for unit in self.units:
             cast("ArithmeticUnit", unit).project_()
+
+    @torch.no_grad()
+    def effective_weights(self) -> list[Tensor]:
+        """Return each unit's effective weights, (out_features, in_features)."""
+        return [cast("ArithmeticUnit", unit).effective_weight() for unit in self.units]
+
+    @torch.no_grad()
+    def formula(self, names: Sequence[str]) -> str | None:
+        """Return what the network's first output computes as text, or None where no short text says it.
+
+        Args:
+            names: Names of the inputs.
+        """
+        current: list[str] | None = list(names)
+        for unit in self.units:
+            if current is None or any(name_text(name) != name for name in current):
+                return None  # a sum inside a product is no name; nesting is not written here
+            current = _layer_text(unit, current)
+        return current[0] if current else None
+
+
+def _layer_text(unit: nn.Module, names: list[str]) -> list[str] | None:
+    if isinstance(unit, NAU):
+        return [sum_text(row, names) for row in unit.effective_weight().tolist()]
+    if isinstance(unit, RealNPU | NMU):
+        gates = unit.gate() if isinstance(unit, RealNPU) else unit.effective_weight()
+        if bool((torch.minimum(gates, 1 - gates).abs() > _EXACT).any()):
+            return None
+        return [product_text(row, names) for row in unit.effective_weight().tolist()]
+    return None

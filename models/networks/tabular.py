@@ -1,5 +1,7 @@
 """A network for tables: an arithmetic trunk that extrapolates and a residual that does not."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -75,7 +77,7 @@ class TabularNetwork(nn.Module):
         if d_residual:
             widths = [preprocessing.d_linear, *[d_residual] * D_HIDDEN]
             layers: list[nn.Module] = []
-            for d_in, d_out in zip(widths[:-1], widths[1:], strict=True):
+            for d_in, d_out in pairwise(widths):
                 layer = nn.Linear(d_in, d_out, dtype=torch.float64)
                 nn.init.xavier_uniform_(layer.weight, generator=generator)
                 nn.init.zeros_(layer.bias)

@@ -119,7 +119,7 @@ class _Best:
         self.network.load_state_dict(self.state)
 
 
-def fit(  # noqa: PLR0913
+def fit(
     network: nn.Module,
     train: Rows,
     validation: Rows,
@@ -146,7 +146,9 @@ def fit(  # noqa: PLR0913
     best = _Best(network)
     batch_size = min(config.batch_size or len(train), len(train))
     steps = math.ceil(len(train) / batch_size)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
         optimiser, config.max_epochs * steps, eta_min=config.learning_rate * 1e-3
     )
@@ -213,7 +215,7 @@ def _polish(network: nn.Module, constrained: Network, objective: Callable[[], Te
     with torch.no_grad():
         for parameter in parameters:
             if parameter.grad is not None:
-                parameter -= _NUDGE * parameter.grad.sign()
+                parameter.sub_(_NUDGE * parameter.grad.sign())
         constrained.project_()
         free = [(parameter != before).to(parameter.dtype) for parameter, before in zip(parameters, here, strict=True)]
         for parameter, before in zip(parameters, here, strict=True):
@@ -236,7 +238,7 @@ def _polish(network: nn.Module, constrained: Network, objective: Callable[[], Te
                 parameter.grad *= mask
         return value
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         constrained.project_()
 

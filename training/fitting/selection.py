@@ -86,7 +86,7 @@ class Selection:
     trials: tuple[Trial, ...]
 
 
-def search(  # noqa: PLR0913
+def search(
     candidates: Sequence[Candidate],
     train: Rows,
     validation: Rows,
