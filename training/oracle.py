@@ -4,7 +4,6 @@ It shares no code with `models.units` and `models.networks`; it reads their para
 what parity with torch cannot: a fault in the torch module itself.
 """
 
-from collections.abc import Callable
 from typing import cast
 
 import numpy as np
