@@ -142,6 +142,7 @@ def test_while_draining_it_is_not_ready_and_still_answers(repository: Path) -> N
         served.process.send_signal(signal.SIGTERM)
         while (ready := served.request("GET", "/health/ready"))[0] == 200:
             time.sleep(0.02)
+        time.sleep(0.5)  # the server looks every 0.1 s whether it shall stop
         assert ready[0] == 503
         assert ready[2]["reasons"] == ["the service is stopping"]
         assert served.request("GET", "/health/live")[0] == 200
