@@ -162,6 +162,21 @@ def train_table(
     _tell_published(result.manifest.name, result.manifest.version, settings.repository, result.folder)
 
 
+@train_app.command("starters")
+def train_starters(repository: Repository = None) -> None:
+    """Make the starter models again: the seven operations and a small model of the synthetic forging data."""
+    from models.contract.repository import ModelRepository
+    from training.config import RunConfig
+    from training.progress import SearchProgress
+    from training.starters import make_starters
+
+    target = repository or RunConfig().repository
+    with SearchProgress(_console) as progress:
+        manifests = make_starters(ModelRepository(target), progress)
+    for manifest in manifests:
+        _console.print(f"published {manifest.name} version {manifest.version} to {target}")
+
+
 def _told(error: float | None) -> str:
     return "overflow" if error is None else f"{error:.2g}"
 

@@ -181,6 +181,7 @@ def _quiet_exporter() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning, message=".*LeafSpec.*")
+            warnings.filterwarnings("ignore", category=UserWarning, message=".*axis name: batch will not be used.*")
             yield
     finally:
         logger.setLevel(level)
