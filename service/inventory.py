@@ -1,7 +1,7 @@
 """What a model repository holds, for people and for scripts."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from models.contract.manifest import ModelManifest, NumberColumn
 from models.contract.repository import ModelRepository
 
 _MAX_SHOWN = 12
-"""Names or levels shown in a cell; the rest are counted."""
+"""Levels or versions shown in a cell; the rest are counted."""
+
+_MAX_NAMED = 3
+"""Columns named in the list; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ def models_table(models: list[Listed], root: Path) -> RenderableType:
             Text(model.name),
             _some(map(str, model.versions)),
             Text(model.kind or ""),
-            _some(model.inputs),
-            _some(model.outputs),
+            _few(model.inputs),
+            _few(model.outputs),
             Text(model.dtype or ""),
         )
     return table
@@ -157,6 +160,7 @@ def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:
         facts,
         _inputs_table(manifest),
         _outputs_table(manifest),
+        *((_errors_table(manifest),) if manifest.metrics else ()),
     )
 
 
@@ -166,41 +170,56 @@ def print_json(value: object) -> None:
 
 
 def _inputs_table(manifest: ModelManifest) -> Table:
+    limited = any(column.domain for column in manifest.numbers)
     table = Table(title="inputs", title_justify="left")
-    for heading in ("name", "kind", "unit", "seen in training", "may be missing", "answered for"):
+    table.add_column("name", no_wrap=True)
+    for heading in ("kind", "unit", "seen in training", "missing", *(("no answer",) if limited else ())):
         table.add_column(heading, overflow="fold")
     for column in manifest.inputs:
+        missing = "allowed" if column.may_be_missing else "refused"
         if isinstance(column, NumberColumn):
-            seen = Text(f"{column.minimum:g} to {column.maximum:g}")
-            unit = column.unit or ""
-            domain = f"all but: {column.domain.reason}" if column.domain else "all"
+            seen, unit = Text(f"{column.minimum:g} to {column.maximum:g}"), column.unit or ""
+            refused = (column.domain.reason if column.domain else "",)
         else:
-            seen, unit, domain = _some(column.categories), "", "levels seen"
-        missing = "yes" if column.may_be_missing else "no"
-        table.add_row(Text(column.name), column.kind, Text(unit), seen, missing, Text(domain))
+            seen, unit, refused = _some(column.categories), "", ("",)
+        cells = (Text(column.name), column.kind, Text(unit), seen, missing)
+        table.add_row(*cells, *(map(Text, refused) if limited else ()))
     return table
 
 
 def _outputs_table(manifest: ModelManifest) -> Table:
-    errors = {
-        (region, metric) for region, by_output in manifest.metrics.items() for m in by_output.values() for metric in m
-    }
-    headings = sorted(errors)
-    table = Table(title="outputs, with the errors measured", title_justify="left")
-    for heading in ("name", "unit", "seen in training", *(f"{metric} {region}" for region, metric in headings)):
+    table = Table(title="outputs", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    for heading in ("unit", "seen in training"):
         table.add_column(heading, overflow="fold")
     for output in manifest.outputs:
-        measured = [manifest.metrics.get(region, {}).get(output.name, {}).get(metric) for region, metric in headings]
-        table.add_row(
-            Text(output.name),
-            Text(output.unit or ""),
-            f"{output.minimum:g} to {output.maximum:g}",
-            *("" if value is None else f"{value:.4g}" for value in measured),
-        )
+        table.add_row(Text(output.name), Text(output.unit or ""), f"{output.minimum:g} to {output.maximum:g}")
     return table
 
 
-def _some(names: Iterator[str] | tuple[str, ...]) -> Text:
+def _errors_table(manifest: ModelManifest) -> Table:
+    """Return the errors measured: a row for each output and region, a column for each metric."""
+    measured = [
+        (output, region, values)
+        for region, by_output in manifest.metrics.items()
+        for output, values in by_output.items()
+    ]
+    metrics = list(dict.fromkeys(metric for _, _, values in measured for metric in values))
+    table = Table(title="errors measured", title_justify="left")
+    table.add_column("output", no_wrap=True)
+    for heading in ("training range", *metrics):
+        table.add_column(Text(heading), overflow="fold")
+    for output, region, values in measured:
+        cells = ("" if metric not in values else f"{values[metric]:.4g}" for metric in metrics)
+        table.add_row(Text(output), Text(region), *cells)
+    return table
+
+
+def _some(names: Iterable[str]) -> Text:
     given = list(names)
     more = len(given) - _MAX_SHOWN
     return Text(", ".join(given[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else ""))
+
+
+def _few(names: Sequence[str]) -> Text:
+    return Text(", ".join(names)) if len(names) <= _MAX_NAMED else Text(f"{len(names)} columns")

@@ -69,7 +69,8 @@ def predict_file(
 
     The output has the columns kept, then the model's outputs (`_predicted` is appended where a column of that name is
     kept), then `in_range`. Columns that the model does not take are passed through. CSV that came in with another
-    delimiter or a decimal comma goes out so.
+    delimiter or a decimal comma goes out so. From CSV to Parquet, the model's inputs become numbers and text with
+    nulls, and any other column stays text as it stands.
 
     Args:
         session: The model.
@@ -90,6 +91,7 @@ def predict_file(
         _check_other_file(source, out)
     kept = _kept(source, keep)
     delimiter, decimal = _style(source)
+    typed = out is not None and is_delimited(source) and not is_delimited(out)
     n_rows = n_outside = n_empty = 0
     with open_table_writer(out, delimiter=delimiter, decimal=decimal) as writer:
         for batch in iter_batches(
@@ -102,7 +104,10 @@ def predict_file(
                 answer = _answer(session, batch.columns, empty=on_error == "null")
             except FaultyInputError as error:
                 raise _refusal(source, batch.first_row, error) from error
-            writer.write(_joined(batch.raw, kept, manifest, answer))
+            columns = {name: batch.raw.column(name) for name in kept}
+            if typed:
+                columns.update({name: array_of(batch.columns[name]) for name in kept if name in batch.columns})
+            writer.write(_joined(columns, manifest, answer))
             n_rows += len(answer.answered)
             n_empty += int(np.sum(~answer.answered))
             n_outside += int(np.sum(answer.answered & ~answer.in_range))
@@ -133,11 +138,11 @@ def _answer(session: ModelSession, columns: dict[str, Column], *, empty: bool) -
     return _Answer(prediction.values, prediction.in_range, np.ones(n_rows, dtype=np.bool_))
 
 
-def _joined(raw: Any, kept: Sequence[str], manifest: ModelManifest, answer: _Answer) -> Any:
+def _joined(kept: dict[str, Any], manifest: ModelManifest, answer: _Answer) -> Any:
     """Return the columns kept with the predictions behind them, as a `pyarrow.RecordBatch`."""
     import pyarrow as pa
 
-    columns: dict[str, Any] = {name: raw.column(name) for name in kept}
+    columns = dict(kept)
     for output, values in zip(manifest.outputs, answer.values.T, strict=True):
         columns[_free_name(output.name, columns)] = array_of(np.ascontiguousarray(values))
     columns[_free_name(IN_RANGE, columns)] = pa.array(answer.in_range, mask=~answer.answered)

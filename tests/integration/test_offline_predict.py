@@ -86,6 +86,9 @@ def test_every_format_goes_into_every_other(
         assert written.column("strength").to_pylist() == expected
         assert written.column("in_range").to_pylist() == [True] * 3
         assert written.column("note").to_pylist() == columns["note"]
+        assert written.column("mass").to_pylist() == columns["mass"]
+        assert written.column("grade").to_pylist() == columns["grade"]
+        assert written.column("extra").to_pylist() == (["1", "2", "3"] if source == "in.csv" else [1, 2, 3])
     else:
         header, *rows = rows_of(tmp_path / out)
         assert header == [*columns, "strength", "in_range"]
