@@ -47,3 +47,11 @@ def test_a_table_without_a_tail_has_no_driver() -> None:
     binary = (np.arange(100) % 2).astype(float)[:, None]
     assert driver_split(binary, binary, seed=0) is None
     assert driver_split(np.zeros((100, 0)), binary, seed=0) is None
+
+
+def test_a_column_that_counts_the_rows_is_no_driver() -> None:
+    counter = np.arange(200.0)
+    spread = np.random.default_rng(0).normal(size=200)
+    found = driver_split(np.stack([counter, spread], axis=1), counter[:, None] + spread[:, None], seed=0)
+    assert found is not None
+    assert found.column == 1
