@@ -24,10 +24,9 @@ from training.tasks.arithmetic import OPERATIONS
 NALU = [sys.executable, "-m", "nalu_cli"]
 
 
-def config(tmp_path: Path, operation: str = "multiply", **more: object) -> ArithmeticConfig:
-    return ArithmeticConfig.model_validate(
-        {"operation": operation, "repository": tmp_path / "repository", "runs": tmp_path / "runs", **more}
-    )
+def config(tmp_path: Path, **more: object) -> ArithmeticConfig:
+    places = {"repository": tmp_path / "repository", "runs": tmp_path / "runs"}
+    return ArithmeticConfig.model_validate({"operation": "multiply", **places, **more})
 
 
 def test_a_run_publishes_graph_report_and_plot_and_keeps_the_run(tmp_path: Path) -> None:
