@@ -246,17 +246,18 @@ def _fitted_model(
 ) -> FittedModel:
     table = coded.table
     inside = coded.raw(split.test)
+    inputs = _inputs(config, coded, split.train)
     return FittedModel(
         name=_name(config),
         kind="tabular",
         description=f"{', '.join(table.target_names)} from {len(table.features)} columns of {table.source}.",
         network=selection.network,
-        inputs=_inputs(config, coded, split.train),
+        inputs=inputs,
         outputs=tuple(
             OutputColumn(name=name, unit=config.units.get(name), minimum=column.min(), maximum=column.max())
             for name, column in zip(table.target_names, table.targets[split.train].T, strict=True)
         ),
-        regions={"inside": inside, "outside": _stretched(inside)},
+        regions={"inside": inside, "outside": _stretched(inside, inputs)},
         metrics=metrics,
         provenance=Provenance(
             task=f"table {table.source}",
@@ -292,8 +293,8 @@ def _inputs(config: TableConfig, coded: CodedTable, train: NDArray[np.int64]) ->
     return tuple(inputs)
 
 
-def _stretched(rows: RawRows) -> RawRows:
+def _stretched(rows: RawRows, inputs: tuple[Column, ...]) -> RawRows:
     if rows.numeric is None:
         return rows
-    middle = (np.nanmin(rows.numeric, axis=0) + np.nanmax(rows.numeric, axis=0)) / 2
+    middle = np.array([(column.minimum + column.maximum) / 2 for column in inputs if isinstance(column, NumberColumn)])
     return replace(rows, numeric=middle + _STRETCH * (rows.numeric - middle))
