@@ -76,7 +76,8 @@ class Settings(BaseSettings):
         "are still answered. 0 suits a terminal; behind a load balancer set it to the interval of its probe.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe lines to log; info has one line per request, warning has none."
+        default="info",
+        description="Least severe lines to log; info has one line per request except good health probes, warning none.",
     )
     log_format: Literal["plain", "json"] = Field(
         default="plain", description="Log lines for people, or one JSON object per line for a collector."

@@ -76,8 +76,9 @@ def with_every_level(table: TrainingTable, split: Split) -> Split:
     """Move rows with a level that no training row has, or with the only values of a column, into the training part."""
     train = set(split.train.tolist())
     held_out = [*split.validation.tolist(), *split.test.tolist()]
-    for j in np.flatnonzero(np.isnan(table.numeric[split.train]).all(axis=0)):
-        train.update(i for i in held_out if not np.isnan(table.numeric[i, j]))
+    unknown = np.isnan(table.numeric)
+    for j in np.flatnonzero(unknown[split.train].all(axis=0)).tolist():
+        train.update(row for row in held_out if not unknown[row, j])
     for j in range(table.categorical.shape[1]):
         column = table.categorical[:, j]
         seen = {column[i] for i in train}

@@ -1,9 +1,11 @@
 """The frame around every request, as pure ASGI: its id, the limit of its body, counters, a log line, the last catch."""
 
+import logging
 import re
 import time
 import uuid
 from collections import Counter
+from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -76,7 +78,8 @@ class RequestFrame:
             elapsed_ms = round((time.perf_counter() - started) * 1000, 1)
             path = scope["path"][:_MAX_PATH]
             facts = {"method": scope["method"], "path": path, "status": status, "elapsed_ms": elapsed_ms}
-            LOGGER.info("%s %s %d %.1f ms", scope["method"], path, status, elapsed_ms, extra={"facts": facts})
+            level = logging.DEBUG if path.startswith("/health/") and status == HTTPStatus.OK else logging.INFO
+            LOGGER.log(level, "%s %s %d %.1f ms", scope["method"], path, status, elapsed_ms, extra={"facts": facts})
             request_id.reset(token)
 
     async def _answer(self, scope: Scope, headers: Headers, receive: Receive, response: "_Response") -> None:

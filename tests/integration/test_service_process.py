@@ -249,3 +249,13 @@ def any_listener(port: int) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+def test_good_health_probes_leave_no_lines_at_info() -> None:
+    """A container's probe every few seconds filled the log."""
+    with serve(Path(__file__).parents[2] / "model_repository") as served:
+        served.wait_until_ready()
+        served.request("GET", "/models")
+        served.stop()
+    assert "GET /models 200" in served.output
+    assert "/health/ready 200" not in served.output
