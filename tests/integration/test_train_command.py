@@ -48,7 +48,7 @@ def test_an_operation_is_trained_and_the_result_told(tmp_path: Path, said: io.St
 
 def test_a_table_is_trained_with_a_leaderboard_and_its_notes(tmp_path: Path, said: io.StringIO) -> None:
     data = table(tmp_path / "boxes.csv")
-    places = ["--repository", tmp_path / "r", "--runs", tmp_path / "u"]
+    places: list[str | Path] = ["--repository", tmp_path / "r", "--runs", tmp_path / "u"]
     code = train("table", data, "--target", "y", *places, "--epochs", "5", "--batch-size", "30", "--dtype", "float32",
                  *LEFT_OUT)  # fmt: skip
     assert code == 0
