@@ -4,6 +4,7 @@ The two command modules are light: torch, the web stack and the runtime are impo
 Exit codes: 0 done, 1 failed, 2 wrong use.
 """
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated, NoReturn
@@ -21,6 +22,9 @@ _EXTRA_OF = {
     "serve": frozenset({"fastapi", "uvicorn", "starlette", "onnxruntime", "orjson", "pyarrow", "pydantic_settings"}),
 }
 """Extra → the modules that it installs, to tell a user which one is missing."""
+
+_INTERRUPTED = 130
+"""Exit code by which typer tells that Ctrl-C ended a command."""
 
 app = typer.Typer(
     name="nalu",
@@ -51,15 +55,34 @@ def _root(
     pass
 
 
-def _fail(message: str) -> NoReturn:
+def _tell(message: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(message)}")
+
+
+def _fail(message: str) -> NoReturn:
+    _tell(message)
     sys.exit(1)
+
+
+def _end_interrupted() -> NoReturn:
+    """End with exit code 1, every clean-up done.
+
+    `sys.exit` would not do: where Ctrl-C once passed through code run from a string (a lazy import inside torch),
+    CPython remembers it and ends by the signal whatever the exit code.
+    """
+    _tell("interrupted; nothing half-written was left")
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def main() -> NoReturn:
     """Run the command line; a failure is one message on standard error and exit code 1."""
     try:
         app()
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            _end_interrupted()
+        raise
     except NaluError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -71,6 +94,8 @@ def main() -> NoReturn:
                     f"install it with: pip install 'nalu-serving[{extra}]'"
                 )
         raise
+    except KeyboardInterrupt:  # while the command line itself was starting or ending
+        _end_interrupted()
     sys.exit(0)
 
 

@@ -7,6 +7,10 @@ import typer
 
 models_app = typer.Typer(help="List, show and verify published models.", no_args_is_help=True)
 
+DEFAULT_REPOSITORY = Path("model_repository")
+
+RepositoryOption = Annotated[Path, typer.Option(envvar="NALU_MODEL_REPOSITORY", help="Folder of published models.")]
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
@@ -42,5 +46,113 @@ def serve(
         serve_models(settings)
 
 
-def predict() -> None:
-    """Predict a CSV or Parquet file with a published model."""
+def predict(
+    model: Annotated[str, typer.Argument(help="Name of a published model.")],
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet file with the model's input columns.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet file to write, by its extension; without it CSV goes to standard output."),
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Version of the model. [default: the latest]", min=1)] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    provider: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(envvar="NALU_PROVIDER", help="Execution provider.")
+    ] = "auto",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of the file to keep beside the predictions; repeat it for several. [default: all]"),
+    ] = None,
+    on_error: Annotated[
+        Literal["refuse", "null"],
+        typer.Option(help="Whether rows that the model does not answer refuse the file, or are left empty."),
+    ] = "refuse",
+) -> None:
+    """Predict a CSV or Parquet file with a published model.
+
+    The file may be larger than memory and may have more columns than the model takes. The output has its rows in order,
+    with a column per output of the model, and in_range: whether every number lay in the range seen in training.
+    """
+    from rich.console import Console
+
+    from models.contract.repository import ModelRepository
+    from service.inference.session import load_session
+    from service.machine import usable_cores
+    from service.offline import predict_file
+
+    published = ModelRepository(repository).load(model, version)
+    session = load_session(published, provider, min(2, usable_cores()))
+    summary = predict_file(session, file, out, keep=keep or None, on_error=on_error)
+    parts = [f"predicted {summary.n_rows - summary.n_empty} rows with {model} version {published.manifest.version}"]
+    if summary.n_outside:
+        parts.append(f"{summary.n_outside} outside the range seen in training")
+    if summary.n_empty:
+        parts.append(f"{summary.n_empty} left empty")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
+        "; ".join(parts) + (f"; wrote {out}" if out else "")
+    )
+
+
+@models_app.command("list")
+def list_models(
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+) -> None:
+    """List the models of a repository."""
+    from rich.console import Console
+
+    from models.contract.repository import ModelRepository
+    from service import inventory
+
+    models = inventory.list_models(ModelRepository(repository))
+    if json:
+        inventory.print_json([model.as_json() for model in models])
+    else:
+        Console(highlight=False).print(inventory.models_table(models, repository))
+
+
+@models_app.command("show")
+def show_model(
+    model: Annotated[str, typer.Argument(help="Name of a published model.")],
+    version: Annotated[int | None, typer.Option(help="Version of the model. [default: the latest]", min=1)] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
+) -> None:
+    """Show what a model takes, gives, was trained on and was measured at."""
+    from rich.console import Console
+
+    from models.contract.repository import ModelRepository
+    from service import inventory
+
+    published = ModelRepository(repository)
+    manifest = published.manifest(model, version)
+    if json:
+        inventory.print_json(manifest.model_dump(mode="json"))
+    else:
+        Console(highlight=False).print(inventory.model_card(manifest, published.path(model, version)))
+
+
+@models_app.command("verify")
+def verify_models(
+    model: Annotated[str | None, typer.Argument(help="Name of a published model. [default: all]")] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+) -> None:
+    """Verify models as the service would on loading them; exit code 1 when one cannot be served.
+
+    Checks the checksum and the graph, loads it into the runtime, and compares its answer to the sample in the manifest.
+    """
+    from rich.console import Console
+
+    from models.contract.repository import ModelRepository
+    from service import inventory
+
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    results = []
+    for result in inventory.verify_models(ModelRepository(repository), model):
+        results.append(result)
+        if not json:
+            console.print(f"{result.name} version {result.version}: {result.fault or 'good'}")
+    if json:
+        inventory.print_json([result.as_json() for result in results])
+    if any(result.fault for result in results):
+        raise typer.Exit(1)

@@ -71,5 +71,5 @@ class SearchProgress:
     def finish(self, summary: str) -> None:
         """End the search."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._n_fits, what="")
+            self._bar.update(self._task, completed=self._n_fits)
         self._console.print(f"{self._title}: chose {summary} in {time.monotonic() - self._started:.1f} s")

@@ -88,7 +88,8 @@ def _by_rank_correlation(numeric: Floats, targets: Floats) -> list[int]:
     strength = []
     for j in range(numeric.shape[1]):
         known = ~np.isnan(numeric[:, j])
-        if known.sum() < 3 or np.ptp(numeric[known, j]) == 0:
+        counts_rows = bool((np.diff(numeric[:, j]) == 1).all())  # its tail is the end of the file, not a region
+        if known.sum() < 3 or np.ptp(numeric[known, j]) == 0 or counts_rows:
             strength.append(-1.0)
             continue
         ranks = _ranks(numeric[known, j : j + 1])[:, 0]

@@ -27,12 +27,15 @@ def starter_names() -> tuple[str, ...]:
     return (*OPERATIONS, FORGING)
 
 
-def fit_starter(name: str, progress: Progress) -> tuple[FittedModel, dict[str, object]]:
+def fit_starter(
+    name: str, progress: Progress, *, measure_outside: bool = True
+) -> tuple[FittedModel, dict[str, object]]:
     """Fit one starter model.
 
     Args:
         name: One of `starter_names()`.
         progress: Told how the fits go on.
+        measure_outside: Whether to measure the forging model's error outside its range, which takes a second fit.
 
     Returns:
         The fitted model and its report.
@@ -52,6 +55,7 @@ def fit_starter(name: str, progress: Progress) -> tuple[FittedModel, dict[str, o
             max_epochs=100,
             residual=8,
             power_terms=2,
+            outside=measure_outside,
         )
         model, report, _, _ = fit_table(config.model_copy(update={"data": data}), progress)
     return model, report | {"config": config.model_dump(mode="json")}

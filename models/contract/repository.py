@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*")
 _MAX_NAME = 64
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))})
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_LAST_VERSION = 999_999_999
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _STAGING = ".staging-"
 _STALE_STAGING_S = 24 * 3600
@@ -97,10 +99,11 @@ class ModelRepository:
             RepositoryError: When the folder exists and cannot be read.
         """
         folder = self.root / check_name(name)
-        if folder.is_symlink():
-            return []
-        found = self._entries(folder)
-        return sorted(int(entry) for entry in found if _VERSION.fullmatch(entry) and not (folder / entry).is_symlink())
+        with _reading(folder):
+            if folder.is_symlink():
+                return []
+            found = [entry for entry in self._entries(folder) if _VERSION.fullmatch(entry)]
+            return sorted(int(entry) for entry in found if not (folder / entry).is_symlink())
 
     def path(self, name: str, version: int | None = None) -> Path:
         """Return the folder of a version, the latest by default.
@@ -184,13 +187,17 @@ class ModelRepository:
                 msg = f"a published file must have a plain name of its own, however: {file!a}"
                 raise PublicationError(msg)
         folder = self.root / name
-        existed = folder.is_dir()
         staging = folder / f"{_STAGING}{uuid.uuid4().hex}"
+        existed = True
         try:
+            if folder.is_symlink():
+                msg = f"a model's folder must be a folder of its own, however {folder} is a symbolic link; remove it"
+                raise PublicationError(msg)
+            existed = folder.is_dir()
             staging.mkdir(parents=True)
             _remove_stale(folder)
             while True:
-                version = (self.versions(name) or [0])[-1] + 1
+                version = _next_version(folder)
                 manifest = manifest.model_copy(update={"version": version})
                 for file, content in {**extra, MODEL_FILE: onnx, MANIFEST_FILE: manifest.to_json()}.items():
                     _write_durably(staging / file, content)
@@ -240,22 +247,35 @@ class ModelRepository:
             return False
         return True
 
-    def _entries(self, folder: Path) -> list[str]:
-        try:
-            return [entry.name for entry in folder.iterdir() if entry.is_dir()]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            msg = f"the model repository must be readable, however {error.strerror} at {folder}; check its permissions"
-            raise RepositoryError(msg) from error
+    @staticmethod
+    def _entries(folder: Path) -> list[str]:
+        with _reading(folder):
+            try:
+                return [entry.name for entry in folder.iterdir() if entry.is_dir()]
+            except FileNotFoundError:
+                return []
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"the model repository must be readable, however {error.strerror} at {folder}; check its permissions"
+        raise RepositoryError(msg) from error
 
 
 def _read_regular(path: Path, limit: int) -> bytes:
     """Read a regular file of at most `limit` bytes, following no symbolic link."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as stream:
-            content = stream.read(limit + 1)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file")  # a device may never end
+            with os.fdopen(descriptor, "rb", closefd=False) as stream:
+                content = stream.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         msg = f"{path.name} must be a readable regular file, however {error.strerror} at {path}"
         raise IntegrityError(msg) from error
@@ -280,6 +300,15 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _next_version(folder: Path) -> int:
+    """Return the version after every entry that has the name of one, be it a version or something in its way."""
+    last = max((int(entry.name) for entry in folder.iterdir() if _VERSION.fullmatch(entry.name)), default=0)
+    if last >= _LAST_VERSION:
+        msg = f"versions must not exceed {_LAST_VERSION}, however {folder} has {last}; remove it"
+        raise PublicationError(msg)
+    return last + 1
 
 
 def _rename_new(staging: Path, target: Path) -> bool:

@@ -232,7 +232,9 @@ def test_batches_are_the_table_cut_in_pieces(tmp_path: Path, extension: str) -> 
 def test_batches_name_every_missing_column_and_the_line_of_text_among_numbers(write: Write) -> None:
     path = write("a,b\n1,2\n\n2,x\n")
 
-    with pytest.raises(TableError, match=r"must have the columns 'c', 'd', however steel.csv has not; it has 'a', 'b'"):
+    with pytest.raises(
+        TableError, match=r"must have the columns 'c', 'd', however steel.csv lacks them; it has 'a', 'b'"
+    ):
         next(iter_batches(path, numbers=["a", "c"], texts=["d"]))
     with pytest.raises(TableError, match=r"column 'b' must hold numbers, however line 4 of steel.csv holds 'x'"):
         list(iter_batches(path, numbers=["b"], texts=[]))

@@ -74,7 +74,8 @@ def hardness_martensite(x: Mapping[str, Floats], rate: Floats) -> Floats:
 
     Source: Maynier, Jungmann and Dollet, in Hardenability Concepts with Applications to Steel, AIME 1978, 518.
     """
-    return 127 + 949 * x["C"] + 27 * x["Si"] + 11 * x["Mn"] + 8 * x["Ni"] + 16 * x["Cr"] + 21 * np.log10(rate)
+    decades: Floats = np.log10(rate)
+    return 127 + 949 * x["C"] + 27 * x["Si"] + 11 * x["Mn"] + 8 * x["Ni"] + 16 * x["Cr"] + 21 * decades
 
 
 def hardness_bainite(x: Mapping[str, Floats], rate: Floats) -> Floats:

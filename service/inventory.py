@@ -1,0 +1,225 @@
+"""What a model repository holds, for people and for scripts."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from models.contract.errors import ContractError, NaluError, RepositoryError
+from models.contract.manifest import ModelManifest, NumberColumn
+from models.contract.repository import ModelRepository
+
+_MAX_SHOWN = 12
+"""Levels or versions shown in a cell; the rest are counted."""
+
+_MAX_NAMED = 3
+"""Columns named in the list; more are counted."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One model of a repository.
+
+    Attributes:
+        name: Its name.
+        versions: Its versions, ascending.
+        kind: Kind of the latest version, or None where its manifest cannot be read; likewise the following.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        dtype: Floating-point type of the graph.
+        fault: Why the manifest of the latest version cannot be read, or None.
+    """
+
+    name: str
+    versions: tuple[int, ...]
+    kind: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    dtype: str | None = None
+    fault: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the facts as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One version of a model, verified.
+
+    Attributes:
+        name: Its name.
+        version: Its version.
+        fault: Why it cannot be served, or None.
+    """
+
+    name: str
+    version: int
+    fault: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the facts as plain JSON values."""
+        return asdict(self)
+
+
+def list_models(repository: ModelRepository) -> list[Listed]:
+    """Return the models of a repository, by name.
+
+    Raises:
+        RepositoryError: When the folder cannot be read.
+    """
+    listed = []
+    for name in repository.names():
+        versions = tuple(repository.versions(name))
+        try:
+            manifest = repository.manifest(name)
+        except ContractError as error:
+            listed.append(Listed(name, versions, fault=str(error)))
+        else:
+            inputs = tuple(column.name for column in manifest.inputs)
+            outputs = tuple(column.name for column in manifest.outputs)
+            listed.append(Listed(name, versions, manifest.kind, inputs, outputs, manifest.graph.dtype))
+    return listed
+
+
+def verify_models(repository: ModelRepository, name: str | None = None) -> Iterator[Verified]:
+    """Verify versions as a service would on loading them: checksum, graph, runtime, and the answer to the sample.
+
+    Args:
+        repository: Where they are published.
+        name: Model to verify; None for all.
+
+    Raises:
+        ModelNotFoundError: When there is no model of that name.
+        RepositoryError: When the repository holds no model at all.
+    """
+    from service.inference.registry import warm_up
+    from service.inference.session import load_session
+
+    names = repository.names() if name is None else [repository.path(name).parent.name]
+    if not names:
+        msg = (
+            f"a repository must hold a model to verify, however {repository.root} holds none; "
+            "publish one, or name another with --repository"
+        )
+        raise RepositoryError(msg)
+    for one in names:
+        for version in repository.versions(one):
+            try:
+                warm_up(load_session(repository.load(one, version), "cpu"))
+            except NaluError as error:
+                yield Verified(one, version, str(error))
+            else:
+                yield Verified(one, version)
+
+
+def models_table(models: list[Listed], root: Path) -> RenderableType:
+    """Return the list of models, drawn."""
+    if not models:
+        return Text(f"no model is published at {root}")
+    table = Table(title=f"models at {root}", title_justify="left")
+    for heading in ("name", "versions", "kind", "inputs", "outputs", "dtype"):
+        table.add_column(heading, overflow="fold")
+    for model in models:
+        if model.fault is not None:
+            table.add_row(model.name, _some(map(str, model.versions)), Text(f"fault: {model.fault}", style="red"))
+            continue
+        table.add_row(
+            Text(model.name),
+            _some(map(str, model.versions)),
+            Text(model.kind or ""),
+            _few(model.inputs),
+            _few(model.outputs),
+            Text(model.dtype or ""),
+        )
+    return table
+
+
+def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:
+    """Return what a manifest says, drawn."""
+    provenance = manifest.provenance
+    facts = Table.grid(padding=(0, 2))
+    for what, value in (
+        ("description", manifest.description),
+        ("kind", f"{manifest.kind}, {manifest.graph.dtype}, opset {manifest.graph.opset}"),
+        ("formula", manifest.formula),
+        ("trained on", f"{provenance.task}, {provenance.n_rows} rows, seed {provenance.seed}"),
+        ("published", provenance.created),
+        ("note", provenance.note),
+        ("graph", f"{manifest.graph.n_bytes} bytes, sha256 {manifest.graph.sha256}"),
+        ("folder", str(folder)),
+    ):
+        if value is not None:
+            facts.add_row(Text(what, style="bold"), Text(value))
+    return Group(
+        Text(f"{manifest.name} version {manifest.version}", style="bold"),
+        facts,
+        _inputs_table(manifest),
+        _outputs_table(manifest),
+        *((_errors_table(manifest),) if manifest.metrics else ()),
+    )
+
+
+def print_json(value: object) -> None:
+    """Print JSON to standard output as it is, unwrapped and uncoloured."""
+    Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(json.dumps(value, indent=2))
+
+
+def _inputs_table(manifest: ModelManifest) -> Table:
+    limited = any(column.domain for column in manifest.numbers)
+    table = Table(title="inputs", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    for heading in ("kind", "unit", "seen in training", "missing", *(("no answer",) if limited else ())):
+        table.add_column(heading, overflow="fold")
+    for column in manifest.inputs:
+        missing = "allowed" if column.may_be_missing else "refused"
+        if isinstance(column, NumberColumn):
+            seen, unit = Text(f"{column.minimum:g} to {column.maximum:g}"), column.unit or ""
+            refused = (column.domain.reason if column.domain else "",)
+        else:
+            seen, unit, refused = _some(column.categories), "", ("",)
+        cells = (Text(column.name), column.kind, Text(unit), seen, missing)
+        table.add_row(*cells, *(map(Text, refused) if limited else ()))
+    return table
+
+
+def _outputs_table(manifest: ModelManifest) -> Table:
+    table = Table(title="outputs", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    for heading in ("unit", "seen in training"):
+        table.add_column(heading, overflow="fold")
+    for output in manifest.outputs:
+        table.add_row(Text(output.name), Text(output.unit or ""), f"{output.minimum:g} to {output.maximum:g}")
+    return table
+
+
+def _errors_table(manifest: ModelManifest) -> Table:
+    """Return the errors measured: a row for each output and region, a column for each metric."""
+    measured = [
+        (output, region, values)
+        for region, by_output in manifest.metrics.items()
+        for output, values in by_output.items()
+    ]
+    metrics = list(dict.fromkeys(metric for _, _, values in measured for metric in values))
+    table = Table(title="errors measured", title_justify="left")
+    table.add_column("output", no_wrap=True)
+    for heading in ("training range", *metrics):
+        table.add_column(Text(heading), overflow="fold")
+    for output, region, values in measured:
+        cells = ("" if metric not in values else f"{values[metric]:.4g}" for metric in metrics)
+        table.add_row(Text(output), Text(region), *cells)
+    return table
+
+
+def _some(names: Iterable[str]) -> Text:
+    given = list(names)
+    more = len(given) - _MAX_SHOWN
+    return Text(", ".join(given[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else ""))
+
+
+def _few(names: Sequence[str]) -> Text:
+    return Text(", ".join(names)) if len(names) <= _MAX_NAMED else Text(f"{len(names)} columns")

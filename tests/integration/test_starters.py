@@ -1,0 +1,51 @@
+"""The starter models in git are those that the code makes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.contract.repository import ModelRepository
+from tests.quiet import Quiet
+from training.parity import GraphRunner, RawRows
+from training.publish import build
+from training.starters import FORGING, fit_starter, starter_names
+from training.tasks.arithmetic import OPERATIONS
+
+STARTERS = ModelRepository(Path(__file__).parents[2] / "model_repository")
+
+
+def test_the_repository_in_git_holds_the_starters_and_nothing_else() -> None:
+    assert STARTERS.names() == sorted(starter_names())
+    assert [fault for _, _, fault in STARTERS.verify() if fault] == []
+    assert all(STARTERS.versions(name) == [1] for name in starter_names())
+    assert all(STARTERS.manifest(name).provenance.created is None for name in starter_names())
+
+
+@pytest.mark.parametrize("name", starter_names())
+def test_a_starter_can_be_made_again(name: str) -> None:
+    kept = STARTERS.load(name)
+    model, _ = fit_starter(name, Quiet(), measure_outside=False)
+    manifest, graph = build(model, kept.manifest.graph.dtype)
+    assert manifest.inputs == kept.manifest.inputs
+    assert manifest.outputs == kept.manifest.outputs
+    again, before = GraphRunner(graph, "float64"), GraphRunner(kept.onnx, "float64")
+    for rows in model.regions.values():
+        np.testing.assert_allclose(again(rows), before(rows), rtol=1e-6 if name == FORGING else 1e-9)
+
+
+@pytest.mark.parametrize("name", list(OPERATIONS))
+def test_a_starter_answers_within_1e_9_far_outside_its_range(name: str) -> None:
+    operation = OPERATIONS[name]
+    rows = operation.sample(-1e7, 1e7, 1000, np.random.default_rng(5))
+    answer = GraphRunner(STARTERS.load(name).onnx, "float64")(RawRows(rows))
+    np.testing.assert_allclose(answer[:, 0], operation.compute(rows), rtol=1e-9)
+
+
+def test_the_examples_of_the_readme_hold() -> None:
+    def answer(name: str, *row: float) -> float:
+        return float(GraphRunner(STARTERS.load(name).onnx, "float64")(RawRows(np.array([row])))[0, 0])
+
+    assert answer("multiply", 3, 5) == 15
+    assert answer("multiply", 1e6, 1e6) == 1e12
+    assert answer("divide", -7, 2) == pytest.approx(-3.5, rel=1e-9)

@@ -1,0 +1,105 @@
+"""What `nalu train` says on a terminal and elsewhere."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import training.commands
+from models.contract.repository import ModelRepository
+from training.progress import SearchProgress
+
+LEFT_OUT = ["--restarts", "1", "--no-outside"]
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    stream = io.StringIO()
+    monkeypatch.setattr(training.commands, "_console", Console(file=stream, width=200))
+    return stream
+
+
+def train(*words: str | Path) -> int:
+    return (
+        CliRunner().invoke(training.commands.train_app, [str(word) for word in words], catch_exceptions=False).exit_code
+    )
+
+
+def table(path: Path) -> Path:
+    rows = np.random.default_rng(0).uniform(1, 2, (120, 2))
+    path.write_text("id,p,q,y\n" + "\n".join(f"{i},{p},{q},{p * q}" for i, (p, q) in enumerate(rows)))
+    return path
+
+
+def test_an_operation_is_trained_and_the_result_told(tmp_path: Path, said: io.StringIO) -> None:
+    code = train("arithmetic", "add", "--range", "1", "2", "--name", "sum", "--repository", tmp_path / "r", "--runs",
+                 tmp_path / "u", "--seed", "4")  # fmt: skip
+    assert code == 0
+    assert "nau: largest relative error" in said.getvalue()
+    assert "published sum version 1" in said.getvalue()
+    manifest = ModelRepository(tmp_path / "r").manifest("sum")
+    assert manifest.provenance.seed == 4
+    assert manifest.inputs[0].kind == "number"
+    assert 1 <= manifest.inputs[0].minimum < manifest.inputs[0].maximum <= 2
+
+
+def test_a_table_is_trained_with_a_leaderboard_and_its_notes(tmp_path: Path, said: io.StringIO) -> None:
+    data = table(tmp_path / "boxes.csv")
+    places = ["--repository", tmp_path / "r", "--runs", tmp_path / "u"]
+    code = train("table", data, "--target", "y", *places, "--epochs", "5", "--batch-size", "30", "--dtype", "float32",
+                 *LEFT_OUT)  # fmt: skip
+    assert code == 0
+    output = said.getvalue()
+    assert "column 'id' counts the rows" in output
+    assert "RMSE inside" in output
+    assert "gradient-boosted trees" in output
+    assert "published boxes version 1" in output
+    assert ModelRepository(tmp_path / "r").manifest("boxes").graph.dtype == "float32"
+
+
+def test_a_file_gives_the_settings_and_the_command_line_wins(tmp_path: Path, said: io.StringIO) -> None:
+    data = table(tmp_path / "boxes.csv")
+    (tmp_path / "run.toml").write_text(
+        f'targets = ["y"]\ndrop = ["id"]\nname = "from-file"\nmax_epochs = 3\nrepository = "{tmp_path / "r"}"\n'
+        f'runs = "{tmp_path / "u"}"\n'
+    )
+    assert train("table", data, "--config", tmp_path / "run.toml", "--name", "from-line", *LEFT_OUT) == 0
+    assert [column.name for column in ModelRepository(tmp_path / "r").manifest("from-line").inputs] == ["p", "q"]
+    assert "counts the rows" not in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    "words", [["table", "x.csv"], ["table"], ["arithmetic"], ["arithmetic", "add", "--range", "1"]]
+)
+def test_wrong_use_exits_with_2(words: list[str]) -> None:
+    assert train(*words) == 2
+
+
+def test_on_a_terminal_a_bar_shows_loss_and_time_left() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120)
+    with SearchProgress(console) as progress:
+        progress.start("fit sum", 4)
+        progress.epoch(1, "nau #1", 0.5, 0.25, 0.125)
+        progress.finish("nau of 2 fits")
+    assert "nau #1 loss 0.25 validation 0.125" in stream.getvalue()
+    assert "left" in stream.getvalue()
+    assert "chose nau of 2 fits" in stream.getvalue()
+
+
+def test_elsewhere_lines_come_every_few_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("training.progress.time.monotonic", lambda: now[0])
+    stream = io.StringIO()
+    with SearchProgress(Console(file=stream, width=200)) as progress:
+        progress.start("fit sum", 4)
+        for step in range(1, 101):
+            now[0] = step / 10
+            progress.epoch(1, "nau #1", step / 100, 0.25, 0.125)
+        progress.finish("nau of 2 fits")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 4  # begin, 5 s, 10 s, end
+    assert "fit 2/4 nau #1 loss 0.25 validation 0.125, at most 8 s left" in lines[1]
