@@ -76,11 +76,11 @@ def _likelihood(targets: Floats, predictions: Floats, noise: Noise) -> Likelihoo
 
 def t_spread(residuals: Floats) -> float:
     """Return the likeliest spread of residuals with Student's t density around 0."""
-    square = residuals**2
+    square = residuals * residuals
     variance = max(float(np.median(square)) / 0.55, _FLOOR**2)  # the median of t² with 4 degrees of freedom
     for _ in range(_EM_STEPS):
-        updated = max(float(np.mean((_NU + 1) * square / (_NU + square / variance))), _FLOOR**2)
-        if abs(updated - variance) <= 1e-4 * variance:
+        updated = max((_NU + 1) * float((square / (_NU + square / variance)).sum()) / len(square), _FLOOR**2)
+        if abs(updated - variance) <= 1e-3 * variance:
             return sqrt(updated)
         variance = updated
     return sqrt(variance)
@@ -109,10 +109,34 @@ def standing_out(targets: Floats, predictions: Floats, found: Likelihood, genera
 def pattern(inputs: Floats, predictions: Floats, residuals: Floats) -> float:
     """Return how strongly residuals can be foretold from inputs, as a standard normal number under no pattern.
 
-    An F test of a regression on products of powers of the inputs up to the third degree where they are few, on the
-    inputs and their squares where they are many, and on powers of the prediction (Ramsey's RESET test). Residuals are
-    clipped, so that outliers neither hide a pattern nor make one. Paulson's approximation makes F normal.
+    Two tests, the stronger of which counts. An F test of a regression on powers of the prediction (Ramsey's RESET
+    test) and on products of powers of the inputs up to the third degree where they are few, on powers of single inputs
+    where they are many; Paulson's approximation makes F normal. And the largest correlation with one input or one
+    product of two, however many there are. Residuals are clipped, so that outliers neither hide a pattern nor make one.
     """
+    return max(_regression_score(inputs, predictions, residuals), _correlation_score(inputs, residuals))
+
+
+def _correlation_score(inputs: Floats, residuals: Floats) -> float:
+    """Return the largest correlation with a product of up to two inputs, as a normal score for a single test."""
+    n = len(residuals)
+    y = np.clip(residuals, -4, 4)
+    y = y - y.mean()
+    x = _standard(inputs)
+    x = x - x.mean(axis=0)
+    weighed = y[:, None] * x
+    products = np.square(x)
+    with np.errstate(all="ignore"):
+        single = weighed.sum(axis=0) / np.sqrt(products.sum(axis=0))
+        pairs = (x.T @ weighed) / np.sqrt(products.T @ products)
+    z = np.abs(np.concatenate([single, pairs[np.triu_indices(x.shape[1])]])) / max(float(y.std()), 1e-300)
+    most = float(np.nanmax(z, initial=0.0))
+    n_tests = z.size
+    # P(|z| > most) n_tests, turned into the z of a single test by the tail exp(−z²/2)
+    return sqrt(max(most**2 - 2 * log(n_tests), 0.0)) if n > 8 else 0.0
+
+
+def _regression_score(inputs: Floats, predictions: Floats, residuals: Floats) -> float:
     features = _pattern_features(inputs, predictions, len(residuals) // 4)
     y = np.clip(residuals, -4, 4)
     design, triangle = np.linalg.qr(features)

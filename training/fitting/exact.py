@@ -1,23 +1,28 @@
-"""The search for an exact law: hypotheses in order of complexity, each fitted, snapped and verified, or none found."""
+"""The search for an exact law: hypotheses in order of complexity, each fitted, snapped and verified, or none found.
+
+First every structure offered is fitted as if labels had no noise; a snapped law that gives every row to within float64
+rounding ends the search. Where none does, structures are fitted once more as if labels had noise or outliers, and the
+likeliest simple law must pass the tests of `training.fitting.verdict`.
+"""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import ConfigError
-from training.fitting.law import Law, sum_law
+from training.fitting.law import Floats, Law
+from training.fitting.noisy import guesses
+from training.fitting.ordinary import best_ordinary
+from training.fitting.outcome import CandidateReport, Found, NotFound, SearchReport
 from training.fitting.structures import STRUCTURES, Budget, Fit
+from training.fitting.verdict import Scored, agreement, scored, verdict
 
-Floats = NDArray[np.float64]
+__all__ = ["CandidateReport", "ExactSettings", "Found", "NotFound", "SearchReport", "fit_exact"]
 
-_ROUNDING = 16.0
-"""Rounding bounds by which data and an exact law may differ: both are computed in an order of their own."""
-
-_TELLING = 1e-6
-"""Largest rounding bound, as a share of a result, at which agreement within it says anything."""
+_MOST_OUTLIERS = 0.05
+"""Share of rows that may disagree with a law that gives all others to within rounding."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class ExactSettings:
         n_restarts: Starts of a fit with local minima, at most.
         max_iterations: Steps of each batch of restarts, at most.
         max_terms: Products of powers in a sum of products, at most.
+        noise: Whether labels may have noise or outliers; without, a law must give every row to within rounding.
         device: Device of batched restarts: "cpu" or "cuda".
     """
 
@@ -38,82 +44,51 @@ class ExactSettings:
     n_restarts: int = 14
     max_iterations: int = 200
     max_terms: int = 200
+    noise: bool = True
     device: str = "cpu"
 
 
-@dataclass(frozen=True)
-class CandidateReport:
-    """One structure tried.
-
-    Attributes:
-        structure: Its name.
-        law: The best law of it, snapped.
-        held_out_error: Median relative error of that law on held-out rows; None where there is no fit.
-        verdict: What became of it, in a few words.
-        n_restarts: Starts of fits with local minima.
-        n_iterations: Steps of their batches.
-        duration_s: Seconds it took.
-    """
-
-    structure: str
-    law: Law | None
-    held_out_error: float | None
-    verdict: str
-    n_restarts: int
-    n_iterations: int
-    duration_s: float
-
-
-@dataclass(frozen=True)
-class SearchReport:
-    """What a search did.
-
-    Attributes:
-        candidates: Every structure tried, in order.
-        n_fit_rows: Rows that fits saw.
-        n_held_out_rows: Rows that choices were made by.
-        duration_s: Seconds of the whole search.
-    """
-
-    candidates: tuple[CandidateReport, ...]
-    n_fit_rows: int
-    n_held_out_rows: int
-    duration_s: float
-
-
-@dataclass(frozen=True)
-class Found:
-    """An exact law.
-
-    Attributes:
-        raw: Weights as fitted.
-        snapped: Weights on the grid of simple values.
-        noise: Spread of the labels around the law, relative; 0 where they agree with it to rounding.
-        report: What the search did.
-    """
-
-    raw: Law
-    snapped: Law
-    noise: float
-    report: SearchReport
-
-
-@dataclass(frozen=True)
-class NotFound:
-    """No exact law.
-
-    Attributes:
-        ordinary: The best ordinary fit, with weights as fitted: no more than an approximation.
-        reason: Why nothing was found.
-        report: What the search did.
-    """
-
-    ordinary: Law
-    reason: str
-    report: SearchReport
-
-
 _DEFAULT = ExactSettings()
+
+
+@dataclass
+class _Search:
+    x: Floats
+    y: Floats
+    fit: NDArray[np.intp]
+    held_out: NDArray[np.intp]
+    settings: ExactSettings
+    generator: np.random.Generator
+    started: float
+    tried: list[CandidateReport]
+    raw: list[Law]
+
+    def report(self) -> SearchReport:
+        return SearchReport(
+            tuple(self.tried), len(self.fit), len(self.held_out), time.perf_counter() - self.started
+        )
+
+    def held_out_error(self, law: Law) -> float:
+        y = self.y[self.held_out]
+        with np.errstate(all="ignore"):
+            error = np.abs(law.evaluate(self.x[self.held_out]) - y) / np.maximum(np.abs(y), np.finfo(np.float64).tiny)
+        return float(np.nan_to_num(np.median(error), nan=np.inf))
+
+    def record(
+        self, structure: str, stage: str, law: Law | None, verdict: str, started: float, budget: Budget | None = None
+    ) -> None:
+        self.tried.append(
+            CandidateReport(
+                structure=structure,
+                stage=stage,
+                law=law,
+                held_out_error=self.held_out_error(law) if law else None,
+                verdict=verdict,
+                n_restarts=budget.restarts if budget else 0,
+                n_iterations=budget.iterations if budget else 0,
+                duration_s=time.perf_counter() - started,
+            )
+        )
 
 
 def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSettings = _DEFAULT) -> Found | NotFound:
@@ -132,6 +107,13 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
 
     Raises:
         ConfigError: When shapes do not agree, a structure is unknown, or there are too few rows.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).uniform(1, 2, (64, 2))
+        >>> found = fit_exact(x, x[:, 0] / x[:, 1], seed=0)
+        >>> [layer.weight.tolist() for layer in found.snapped.layers]
+        [[[1.0, -1.0]]]
     """
     started = time.perf_counter()
     x, y = _checked(inputs, targets, settings)
@@ -139,75 +121,73 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
     order = generator.permutation(len(x))
     n_held_out = max(2, round(settings.held_out_share * len(x)))
     held_out, fit = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-    tried: list[CandidateReport] = []
-
-    def report() -> SearchReport:
-        return SearchReport(tuple(tried), len(fit), len(held_out), time.perf_counter() - started)
-
+    search = _Search(x, y, fit, held_out, settings, generator, started, [], [])
+    reason = "the results do not vary"
     if float(np.ptp(y)) > 0:
         for name in settings.structures:
-            exact = _try(name, x, y, fit, held_out, settings, generator, tried)
+            exact = _try_exact(search, name)
             if exact is not None:
-                return Found(exact.raw, exact.snapped, 0.0, report())
-    return NotFound(_ordinary(x[fit], y[fit]), "no structure offered agrees with the held-out rows", report())
+                return Found(exact.raw, exact.snapped, 0.0, 0.0, search.report())
+        reason = "no structure offered gives every row to within rounding"
+        if settings.noise:
+            noisy = _try_noisy(search)
+            if isinstance(noisy, Found):
+                return noisy
+            reason = noisy
+    return NotFound(best_ordinary(x, y, held_out, search.raw), reason, search.report())
 
 
-def _try(
-    name: str,
-    x: Floats,
-    y: Floats,
-    fit: NDArray[np.intp],
-    held_out: NDArray[np.intp],
-    settings: ExactSettings,
-    generator: np.random.Generator,
-    tried: list[CandidateReport],
-) -> Fit | None:
+def _try_exact(search: _Search, name: str) -> Fit | None:
     started = time.perf_counter()
-    budget = Budget(settings.n_restarts, settings.max_iterations, settings.max_terms, generator, settings.device)
+    settings = search.settings
+    budget = Budget(
+        settings.n_restarts, settings.max_iterations, settings.max_terms, search.generator, settings.device
+    )
     best: Fit | None = None
     least = np.inf
     exact = False
-    fits: Iterator[Fit] = STRUCTURES[name](x[fit], y[fit], budget)
     with np.errstate(all="ignore"):
-        for candidate in fits:
-            error = _held_out_error(candidate.snapped, x[held_out], y[held_out])
+        for candidate in STRUCTURES[name](search.x[search.fit], search.y[search.fit], budget):
+            search.raw.append(candidate.raw)
+            error = search.held_out_error(candidate.snapped)
             if best is None or error < least:
                 best, least = candidate, error
-            if agrees(candidate.snapped, x[held_out], y[held_out]) and agrees(candidate.snapped, x[fit], y[fit]):
+            if all(
+                agreement(candidate.snapped, search.x[rows], search.y[rows]) == 1
+                for rows in (search.held_out, search.fit)
+            ):
                 best, exact = candidate, True
                 break
-    tried.append(
-        CandidateReport(
-            structure=name,
-            law=best.snapped if best else None,
-            held_out_error=_held_out_error(best.snapped, x[held_out], y[held_out]) if best else None,
-            verdict="exact" if exact else "inexact" if best else "not determined by the rows",
-            n_restarts=budget.restarts,
-            n_iterations=budget.iterations,
-            duration_s=time.perf_counter() - started,
-        )
-    )
+    said = "exact" if exact else "inexact" if best else "not determined by the rows"
+    search.record(name, "exact", best.snapped if best else None, said, started, budget)
     return best if exact else None
 
 
-def agrees(law: Law, inputs: Floats, targets: Floats) -> bool:
-    """Return whether a law gives every result to within rounding."""
-    bound = _ROUNDING * law.rounding_bound(inputs)
-    with np.errstate(all="ignore"):
-        told = bound <= _TELLING * (np.abs(targets) + np.median(np.abs(targets)))
-        return bool((told & (np.abs(targets - law.evaluate(inputs)) <= bound)).all())
-
-
-def _held_out_error(law: Law, inputs: Floats, targets: Floats) -> float:
-    with np.errstate(all="ignore"):
-        error = np.abs(law.evaluate(inputs) - targets) / np.maximum(np.abs(targets), 1e-300)
-    return float(np.nan_to_num(np.median(error), nan=np.inf))
-
-
-def _ordinary(inputs: Floats, targets: Floats) -> Law:
-    design = np.column_stack([inputs, np.ones(len(inputs))])
-    weights = np.linalg.lstsq(design, targets, rcond=None)[0]
-    return sum_law("affine", weights[:-1], float(weights[-1]))
+def _try_noisy(search: _Search) -> Found | str:
+    """Return what was found, or why nothing was."""
+    x, y = search.x, search.y
+    pool: list[Scored] = []
+    for name in search.settings.structures:
+        started = time.perf_counter()
+        ranking = scored(guesses(name, x[search.fit], y[search.fit]), x, y)
+        if not ranking:
+            continue
+        best = ranking[0]
+        share = agreement(best.guess.snapped, x, y)
+        if share >= 1 - _MOST_OUTLIERS:
+            search.record(name, "noisy", best.guess.snapped, "exact but for outliers", started)
+            return Found(best.guess.raw, best.guess.snapped, 0.0, 1 - share, search.report())
+        pool += ranking
+        search.raw += {id(one.guess.raw): one.guess.raw for one in ranking}.values()
+        search.record(name, "noisy", best.guess.snapped, "inexact", started)
+    if not pool:
+        return "no structure offered is determined by the rows"
+    pool.sort(key=lambda one: -one.score)
+    fault = verdict(pool, x, y, search.held_out, search.generator)
+    if fault is not None:
+        return fault
+    guess, found = pool[0].guess, pool[0].found
+    return Found(guess.raw, guess.snapped, found.spread, float(np.mean(np.abs(found.residuals) > 6)), search.report())
 
 
 def _checked(inputs: Floats, targets: Floats, settings: ExactSettings) -> tuple[Floats, Floats]:

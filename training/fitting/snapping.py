@@ -5,6 +5,7 @@ and which one is decided by the error that a point adds and by its description l
 evidence.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,7 @@ class Grid:
     def cost(self, weights: Floats) -> float:
         """Return the description length of weights on the grid: their values, and which inputs they stand at."""
         index = np.searchsorted(self.values, weights)
-        used = np.count_nonzero(weights)
-        return float(self.costs[index].sum() + used * np.log(max(weights.size, 1)))
+        return float(self.costs[index].sum() + np.count_nonzero(weights) * np.log(max(weights.size, 1)))
 
 
 def _grid(tiers: list[tuple[float, list[float]]]) -> Grid:
@@ -59,7 +59,9 @@ POWER_GRID = _grid([(1.0, [1]), (2.0, [2, 1 / 2]), (4.0, [3, 3 / 2]), (6.0, [4, 
 """Values of powers."""
 
 
-def lattice(centre: Floats, precision: Floats, grid: Grid, *, n_best: int = 8, beam: int = 128) -> list[Floats]:
+def lattice(
+    centre: Floats, precision: Floats, grids: Sequence[Grid], *, n_best: int = 8, beam: int = 128
+) -> list[Floats]:
     """Return the grid points z with the least ½ (z − centre)ᵀ precision (z − centre) + cost(z), best first.
 
     The search goes through the weights one by one, as a sphere decoder does, keeping the `beam` best beginnings.
@@ -67,7 +69,7 @@ def lattice(centre: Floats, precision: Floats, grid: Grid, *, n_best: int = 8, b
     Args:
         centre: Fitted weights, shape (k,).
         precision: Inverse of their covariance, shape (k, k).
-        grid: Values allowed.
+        grids: Values allowed for each weight.
         n_best: Points to return.
         beam: Beginnings kept.
     """
@@ -75,10 +77,11 @@ def lattice(centre: Floats, precision: Floats, grid: Grid, *, n_best: int = 8, b
     order = np.argsort(np.diag(precision))  # the last is decided first: the surest
     triangle = _upper(precision[np.ix_(order, order)])
     target = triangle @ centre[order]
-    price = grid.costs + np.where(grid.values != 0, np.log(max(k, 1)), 0.0)
     points = np.zeros((1, k))
     costs = np.zeros(1)
     for j in range(k - 1, -1, -1):
+        grid = grids[order[j]]
+        price = grid.costs + np.where(grid.values != 0, np.log(k), 0.0)
         rest = target[j] - points[:, j + 1 :] @ triangle[j, j + 1 :]
         added = 0.5 * (rest[:, None] - triangle[j, j] * grid.values[None]) ** 2 + price
         total = (costs[:, None] + added).ravel()

@@ -111,7 +111,7 @@ def fit_scaled_power(inputs: Floats, targets: Floats, _budget: Budget) -> Iterat
 def fit_power_of_sum(inputs: Floats, targets: Floats, _budget: Budget) -> Iterator[Fit]:
     """Fit y = (w·x)^p for each outer power p."""
     for p, rows, inner in _inner_targets(targets, OUTER_POWERS):
-        weights = least_squares(inputs[rows], inner)
+        weights = _relative_least_squares(inputs[rows], inner)
         if weights is None:
             continue
         power = np.array([p])
@@ -175,7 +175,7 @@ def fit_sum_of_products(inputs: Floats, targets: Floats, budget: Budget) -> Iter
         if not np.isfinite(columns).all():
             return
         for p, rows, inner in _inner_targets(targets, (1.0, *OUTER_POWERS[:3])):
-            weights = least_squares(columns[rows], inner)
+            weights = _relative_least_squares(columns[rows], inner)
             if weights is None:
                 continue
             name = "sum of products" if p == 1 else "power of a sum of products"
@@ -213,6 +213,14 @@ def _inner_targets(targets: Floats, outer: tuple[float, ...]) -> Iterator[tuple[
             inner = y ** (1 / p)
         if np.isfinite(inner).all() and len(inner):
             yield p, rows, inner
+
+
+def _relative_least_squares(columns: Floats, targets: Floats) -> Floats | None:
+    """Return least-squares weights with rows of large targets weighed down, so that reciprocals do not drown the rest."""
+    size = np.abs(targets) + np.median(np.abs(targets))
+    if not (size > 0).all():
+        return None
+    return least_squares(columns / size[:, None], targets / size)
 
 
 def _likely_units(weights: Floats) -> list[float]:
