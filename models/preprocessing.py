@@ -96,11 +96,13 @@ class TablePreprocessing(nn.Module):
         """Learn the quantities from training rows.
 
         Args:
-            numeric: Number columns, shape (n_rows, d_numeric), missing values as NaN; no column all missing.
+            numeric: Number columns, shape (n_rows, d_numeric), missing values as NaN; a column without any value is
+                taken as zero throughout.
             n_levels: Number of codes of each category column.
         """
         d_numeric = numeric.shape[1]
         missing = np.isnan(numeric)
+        numeric = np.where(missing.all(axis=0), 0.0, numeric)
         fill = np.nanmedian(numeric, axis=0) if d_numeric else np.zeros(0)
         filled = np.where(missing, fill, numeric)
         lower, upper = np.quantile(filled, _CLAMP_QUANTILES, axis=0) if d_numeric else (np.zeros(0), np.zeros(0))

@@ -1,7 +1,5 @@
 """A run on a table: split, try networks, compare with baselines inside and outside the training range, publish."""
 
-import csv
-import io
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,13 +17,14 @@ from models.contract.manifest import CategoryColumn, Column, ModelManifest, Numb
 from models.contract.repository import ModelRepository, check_name
 from models.networks import TabularNetwork
 from models.preprocessing import TablePreprocessing
+from training.coded_table import CodedTable, rows_as_csv, with_every_level
 from training.config import TableConfig
 from training.datasets import TrainingTable, load_training_table
 from training.errors import ConfigError
-from training.evaluation.leaderboard import BASELINES, BoardRow, TableRows, board_row
+from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
 from training.evaluation.metrics import regression_metrics
 from training.evaluation.plots import driver_error_plot
-from training.fitting.first_order import FirstOrderConfig, Rows
+from training.fitting.first_order import FirstOrderConfig
 from training.fitting.selection import Candidate, Progress, Selection, search
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
@@ -63,55 +62,6 @@ class TableResult:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Coded:
-    """A table with its text levels as codes."""
-
-    table: TrainingTable
-    levels: tuple[tuple[str, ...], ...]
-    codes: Codes
-
-    @classmethod
-    def of(cls, table: TrainingTable, train: NDArray[np.int64]) -> "_Coded":
-        """Code the levels that the training rows have; any other level is −1."""
-        levels, columns = [], []
-        for j, feature in enumerate(f for f in table.features if f.kind == "category"):
-            column = table.categorical[:, j]
-            seen = sorted({str(value) for value in column[train]} - {""})
-            place = {level: code for code, level in enumerate(seen)}
-            if feature.may_be_missing:
-                place[""] = len(seen)
-            levels.append(tuple(seen))
-            columns.append([place.get(str(value), -1) for value in column])
-        codes = np.array(columns, dtype=np.int64).T if columns else np.zeros((table.n_rows, 0), dtype=np.int64)
-        return cls(table, tuple(levels), codes)
-
-    @property
-    def n_codes(self) -> tuple[int, ...]:
-        """Codes of each category column."""
-        maybe = [feature.may_be_missing for feature in self.table.features if feature.kind == "category"]
-        return tuple(len(levels) + missing for levels, missing in zip(self.levels, maybe, strict=True))
-
-    def rows(self, index: NDArray[np.int64]) -> TableRows:
-        """Return rows as the baselines take them."""
-        return TableRows(self.table.numeric[index], self.codes[index], self.table.targets[index])
-
-    def tensors(self, index: NDArray[np.int64]) -> Rows:
-        """Return rows as the networks take them."""
-        numeric = torch.as_tensor(self.table.numeric[index]) if self.table.numeric.shape[1] else None
-        codes = torch.as_tensor(self.codes[index]) if self.codes.shape[1] else None
-        return Rows((numeric, codes), torch.as_tensor(self.table.targets[index]))
-
-    def raw(self, index: NDArray[np.int64]) -> RawRows:
-        """Return rows as the graph takes them."""
-        categorical = self.codes.shape[1] > 0
-        return RawRows(
-            self.table.numeric[index] if self.table.numeric.shape[1] else None,
-            self.table.categorical[index] if categorical else None,
-            self.codes[index] if categorical else None,
-        )
-
-
 def fit_table(
     config: TableConfig, progress: Progress
 ) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
@@ -129,13 +79,13 @@ def fit_table(
     table = load_training_table(
         config.data, config.targets, drop=config.drop, categories=config.categories, numbers=config.numbers
     )
-    split = _with_every_level(table, random_split(table.n_rows, config.seed))
-    coded = _Coded.of(table, split.train)
+    split = with_every_level(table, random_split(table.n_rows, config.seed))
+    coded = CodedTable.of(table, split.train)
     selection = _select(config, coded, split, progress, f"fit {_name(config)}")
     predictions = _predict(selection.network, coded, split.test)
     leaderboards = {"inside": _leaderboard(config, coded, split, predictions)}
     metrics = {"inside": regression_metrics(table.targets[split.test], predictions, table.target_names)}
-    files = {"test.csv": _as_csv(table, split.test)}
+    files = {"test.csv": rows_as_csv(table, split.test)}
     notes = list(table.notes)
     tail = driver_split(table.numeric, table.targets, config.seed) if config.outside else None
     if tail is not None:
@@ -204,30 +154,7 @@ def _name(config: TableConfig) -> str:
         raise ConfigError(msg) from error
 
 
-def _with_every_level(table: TrainingTable, split: Split) -> Split:
-    """Move rows with a level that no training row has into the training part."""
-    train = set(split.train.tolist())
-    held_out = [*split.validation.tolist(), *split.test.tolist()]
-    for j in range(table.categorical.shape[1]):
-        column = table.categorical[:, j]
-        seen = {column[i] for i in train}
-        for i in held_out:
-            if column[i] not in seen:
-                seen.add(column[i])
-                train.add(i)
-    moved = train - set(split.train.tolist())
-    if not moved:
-        return split
-
-    def rest(part: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.array([i for i in part if i not in moved], dtype=np.int64)
-
-    return Split(
-        np.concatenate([split.train, np.array(sorted(moved), dtype=np.int64)]), rest(split.validation), rest(split.test)
-    )
-
-
-def _select(config: TableConfig, coded: _Coded, split: Split, progress: Progress, title: str) -> Selection:
+def _select(config: TableConfig, coded: CodedTable, split: Split, progress: Progress, title: str) -> Selection:
     train, validation = coded.tensors(split.train), coded.tensors(split.validation)
     preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
     targets = coded.table.targets[split.train]
@@ -284,7 +211,7 @@ def _judge_outside(
     config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress
 ) -> tuple[dict[str, Floats], list[BoardRow]]:
     """Fit without the tail; return every model's errors on held-out rows inside and outside, and the leaderboard."""
-    coded = _Coded.of(table, tail.split.train)
+    coded = CodedTable.of(table, tail.split.train)
     selection = _select(config, coded, tail.split, progress, "fit without the tail")
     everything = np.concatenate([tail.split.validation, tail.split.test])
     train, held_out = coded.rows(tail.split.train), coded.rows(everything)
@@ -301,7 +228,7 @@ def _judge_outside(
     return errors, board
 
 
-def _leaderboard(config: TableConfig, coded: _Coded, split: Split, predictions: Floats) -> list[BoardRow]:
+def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictions: Floats) -> list[BoardRow]:
     fitting = coded.rows(split.train)
     test = coded.rows(split.test)
     answers = {OURS: predictions}
@@ -310,26 +237,27 @@ def _leaderboard(config: TableConfig, coded: _Coded, split: Split, predictions: 
 
 
 @torch.no_grad()
-def _predict(network: nn.Module, coded: _Coded, index: NDArray[np.int64]) -> Floats:
+def _predict(network: nn.Module, coded: CodedTable, index: NDArray[np.int64]) -> Floats:
     return np.asarray(network(*coded.tensors(index).inputs).numpy(), dtype=np.float64)
 
 
 def _fitted_model(
-    config: TableConfig, coded: _Coded, split: Split, selection: Selection, metrics: dict[str, Any]
+    config: TableConfig, coded: CodedTable, split: Split, selection: Selection, metrics: dict[str, Any]
 ) -> FittedModel:
     table = coded.table
     inside = coded.raw(split.test)
+    inputs = _inputs(config, coded, split.train)
     return FittedModel(
         name=_name(config),
         kind="tabular",
         description=f"{', '.join(table.target_names)} from {len(table.features)} columns of {table.source}.",
         network=selection.network,
-        inputs=_inputs(config, coded, split.train),
+        inputs=inputs,
         outputs=tuple(
             OutputColumn(name=name, unit=config.units.get(name), minimum=column.min(), maximum=column.max())
             for name, column in zip(table.target_names, table.targets[split.train].T, strict=True)
         ),
-        regions={"inside": inside, "outside": _stretched(inside)},
+        regions={"inside": inside, "outside": _stretched(inside, inputs)},
         metrics=metrics,
         provenance=Provenance(
             task=f"table {table.source}",
@@ -342,7 +270,7 @@ def _fitted_model(
     )
 
 
-def _inputs(config: TableConfig, coded: _Coded, train: NDArray[np.int64]) -> tuple[Column, ...]:
+def _inputs(config: TableConfig, coded: CodedTable, train: NDArray[np.int64]) -> tuple[Column, ...]:
     inputs: list[Column] = []
     numbers = iter(coded.table.numeric[train].T)
     levels = iter(coded.levels)
@@ -365,25 +293,8 @@ def _inputs(config: TableConfig, coded: _Coded, train: NDArray[np.int64]) -> tup
     return tuple(inputs)
 
 
-def _stretched(rows: RawRows) -> RawRows:
+def _stretched(rows: RawRows, inputs: tuple[Column, ...]) -> RawRows:
     if rows.numeric is None:
         return rows
-    middle = (np.nanmin(rows.numeric, axis=0) + np.nanmax(rows.numeric, axis=0)) / 2
+    middle = np.array([(column.minimum + column.maximum) / 2 for column in inputs if isinstance(column, NumberColumn)])
     return replace(rows, numeric=middle + _STRETCH * (rows.numeric - middle))
-
-
-def _as_csv(table: TrainingTable, index: NDArray[np.int64]) -> bytes:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*(feature.name for feature in table.features), *table.target_names])
-    for i in index:
-        numbers, levels = iter(table.numeric[i]), iter(table.categorical[i])
-        cells: list[object] = []
-        for feature in table.features:
-            if feature.kind == "category":
-                cells.append(next(levels))
-                continue
-            value = float(next(numbers))
-            cells.append("" if np.isnan(value) else repr(value))
-        writer.writerow([*cells, *(repr(float(y)) for y in table.targets[i])])
-    return stream.getvalue().encode()

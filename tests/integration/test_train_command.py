@@ -80,7 +80,7 @@ def test_wrong_use_exits_with_2(words: list[str]) -> None:
 
 def test_on_a_terminal_a_bar_shows_loss_and_time_left() -> None:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=120)
+    console = Console(file=stream, force_terminal=True, width=120, highlight=False)
     with SearchProgress(console) as progress:
         progress.start("fit sum", 4)
         progress.epoch(1, "nau #1", 0.5, 0.25, 0.125)

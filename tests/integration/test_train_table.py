@@ -15,6 +15,7 @@ from tests.quiet import Quiet
 from training.config import TableConfig
 from training.datasets import named
 from training.errors import TrainingDataError
+from training.splits import random_split
 from training.table_run import OURS, TableResult, run_table
 
 QUICK: dict[str, Any] = {"restarts": 1, "max_epochs": 60, "residual": 8, "outside": False}
@@ -103,6 +104,19 @@ def test_a_level_that_only_held_out_rows_would_have_moves_into_training(tmp_path
     )
     assert isinstance(grade, CategoryColumn)
     assert set(grade.categories) == {"S235", "S355", "S690", "rare 3", "rare 57"}
+
+
+def test_a_column_whose_few_values_would_all_be_held_out_is_learned_from(tmp_path: Path) -> None:
+    """The median of no value was NaN, and so was every prediction."""
+    rows = process_rows(100)
+    split = random_split(100, seed=0)
+    for i, row in enumerate(rows):
+        row["rare"] = i if i in split.test[:2] else ""
+    result = run(tmp_path, write(tmp_path / "data.csv", rows), ("yield",), outside=True)
+    rare = next(column for column in result.manifest.inputs if column.name == "rare")
+    assert isinstance(rare, NumberColumn)
+    assert (rare.minimum, rare.maximum) == (min(split.test[:2]), max(split.test[:2]))
+    assert np.isfinite(result.leaderboards["inside"][0].rmse["yield"])
 
 
 def test_semicolons_a_byte_order_mark_and_decimal_commas_are_read(tmp_path: Path) -> None:

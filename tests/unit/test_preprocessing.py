@@ -65,3 +65,10 @@ def test_a_column_that_is_constant_but_for_rare_values_keeps_a_finite_scale() ->
     features = TablePreprocessing.fit(numeric, ())(torch.as_tensor(numeric), None)
     assert torch.isfinite(features.linear).all()
     assert features.clamped[3, 0] > features.clamped[0, 0]
+
+
+def test_a_column_without_any_value_does_no_harm() -> None:
+    numeric = np.array([[1.0, np.nan], [2.0, np.nan]])
+    features = TablePreprocessing.fit(numeric, ())(torch.tensor([[1.5, 7.0], [1.5, np.nan]], dtype=torch.float64), None)
+    assert torch.isfinite(features.linear).all()
+    assert torch.isfinite(features.clamped).all()

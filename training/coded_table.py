@@ -1,0 +1,115 @@
+"""A training table with its text levels as codes, in the forms that networks, baselines and graphs take."""
+
+import csv
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.datasets import TrainingTable
+from training.evaluation.leaderboard import TableRows
+from training.fitting.first_order import Rows
+from training.parity import RawRows
+from training.splits import Split
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CodedTable:
+    """A table with its text levels as codes.
+
+    Attributes:
+        table: The table.
+        levels: Levels of each category column; a level's code is its position.
+        codes: Shape (n_rows, d_categorical), int64; −1 for a level that is not among `levels`.
+    """
+
+    table: TrainingTable
+    levels: tuple[tuple[str, ...], ...]
+    codes: Codes
+
+    @classmethod
+    def of(cls, table: TrainingTable, train: NDArray[np.int64]) -> "CodedTable":
+        """Code the levels that the training rows have; any other level is −1."""
+        levels, columns = [], []
+        for j, feature in enumerate(f for f in table.features if f.kind == "category"):
+            column = table.categorical[:, j]
+            seen = sorted({str(value) for value in column[train]} - {""})
+            place = {level: code for code, level in enumerate(seen)}
+            if feature.may_be_missing:
+                place[""] = len(seen)
+            levels.append(tuple(seen))
+            columns.append([place.get(str(value), -1) for value in column])
+        codes = np.array(columns, dtype=np.int64).T if columns else np.zeros((table.n_rows, 0), dtype=np.int64)
+        return cls(table, tuple(levels), codes)
+
+    @property
+    def n_codes(self) -> tuple[int, ...]:
+        """Codes of each category column."""
+        maybe = [feature.may_be_missing for feature in self.table.features if feature.kind == "category"]
+        return tuple(len(levels) + missing for levels, missing in zip(self.levels, maybe, strict=True))
+
+    def rows(self, index: NDArray[np.int64]) -> TableRows:
+        """Return rows as the baselines take them."""
+        return TableRows(self.table.numeric[index], self.codes[index], self.table.targets[index])
+
+    def tensors(self, index: NDArray[np.int64]) -> Rows:
+        """Return rows as the networks take them."""
+        numeric = torch.as_tensor(self.table.numeric[index]) if self.table.numeric.shape[1] else None
+        codes = torch.as_tensor(self.codes[index]) if self.codes.shape[1] else None
+        return Rows((numeric, codes), torch.as_tensor(self.table.targets[index]))
+
+    def raw(self, index: NDArray[np.int64]) -> RawRows:
+        """Return rows as the graph takes them."""
+        categorical = self.codes.shape[1] > 0
+        return RawRows(
+            self.table.numeric[index] if self.table.numeric.shape[1] else None,
+            self.table.categorical[index] if categorical else None,
+            self.codes[index] if categorical else None,
+        )
+
+
+def with_every_level(table: TrainingTable, split: Split) -> Split:
+    """Move rows with a level that no training row has, or with the only values of a column, into the training part."""
+    train = set(split.train.tolist())
+    held_out = [*split.validation.tolist(), *split.test.tolist()]
+    for j in np.flatnonzero(np.isnan(table.numeric[split.train]).all(axis=0)):
+        train.update(i for i in held_out if not np.isnan(table.numeric[i, j]))
+    for j in range(table.categorical.shape[1]):
+        column = table.categorical[:, j]
+        seen = {column[i] for i in train}
+        for i in held_out:
+            if column[i] not in seen:
+                seen.add(column[i])
+                train.add(i)
+    moved = train - set(split.train.tolist())
+    if not moved:
+        return split
+
+    def rest(part: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.array([i for i in part if i not in moved], dtype=np.int64)
+
+    return Split(
+        np.concatenate([split.train, np.array(sorted(moved), dtype=np.int64)]), rest(split.validation), rest(split.test)
+    )
+
+
+def rows_as_csv(table: TrainingTable, index: NDArray[np.int64]) -> bytes:
+    """Return rows as CSV with a header: features, then targets, missing values empty."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*(feature.name for feature in table.features), *table.target_names])
+    for i in index:
+        numbers, levels = iter(table.numeric[i]), iter(table.categorical[i])
+        cells: list[object] = []
+        for feature in table.features:
+            if feature.kind == "category":
+                cells.append(next(levels))
+                continue
+            value = float(next(numbers))
+            cells.append("" if np.isnan(value) else repr(value))
+        writer.writerow([*cells, *(repr(float(y)) for y in table.targets[i])])
+    return stream.getvalue().encode()
