@@ -17,7 +17,7 @@ _ROUNDING = 16.0
 _TELLING = 1e-6
 """Largest rounding bound, as a share of a result, at which agreement within it says anything."""
 
-_ODDS = log(1000)
+_ODDS = log(100)
 """How much likelier than chance a law must be beyond its description length, in nats."""
 
 _PATTERN = 4.0
@@ -81,7 +81,7 @@ def verdict(
     """Return why a law is not proven by noisy rows, or None where it is.
 
     A law must be likelier than the best constant and than itself on shuffled labels, each by its description length and
-    odds of 1,000; be ahead of the next law; explain held-out rows as well as the weights fitted do, up to their sampling
+    odds of 100; be ahead of the next law; explain held-out rows as well as the weights fitted do, up to their sampling
     error; and leave residuals in which the inputs show no pattern.
     """
     guess, predictions, found = ranking[0].guess, ranking[0].predictions, ranking[0].found
@@ -89,7 +89,7 @@ def verdict(
     beyond = found.total - constant_likelihood(targets)
     if beyond < needed:
         return f"the likeliest law explains the labels no better than a constant ({beyond:.1f} of {needed:.1f} nats)"
-    if not _mostly_explained(found, targets, predictions):
+    if not _mostly_explained(targets, predictions):
         return f"the likeliest law leaves noise of more than {_MOST_NOISE:.0%} of the results"
     out = standing_out(targets, predictions, found, generator)
     if out < sqrt(2 * needed):
@@ -106,11 +106,11 @@ def verdict(
     return None
 
 
-def _mostly_explained(found: Likelihood, targets: Floats, predictions: Floats) -> bool:
-    if found.noise == "multiplicative":
-        return found.spread <= _MOST_NOISE
+def _mostly_explained(targets: Floats, predictions: Floats) -> bool:
+    residuals = targets - predictions
+    size = np.maximum(np.abs(predictions), np.finfo(np.float64).tiny)
     width = float(np.median(np.abs(predictions - np.median(predictions)))) / 0.6745
-    return t_spread(targets - predictions) <= _MOST_NOISE * width
+    return t_spread(residuals / size) <= _MOST_NOISE or t_spread(residuals) <= _MOST_NOISE * width
 
 
 def _holds_out(guess: Guess, found: Likelihood, inputs: Floats, targets: Floats) -> bool:
