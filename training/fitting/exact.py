@@ -64,9 +64,7 @@ class _Search:
     raw: list[Law]
 
     def report(self) -> SearchReport:
-        return SearchReport(
-            tuple(self.tried), len(self.fit), len(self.held_out), time.perf_counter() - self.started
-        )
+        return SearchReport(tuple(self.tried), len(self.fit), len(self.held_out), time.perf_counter() - self.started)
 
     def held_out_error(self, law: Law) -> float:
         y = self.y[self.held_out]
@@ -140,9 +138,7 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
 def _try_exact(search: _Search, name: str) -> Fit | None:
     started = time.perf_counter()
     settings = search.settings
-    budget = Budget(
-        settings.n_restarts, settings.max_iterations, settings.max_terms, search.generator, settings.device
-    )
+    budget = Budget(settings.n_restarts, settings.max_iterations, settings.max_terms, search.generator, settings.device)
     best: Fit | None = None
     least = np.inf
     exact = False

@@ -60,10 +60,8 @@ class Law:
     @property
     def n_weights(self) -> int:
         """Number of weights that are not zero, constants included."""
-        return sum(
-            np.count_nonzero(layer.weight) + (0 if layer.bias is None else np.count_nonzero(layer.bias))
-            for layer in self.layers
-        )
+        parts = [part for layer in self.layers for part in (layer.weight, layer.bias) if part is not None]
+        return int(sum(np.count_nonzero(part) for part in parts))
 
     def evaluate(self, inputs: Floats) -> Floats:
         """Return the law's results for rows, shape (n,); infinite or NaN where it has none."""

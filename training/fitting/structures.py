@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 
 from training.fitting.bilinear import fit_product
 from training.fitting.dictionary import polynomial_powers, quotient_powers, terms
-from training.fitting.law import Law, power_sign, stack, sum_law
+from training.fitting.law import Floats, Kind, Law, power_sign, stack, sum_law
 from training.fitting.linear_domain import least_squares
 from training.fitting.log_domain import fit_powers
 from training.fitting.null_space import fit_quotient
 from training.fitting.snapping import POWER_GRID, SUM_GRID
-
-Floats = NDArray[np.float64]
 
 OUTER_POWERS = (0.5, -1.0, 2.0, -0.5, -2.0)
 """Powers of a whole sum that are tried, the commonest first."""
@@ -179,7 +177,7 @@ def fit_sum_of_products(inputs: Floats, targets: Floats, budget: Budget) -> Iter
             if weights is None:
                 continue
             name = "sum of products" if p == 1 else "power of a sum of products"
-            outer = [] if p == 1 else [("power", np.array([p]))]
+            outer: list[tuple[Kind, Floats]] = [] if p == 1 else [("power", np.array([p]))]
             snapped = SUM_GRID.round(weights)
             used = snapped != 0
             if not used.any():
@@ -216,7 +214,7 @@ def _inner_targets(targets: Floats, outer: tuple[float, ...]) -> Iterator[tuple[
 
 
 def _relative_least_squares(columns: Floats, targets: Floats) -> Floats | None:
-    """Return least-squares weights with rows of large targets weighed down, so that reciprocals do not drown the rest."""
+    """Return least-squares weights with rows of large targets weighed down: reciprocals would drown the rest."""
     size = np.abs(targets) + np.median(np.abs(targets))
     if not (size > 0).all():
         return None

@@ -30,7 +30,7 @@ _MOST_NOISE = 0.25
 """Largest spread of labels around a law, relative to the result or to the results' own spread: beyond it something that
 the law leaves out may be taken for noise."""
 
-_AHEAD = log(3)
+_AHEAD = log(10)
 """How much likelier than the next law a law must be, in nats."""
 
 
