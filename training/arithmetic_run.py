@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.contract.manifest import ModelManifest, NumberColumn, OutputColumn, Provenance
 from models.contract.repository import ModelRepository, check_name
+from models.formula import formula_of
 from models.networks import ArithmeticNetwork
 from models.units import NAC, NALU, NAU, NMU, ArithmeticUnit, RealNPU
 from training import oracle
@@ -99,6 +100,7 @@ def fit_arithmetic(
     }
     inside_rows, outside_rows = RawRows(test), RawRows(far[_FAR[0]])
     network = cast("ArithmeticNetwork", selection.network)  # every candidate builds one
+    terms = network.terms(operation.inputs)
     model = FittedModel(
         name=config.name or operation.name,
         kind="arithmetic",
@@ -115,7 +117,7 @@ def fit_arithmetic(
         outputs=(OutputColumn(name="y", minimum=targets.min(), maximum=targets.max()),),
         regions={"inside": inside_rows, "outside": outside_rows},
         metrics=metrics,
-        formula=network.formula(operation.inputs),
+        formula=None if terms is None else formula_of(terms),
         provenance=Provenance(
             task=f"arithmetic {operation.name}", n_rows=config.rows, seed=config.seed, versions=library_versions()
         ),

@@ -18,6 +18,7 @@ from models.contract.manifest import (
     CategoryColumn,
     Column,
     Dtype,
+    Formula,
     Graph,
     ModelManifest,
     NumberColumn,
@@ -48,7 +49,7 @@ class FittedModel:
         regions: Raw rows by region for parity; the first rows of "inside" become the sample.
         metrics: Errors measured, by region.
         provenance: Where it comes from.
-        formula: What it computes, as text, or None.
+        formula: What it computes, or None.
     """
 
     name: str
@@ -60,7 +61,7 @@ class FittedModel:
     regions: Mapping[str, RawRows]
     metrics: dict[str, Metrics]
     provenance: Provenance
-    formula: str | None = None
+    formula: Formula | None = None
 
     @property
     def signature(self) -> Signature:
