@@ -29,7 +29,7 @@ def quotient_powers(d_inputs: int) -> Floats:
     """
     one = np.eye(d_inputs)
     pairs = [one[i] - one[j] for i, j in permutations(range(d_inputs), 2)]
-    return np.concatenate([-one, np.reshape(pairs, (-1, d_inputs))])
+    return np.concatenate([0.0 - one, np.reshape(pairs, (-1, d_inputs))])
 
 
 def terms(inputs: Floats, powers: Floats) -> Floats:

@@ -33,12 +33,14 @@ class Likelihood:
         total: Log-likelihood in nats.
         noise: Kind of noise that gives it.
         spread: Spread of the residuals under it, relative where it is multiplicative.
-        residuals: Residuals over their spread, shape (n,).
+        widths: Spread of each result in its own unit, shape (n,).
+        residuals: Residuals over their widths, shape (n,).
     """
 
     total: float
     noise: Noise
     spread: float
+    widths: Floats
     residuals: Floats
 
 
@@ -71,19 +73,36 @@ def _likelihood(targets: Floats, predictions: Floats, noise: Noise) -> Likelihoo
     standard = residuals / spread
     density = _LOG_T - (_NU + 1) / 2 * np.log1p(standard**2 / _NU)
     total = float((density - np.log(spread) - np.log(scale)).sum())
-    return Likelihood(total, noise, spread, standard)
+    return Likelihood(total, noise, spread, spread * scale, standard)
 
 
 def t_spread(residuals: Floats) -> float:
-    """Return the likeliest spread of residuals with Student's t density around 0."""
+    """Return the likeliest spread of residuals with Student's t density around 0.
+
+    Where more than a fifth of the residuals are large and the others are next to nothing there are two maxima, one
+    for each; the likelier counts.
+    """
     square = residuals * residuals
-    variance = max(float(np.median(square)) / 0.55, _FLOOR**2)  # the median of t² with 4 degrees of freedom
+    # the median of t² with 4 degrees of freedom is 0.55; the mean is 2
+    starts = (max(float(np.median(square)) / 0.55, _FLOOR**2), max(float(np.mean(square)) / 2, _FLOOR**2))
+    variance = _climb(square, starts[0])
+    if starts[1] <= 100 * starts[0]:
+        return sqrt(variance)
+    return sqrt(max((variance, _climb(square, starts[1])), key=lambda one: _log_likelihood(square, one)))
+
+
+def _climb(square: Floats, variance: float) -> float:
+    """Return the variance at the maximum of likelihood next to a start, by expectation–maximisation."""
     for _ in range(_EM_STEPS):
         updated = max((_NU + 1) * float((square / (_NU + square / variance)).sum()) / len(square), _FLOOR**2)
         if abs(updated - variance) <= 1e-3 * variance:
-            return sqrt(updated)
+            return updated
         variance = updated
-    return sqrt(variance)
+    return variance
+
+
+def _log_likelihood(square: Floats, variance: float) -> float:
+    return -0.5 * len(square) * log(variance) - (_NU + 1) / 2 * float(np.log1p(square / (_NU * variance)).sum())
 
 
 def standing_out(targets: Floats, predictions: Floats, found: Likelihood, generator: np.random.Generator) -> float:
@@ -91,16 +110,9 @@ def standing_out(targets: Floats, predictions: Floats, found: Likelihood, genera
 
     Shuffling keeps the distribution of the results and their level: only what the inputs say about them is left out.
     """
-    typical = float(np.median(np.abs(targets))) or float(np.abs(targets).max())
-    scale = (
-        np.maximum(np.abs(predictions), 1e-9 * typical)
-        if found.noise == "multiplicative"
-        else np.full_like(predictions, typical)
-    )
 
     def score(y: Floats) -> float:
-        standard = (y - predictions) / scale / found.spread
-        return -float(np.log1p(standard**2 / _NU).sum())
+        return -float(np.log1p(((y - predictions) / found.widths) ** 2 / _NU).sum())
 
     chance = np.array([score(generator.permutation(targets)) for _ in range(100)])
     return float((score(targets) - chance.mean()) / max(float(chance.std()), 1e-300))

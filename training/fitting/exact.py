@@ -24,6 +24,9 @@ __all__ = ["CandidateReport", "ExactSettings", "Found", "NotFound", "SearchRepor
 _MOST_OUTLIERS = 0.05
 """Share of rows that may disagree with a law that gives all others to within rounding."""
 
+_GROSS = 6.0
+"""Spreads from the law, and median distances from it, beyond which a noisy row counts as an outlier."""
+
 
 @dataclass(frozen=True)
 class ExactSettings:
@@ -182,8 +185,10 @@ def _try_noisy(search: _Search) -> Found | str:
     fault = verdict(pool, x, y, search.held_out, search.generator)
     if fault is not None:
         return fault
-    guess, found = pool[0].guess, pool[0].found
-    return Found(guess.raw, guess.snapped, found.spread, float(np.mean(np.abs(found.residuals) > 6)), search.report())
+    best = pool[0]
+    off = np.abs(y - best.predictions)
+    gross = (np.abs(best.found.residuals) > _GROSS) & (off > _GROSS * np.median(off))
+    return Found(best.guess.raw, best.guess.snapped, best.found.spread, float(gross.mean()), search.report())
 
 
 def _checked(inputs: Floats, targets: Floats, settings: ExactSettings) -> tuple[Floats, Floats]:

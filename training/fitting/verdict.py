@@ -26,11 +26,14 @@ _PATTERN = 4.0
 _WORSE = 3.0
 """Standard errors by which the snapped law may explain held-out rows worse than the fitted one."""
 
+_FURTHER = 4.0
+"""Standard errors by which held-out rows may lie further from a law than fitted ones."""
+
 _MOST_NOISE = 0.25
 """Largest spread of labels around a law, relative to the result or to the results' own spread: beyond it something that
 the law leaves out may be taken for noise."""
 
-_AHEAD = log(10)
+_AHEAD = log(100)
 """How much likelier than the next law a law must be, in nats."""
 
 
@@ -98,7 +101,9 @@ def verdict(
     ahead = ranking[0].score - different[0].score if different else np.inf
     if ahead < _AHEAD:
         return f"another law is almost as likely (1 to {exp(ahead):.1f})"
-    if not _holds_out(guess, found, inputs[held_out], targets[held_out]):
+    if not _alike(found.residuals, held_out):
+        return "the likeliest law explains held-out rows worse than the rows that were fitted"
+    if not _holds_out(ranking[0], inputs, targets, held_out):
         return "the likeliest law explains held-out rows worse than the weights as fitted"
     score = pattern(inputs, predictions, found.residuals)
     if score > _PATTERN:
@@ -109,17 +114,23 @@ def verdict(
 def _mostly_explained(targets: Floats, predictions: Floats) -> bool:
     residuals = targets - predictions
     size = np.maximum(np.abs(predictions), np.finfo(np.float64).tiny)
-    width = float(np.median(np.abs(predictions - np.median(predictions)))) / 0.6745
-    return t_spread(residuals / size) <= _MOST_NOISE or t_spread(residuals) <= _MOST_NOISE * width
+    return min(t_spread(residuals / size), t_spread(residuals) / max(float(predictions.std()), 1e-300)) <= _MOST_NOISE
 
 
-def _holds_out(guess: Guess, found: Likelihood, inputs: Floats, targets: Floats) -> bool:
-    raw = guess.raw.evaluate(inputs)
-    snapped = guess.snapped.evaluate(inputs)
+def _alike(residuals: Floats, held_out: NDArray[np.intp]) -> bool:
+    """Return whether rows held out lie no further from the law than those fitted, up to sampling error."""
+    distance = np.log1p(residuals**2 / 4)
+    out = np.zeros(len(residuals), dtype=bool)
+    out[held_out] = True
+    error = sqrt(distance[out].var() / out.sum() + distance[~out].var() / (~out).sum())
+    return bool(distance[out].mean() - distance[~out].mean() <= _FURTHER * error + 1e-12)
+
+
+def _holds_out(one: Scored, inputs: Floats, targets: Floats, held_out: NDArray[np.intp]) -> bool:
+    """Return whether the snapped law explains held-out rows as well as the weights fitted, up to sampling error."""
+    raw = one.guess.raw.evaluate(inputs[held_out])
     if not np.isfinite(raw).all():
         return True
-    scale = np.maximum(np.abs(snapped), 1e-300) if found.noise == "multiplicative" else np.full_like(snapped, 1.0)
-    gap = np.log1p(((targets - snapped) / scale / found.spread) ** 2 / 4) - np.log1p(
-        ((targets - raw) / scale / found.spread) ** 2 / 4
-    )
+    fitted = (targets[held_out] - raw) / one.found.widths[held_out]
+    gap = np.log1p(one.found.residuals[held_out] ** 2 / 4) - np.log1p(fitted**2 / 4)
     return bool(gap.mean() <= _WORSE * gap.std() / sqrt(len(gap)) + 1e-12)
