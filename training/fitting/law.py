@@ -82,7 +82,8 @@ class Law:
             for layer in self.layers:
                 if layer.kind == "sum":
                     size = np.abs(layer.weight)
-                    error = error @ size.T + _EPSILON * (np.abs(x) @ size.T)
+                    constant = 0.0 if layer.bias is None else np.abs(layer.bias)
+                    error = error @ size.T + _EPSILON * (np.abs(x) @ size.T + constant)
                     x = _sum(layer, x)
                 else:
                     relative = np.where(error > 0, error / np.abs(x), 0.0)
