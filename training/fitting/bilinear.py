@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 _CONVERGED = 1e-26
 """Mean squared error over the targets' mean square at which a fit has reached float64 rounding: 1e-13 a row."""
 
-_STALLED = 1e-6
+_STALLED = 1e-3
 """Relative gain over `_STALL_STEPS` steps below which a fit is stuck in a local minimum."""
 
 _STALL_STEPS = 10

@@ -51,6 +51,10 @@ class SearchReport:
 class Found:
     """An exact law.
 
+    Where labels agree with it to rounding (`noise` is 0), every row is a proof. With noise the proof is statistical:
+    the law is the likeliest by far and nothing is left for the inputs to explain, yet a term much smaller than the
+    noise would not be seen.
+
     Attributes:
         raw: Weights as fitted.
         snapped: Weights on the grid of simple values.
