@@ -36,7 +36,7 @@ class ExactSettings:
         structures: Structures offered, the simplest first.
         held_out_share: Share of the rows that no fit sees and that every choice is made by.
         n_restarts: Starts of a fit with local minima, at most; the first two sufficed in 118 of 120 products of sums
-            of 25 of 100 inputs over four ranges, the next four in the others.
+            of 25 of 100 inputs over three ranges, the next four in the others.
         max_iterations: Steps of each batch of restarts, at most.
         max_terms: Products of powers in a sum of products, at most.
         noise: Whether labels may have noise or outliers; without, a law must give every row to within rounding.
