@@ -93,7 +93,10 @@ def certify(
     """
     magnitudes = safe_magnitudes(snapped, dtype)
     if magnitudes is None:
-        msg = f"a certified law must have magnitudes that {dtype} can compute it for, however it over- or underflows"
+        msg = (
+            f"a certified law must have magnitudes that {dtype} can compute it for, however it over- or underflows; "
+            "scale the columns, or take --dtype float64"
+        )
         raise UnprovenError(msg)
     run = GraphRunner(graph, dtype)
     generator = np.random.default_rng(seed)
@@ -102,7 +105,10 @@ def certify(
         rows = _draw(snapped, seen, factor, magnitudes, domain.inputs, dtype, generator)
         regions.append(_measure(snapped, run, rows, factor, dtype))
     if not regions[0].n_rows:
-        msg = "a certified law must have results inside its training range, however none of the rows drawn there has"
+        msg = (
+            f"a certified law must have results in {dtype} inside its training range, however none of the rows drawn "
+            "there has; scale the columns, or take --dtype float64"
+        )
         raise UnprovenError(msg)
     return Certificate(
         dtype=dtype,
@@ -174,7 +180,7 @@ def _measure(law: Law, run: GraphRunner, rows: Floats, factor: float, dtype: Dty
     if np.isfinite(answers[~real]).any():
         msg = (
             f"a certified law must have no result where there is no real one, however at {factor:g} times the training "
-            "range its graph answers there"
+            "range its graph answers there; this is a fault of ours: please report it with the law"
         )
         raise UnprovenError(msg)
     rows, exact, answers = rows[real][:N_ROWS], exact[real][:N_ROWS], answers[real][:N_ROWS]
@@ -190,7 +196,8 @@ def _measure(law: Law, run: GraphRunner, rows: Floats, factor: float, dtype: Dty
     if not (share <= 1).all() or not np.isfinite(relative).all():
         msg = (
             f"a certified law must err by no more than the bound ({BOUND}), however at {factor:g} times the training "
-            f"range its graph errs by {np.nanmax(share):.3g} bounds, {np.nanmax(relative):.3g} of the result"
+            f"range its graph errs by {np.nanmax(share):.3g} bounds, {np.nanmax(relative):.3g} of the result; "
+            "this is a fault of ours: please report it with the law"
         )
         raise UnprovenError(msg)
     return CertifiedRegion(

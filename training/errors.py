@@ -25,3 +25,7 @@ class ExportError(TrainingError):
 
 class UnprovenError(TrainingError):
     """A law whose exactness the measurements do not prove."""
+
+
+class NotFoundError(TrainingError):
+    """Rows in which no exact law was found."""
