@@ -106,3 +106,53 @@ def _listed(text: str | None) -> tuple[str, ...] | None:
 
 def _command() -> str:
     return shlex.join(["nalu", *sys.argv[1:]])
+
+
+@bench_app.command("solver")
+def solver_ablations(
+    seeds: Annotated[int, typer.Option(help="Seeds a cell.", min=1, max=10_000)] = 10,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+) -> None:
+    """Vary the parts of the search: snapping, precision, loss, restarts."""
+    _hold_to_one_thread()
+    from training.bench.results import document, write
+    from training.bench.solver_ablations import Row, ablate
+
+    def tell(row: Row) -> None:
+        error = "" if row.error is None else f", largest relative error {row.error:.2g}"
+        _console.print(
+            f"{row.ablation}: {row.setting}; {row.what}: {row.n_solved} of {row.n_seeds}{error}", markup=False
+        )
+
+    started = time.perf_counter()
+    rows = ablate(seeds, tell)
+    if json is not None:
+        content = document([], command=_command(), duration_s=time.perf_counter() - started)
+        write(json, {**content, "ablations": [row.as_dict() for row in rows]})
+
+
+@bench_app.command("report")
+def report(
+    results: Annotated[Path, typer.Option(help="Folder of JSON results.")] = Path("benchmarks/results"),
+    pages: Annotated[
+        list[Path] | None, typer.Option("--page", help="Markdown page whose tables to make anew; repeatable.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a page is not as made.")] = False,
+) -> None:
+    """Make the tables of the benchmark's pages from the results kept."""
+    from training.bench.report import read_results, render
+    from training.errors import ConfigError
+
+    kept = read_results(results)
+    for page in pages or [Path("docs/benchmark-arithmetic.md"), Path("docs/exact-arithmetic.md")]:
+        if not page.is_file():
+            msg = f"a page must be there, however {page} is not"
+            raise ConfigError(msg)
+        before = page.read_text(encoding="utf-8")
+        after = render(before, kept)
+        if check and after != before:
+            msg = f"a page must show the results of {results}, however {page} differs; run `nalu bench report`"
+            raise ConfigError(msg)
+        if not check:
+            page.write_text(after, encoding="utf-8")
+            _console.print(f"made the tables of {page} from {results}")

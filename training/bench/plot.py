@@ -19,7 +19,7 @@ def rates_plot(results: Sequence[CellResult]) -> bytes:
     axes = figure.add_subplot()
     rows = range(len(results))
     rates = [100 * result.n_solved / result.n_seeds for result in results]
-    below = [rate - 100 * result.interval[0] for rate, result in zip(rates, results, strict=True)]
+    below = [max(0.0, rate - 100 * result.interval[0]) for rate, result in zip(rates, results, strict=True)]
     above = [max(0.0, 100 * result.interval[1] - rate) for rate, result in zip(rates, results, strict=True)]
     axes.errorbar(rates, rows, xerr=[below, above], fmt="o", markersize=3, elinewidth=1)
     axes.set_yticks(rows, [f"{describe(result.cell)}, {result.method}" for result in results], fontsize=5)
