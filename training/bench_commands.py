@@ -52,10 +52,11 @@ def arithmetic(
     the mean squared error outside the training range is below that of a solution whose weights are all off by 1e-5.
     """
     _hold_to_one_thread()
+    from training.bench.documents import write
     from training.bench.plan import Plan, planned_cells
     from training.bench.plot import rates_plot
     from training.bench.published_recipes import check_units
-    from training.bench.results import document, peak_memory_mib, write
+    from training.bench.results import document, peak_memory_mib
     from training.bench.running import EXACT_METHOD, SERVED_METHOD, jobs_of, run
     from training.bench.terminal import BenchProgress, results_table
 
@@ -115,7 +116,8 @@ def solver_ablations(
 ) -> None:
     """Vary the parts of the search: snapping, precision, loss, restarts."""
     _hold_to_one_thread()
-    from training.bench.results import document, write
+    from training.bench.documents import write
+    from training.bench.results import document
     from training.bench.solver_ablations import Row, ablate
 
     def tell(row: Row) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.bench import published_numbers as published
 from training.bench.cell import RANGES
-from training.bench.results import read
+from training.bench.documents import read
 from training.errors import ConfigError
 from training.tasks.arithmetic import OPERATIONS
 

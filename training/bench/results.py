@@ -1,6 +1,5 @@
-"""Results of a benchmark as plain data: one record a cell and method, facts about the machine, and JSON."""
+"""Results of a benchmark as plain data: one record a cell and method, and facts about the machine."""
 
-import json
 import os
 import platform
 import resource
@@ -15,11 +14,9 @@ import numpy as np
 
 from training.bench.cell import Cell
 from training.bench.criterion import has_threshold, threshold, wilson_interval
+from training.bench.documents import FORMAT
 from training.bench.judging import Trial
-from training.errors import ConfigError
 from training.publish import library_versions
-
-FORMAT = 1
 
 _MOST_MISSES = 20
 """Misses told in full, per cell."""
@@ -139,29 +136,6 @@ def peak_memory_mib() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return most * unit / 2**20
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a document as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read a document.
-
-    Raises:
-        ConfigError: When the file is not one.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        msg = f"results must be a JSON file of `nalu bench arithmetic --json`, however {path}: {error}"
-        raise ConfigError(msg) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        msg = f"results must have format {FORMAT}, however {path} has not; run the benchmark again"
-        raise ConfigError(msg)
-    return content
 
 
 def _plain(value: Any) -> Any:
