@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import service.commands
+import training.bench_commands
 import training.commands
 from models.contract.errors import NaluError
 
@@ -38,6 +39,7 @@ app.command("predict")(service.commands.predict)
 app.add_typer(service.commands.models_app, name="models")
 app.add_typer(training.commands.train_app, name="train")
 app.add_typer(training.commands.data_app, name="data")
+app.add_typer(training.bench_commands.bench_app, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,122 +1,62 @@
-"""Weights as text: sums such as `a - 2 * b` and products of powers such as `a * sqrt(b) / c^2`.
+"""Terms as text, such as `(a + b) * (c - d)` or `sqrt(a^2 + b^2)`, and as LaTeX.
 
-The notation is that of a calculator: `*`, `/`, `^` for powers, `sqrt` for the power 1/2. A name that is no plain
-identifier stands in backticks. Numbers are rounded, so a formula is for reading; the graph is what computes.
+The notation of the text is that of a calculator: `*`, `/`, `^` for powers, `sqrt` for the power 1/2. A name that is no
+plain identifier stands in backticks. Simple numbers are written as they are, a third as `a / 3`; others are rounded, so
+a formula is for reading; the graph is what computes.
 """
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 
-from models.contract.errors import NaluError
+from models.contract.formula import Formula, PoweredSum, Term
+from models.simple_numbers import simple_fraction
+from models.terms import FormulaError
 
 DIGITS = 4
 """Significant digits that numbers are rounded to by default; fitted weights carry more only when they are exact."""
 
-SUM_TOLERANCE = 1e-9
-"""Share of the largest weight that is taken for zero in a sum by default: the rounding left by a float64 fit. Not
-larger, because inputs in different units have weights of different sizes."""
 
-POWER_TOLERANCE = 1e-6
-"""Power that is taken for zero in a product by default: it changes numbers up to 1e9 by less than 3 parts in 100,000,
-below the four digits shown."""
+def formula_of(terms: Sequence[Term], *, digits: int = DIGITS) -> Formula:
+    """Return terms with their text and LaTeX."""
+    return Formula(text=terms_text(terms, digits=digits), latex=terms_latex(terms, digits=digits), terms=tuple(terms))
 
 
-class FormulaError(NaluError, ValueError):
-    """Weights and names that do not make a formula."""
-
-
-def sum_text(
-    weights: Sequence[float],
-    names: Sequence[str],
-    *,
-    intercept: float = 0.0,
-    digits: int = DIGITS,
-    tolerance: float = SUM_TOLERANCE,
-) -> str:
-    """Return a weighted sum as text.
+def terms_text(terms: Sequence[Term], *, digits: int = DIGITS) -> str:
+    """Return a sum of terms as text, "0" when it is empty.
 
     Args:
-        weights: Weight of each name.
-        names: Names of the inputs.
-        intercept: Number added to the sum.
-        digits: Significant digits of numbers.
-        tolerance: A term is left out when its weight is at most this share of the largest one, intercept included.
-
-    Returns:
-        The sum, "0" when it is empty.
+        terms: The terms.
+        digits: Significant digits of numbers that are not simple.
 
     Raises:
-        FormulaError: When there is not one weight per name, a weight is not finite, or an option is out of range.
+        FormulaError: When `digits` is not positive.
 
     Example:
-        >>> sum_text([1, -1], ["a", "b"])
-        'a - b'
-        >>> sum_text([-0.5, 0, 2.00001], ["a", "b", "Sn %"], intercept=-3)
-        '-0.5 * a + 2 * `Sn %` - 3'
-        >>> sum_text([0, 0], ["a", "b"])
-        '0'
+        >>> a, b = Term(coefficient=1, powers={"a": 2}), Term(coefficient=-2 / 3, powers={"b": 1, "Sn %": -0.5})
+        >>> terms_text([a, b, Term(coefficient=-3)])
+        'a^2 - 2 * b / (3 * sqrt(`Sn %`)) - 3'
+        >>> terms_text([Term(coefficient=1, sums=(PoweredSum(power=0.5, terms=(a, b)),))])
+        'sqrt(a^2 - 2 * b / (3 * sqrt(`Sn %`)))'
     """
-    _check([*weights, intercept], [*names, "intercept"], digits, tolerance)
-    least = tolerance * max(abs(weight) for weight in (*weights, intercept))
-    text = ""
-    for weight, name in [*zip(weights, map(name_text, names), strict=True), (intercept, "")]:
-        if abs(weight) <= least or weight == 0:
-            continue
-        number = _number(abs(weight), digits)
-        term = number if not name else name if number == "1" else f"{number} * {name}"
-        sign = "-" if weight < 0 else "+"
-        text = f"{text} {sign} {term}" if text else term if weight > 0 else f"-{term}"
-    return text or "0"
+    return _Writer(digits, _TEXT).sum(terms)
 
 
-def product_text(
-    powers: Sequence[float],
-    names: Sequence[str],
-    *,
-    coefficient: float = 1.0,
-    digits: int = DIGITS,
-    tolerance: float = POWER_TOLERANCE,
-) -> str:
-    """Return a product of powers as text.
+def terms_latex(terms: Sequence[Term], *, digits: int = DIGITS) -> str:
+    r"""Return a sum of terms as LaTeX, for math mode.
 
     Args:
-        powers: Power of each name.
-        names: Names of the inputs.
-        coefficient: Number that the product is multiplied by.
-        digits: Significant digits of numbers.
-        tolerance: A factor is left out when its power is at most this far from zero.
-
-    Returns:
-        The product, "1" when it is empty.
+        terms: The terms.
+        digits: Significant digits of numbers that are not simple.
 
     Raises:
-        FormulaError: When there is not one power per name, a power is not finite, or an option is out of range.
+        FormulaError: When `digits` is not positive.
 
     Example:
-        >>> product_text([1, -1], ["a", "b"])
-        'a / b'
-        >>> product_text([2, 0.5, -1, -1.5], ["a", "b", "c", "d"], coefficient=-3)
-        '-3 * a^2 * sqrt(b) / (c * d^1.5)'
-        >>> product_text([0, -0.5], ["a", "b"])
-        '1 / sqrt(b)'
-        >>> product_text([0, 0], ["a", "b"])
-        '1'
+        >>> terms_latex([Term(coefficient=0.5, powers={"a": 2, "b": -0.5})])
+        '\\frac{0.5 \\cdot a^{2}}{\\sqrt{b}}'
     """
-    _check([*powers, coefficient], [*names, "coefficient"], digits, tolerance)
-    if coefficient == 0:
-        return "0"
-    above: list[str] = []
-    below: list[str] = []
-    for power, name in zip(powers, map(name_text, names), strict=True):
-        if abs(power) > tolerance:
-            (above if power > 0 else below).append(_power(name, _number(abs(power), digits)))
-    number = _number(abs(coefficient), digits)
-    if number != "1" or not above:
-        above.insert(0, number)
-    text = ("-" if coefficient < 0 else "") + " * ".join(above)
-    if not below:
-        return text
-    return f"{text} / {below[0]}" if len(below) == 1 else f"{text} / ({' * '.join(below)})"
+    return _Writer(digits, _LATEX).sum(terms)
 
 
 def name_text(name: str) -> str:
@@ -130,35 +70,124 @@ def name_text(name: str) -> str:
     """
     if name.isidentifier() and name != "sqrt":
         return name
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
-    return "`" + shown.replace("`", "``") + "`"
+    return "`" + _printable(name).replace("`", "``") + "`"
 
 
-def _number(value: float, digits: int) -> str:
-    return format(value, f".{digits}g")
+@dataclass(frozen=True)
+class _Notation:
+    """How one notation writes the parts of a formula."""
+
+    latex: bool
+
+    def name(self, name: str) -> str:
+        return _latex_name(name) if self.latex else name_text(name)
+
+    def number(self, number: str) -> str:
+        mantissa, _, exponent = number.partition("e")
+        return number if not exponent or not self.latex else rf"{mantissa} \cdot 10^{{{int(exponent)}}}"
+
+    def times(self, factors: Sequence[str]) -> str:
+        return (r" \cdot " if self.latex else " * ").join(factors)
+
+    def over(self, above: Sequence[str], below: Sequence[str]) -> str:
+        top, bottom = self.times(above), self.times(below)
+        if self.latex:
+            return rf"\frac{{{top}}}{{{bottom}}}"
+        return f"{top} / {bottom}" if len(below) == 1 else f"{top} / ({bottom})"
+
+    def bracket(self, inner: str) -> str:
+        return rf"\left({inner}\right)" if self.latex else f"({inner})"
+
+    def power(self, base: str, bare: str, power: str, fraction: Fraction | None) -> str:
+        """Return base^power, where `bare` is the base without brackets."""
+        if power == "1":
+            return base
+        if power == "0.5":
+            return rf"\sqrt{{{bare}}}" if self.latex else f"sqrt({bare})"
+        if fraction is not None and not _is_decimal(fraction):
+            shown = f"{fraction.numerator}/{fraction.denominator}"
+            return f"{base}^{{{shown}}}" if self.latex else f"{base}^({shown})"
+        return f"{base}^{{{self.number(power)}}}" if self.latex else f"{base}^{power}"
 
 
-def _power(name: str, power: str) -> str:
-    match power:
-        case "1":
-            return name
-        case "0.5":
-            return f"sqrt({name})"
-        case _:
-            return f"{name}^{power}"
+_TEXT, _LATEX = _Notation(latex=False), _Notation(latex=True)
 
 
-def _check(numbers: Sequence[float], names: Sequence[str], digits: int, tolerance: float) -> None:
-    if len(numbers) != len(names):
-        msg = f"a formula needs one weight per name, however: {len(numbers) - 1} weights for {len(names) - 1} names"
-        raise FormulaError(msg)
-    for number, name in zip(numbers, names, strict=True):
-        if not math.isfinite(number):
-            msg = f"a formula needs finite weights, however that of {name_text(name[:80])} is {number}"
+class _Writer:
+    def __init__(self, digits: int, notation: _Notation) -> None:
+        if digits < 1:
+            msg = f"`digits` must be positive, however: digits={digits}"
             raise FormulaError(msg)
-    if digits < 1:
-        msg = f"`digits` must be positive, however: digits={digits}"
-        raise FormulaError(msg)
-    if not 0 <= tolerance < 1:
-        msg = f"`tolerance` must be at least 0 and less than 1, however: tolerance={tolerance}"
-        raise FormulaError(msg)
+        self._digits = digits
+        self._notation = notation
+
+    def sum(self, terms: Sequence[Term]) -> str:
+        text = ""
+        for term in terms:
+            shown = self._term(term)
+            if not text:
+                text = f"-{shown}" if term.coefficient < 0 else shown
+            else:
+                text += f" {'-' if term.coefficient < 0 else '+'} {shown}"
+        return text or "0"
+
+    def _term(self, term: Term) -> str:
+        """Return a term without its sign."""
+        above: list[str] = []
+        below: list[str] = []
+        for name, power in term.powers.items():
+            shown = self._notation.name(name)
+            (above if power > 0 else below).append(self._power(shown, shown, abs(power)))
+        for factor in term.sums:
+            (above if factor.power > 0 else below).append(self._sum_power(factor))
+        fraction = simple_fraction(abs(term.coefficient))
+        if fraction is None or _is_decimal(fraction):
+            number = self._number(abs(term.coefficient), fraction)
+            if number != "1" or not above:
+                above.insert(0, self._notation.number(number))
+        else:
+            below.insert(0, str(fraction.denominator))
+            if fraction.numerator != 1 or not above:
+                above.insert(0, str(fraction.numerator))
+        return self._notation.over(above, below) if below else self._notation.times(above)
+
+    def _sum_power(self, factor: PoweredSum) -> str:
+        bare = self.sum(factor.terms)
+        return self._power(self._notation.bracket(bare), bare, abs(factor.power))
+
+    def _power(self, base: str, bare: str, power: float) -> str:
+        fraction = simple_fraction(power)
+        return self._notation.power(base, bare, self._number(power, fraction), fraction)
+
+    def _number(self, value: float, fraction: Fraction | None) -> str:
+        if fraction is None or not _is_decimal(fraction):
+            return format(value, f".{self._digits}g")
+        return repr(value).removesuffix(".0")
+
+
+def _is_decimal(fraction: Fraction) -> bool:
+    """Return whether a fraction has finitely many decimals."""
+    rest = fraction.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest == 1
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+
+
+_LATEX_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{c: "\\" + c for c in "{}_#$%&"},
+}
+
+
+def _latex_name(name: str) -> str:
+    if len(name) == 1 and name.isalpha():
+        return name
+    escaped = "".join(_LATEX_ESCAPES.get(c, c) for c in _printable(name))
+    return rf"\mathrm{{{escaped}}}" if name.isidentifier() else rf"\text{{{escaped}}}"

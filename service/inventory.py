@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.contract.errors import ContractError, NaluError, RepositoryError
-from models.contract.manifest import ModelManifest, NumberColumn
+from models.contract.manifest import Certificate, ModelManifest, NumberColumn
 from models.contract.repository import ModelRepository
 
 _MAX_SHOWN = 12
@@ -146,7 +146,8 @@ def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:
     for what, value in (
         ("description", manifest.description),
         ("kind", f"{manifest.kind}, {manifest.graph.dtype}, opset {manifest.graph.opset}"),
-        ("formula", manifest.formula),
+        ("formula", manifest.formula.text if manifest.formula else None),
+        *(_proof(manifest.certificate) if manifest.certificate else []),
         ("trained on", f"{provenance.task}, {provenance.n_rows} rows, seed {provenance.seed}"),
         ("published", provenance.created),
         ("note", provenance.note),
@@ -161,6 +162,7 @@ def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:
         _inputs_table(manifest),
         _outputs_table(manifest),
         *((_errors_table(manifest),) if manifest.metrics else ()),
+        *((_certificate_table(manifest.certificate),) if manifest.certificate else ()),
     )
 
 
@@ -212,6 +214,34 @@ def _errors_table(manifest: ModelManifest) -> Table:
     for output, region, values in measured:
         cells = ("" if metric not in values else f"{values[metric]:.4g}" for metric in metrics)
         table.add_row(Text(output), Text(region), *cells)
+    return table
+
+
+def _proof(certificate: Certificate) -> list[tuple[str, str]]:
+    """Return what a certificate says beyond its figures."""
+    evidence = certificate.evidence
+    smallest, largest = certificate.magnitudes
+    return [
+        ("exact", f"weights lay within {certificate.sparsity_error_before:.2g} of simple values before snapping"),
+        (
+            "evidence",
+            f"{evidence.n_rows} rows, noise {evidence.noise:.2g}, {evidence.outlier_share:.2%} of them not explained",
+        ),
+        *(("holds for", f"{one.name}: {one.holds_for}") for one in certificate.inputs[:_MAX_SHOWN]),
+        *(("needs", condition) for condition in certificate.conditions[:_MAX_SHOWN]),
+        ("magnitudes", f"0, and {smallest:g} to {largest:g}"),
+    ]
+
+
+def _certificate_table(certificate: Certificate) -> Table:
+    """Return the comparisons with arbitrary precision: a row for each region."""
+    table = Table(title=f"exactness in {certificate.dtype}", title_justify="left", caption=Text(certificate.bound))
+    for heading in ("training range", "rows", "largest relative error", "share of the bound"):
+        table.add_column(heading, overflow="fold")
+    for region in certificate.regions:
+        figures = (region.max_relative_error, region.max_share_of_bound)
+        cells = ("" if figure is None else f"{figure:.2g}" for figure in figures)
+        table.add_row(f"{region.factor:g} times", str(region.n_rows), *cells)
     return table
 
 

@@ -14,9 +14,11 @@ from models.contract.manifest import (
     NUMERIC_TENSOR,
     PREDICTIONS_TENSOR,
     CategoryColumn,
+    Certificate,
     Column,
     Domain,
     Dtype,
+    Formula,
     Graph,
     ModelManifest,
     NumberColumn,
@@ -141,7 +143,7 @@ def describe(
             opset=OPSET,
             ir_version=IR_VERSION,
         ),
-        formula=f"y = {name}(a, b)",
+        formula=Formula(text=f"y = {name}(a, b)"),
         metrics={"inside": {"y": {"rmse": 0.0}}},
         parity={"numpy": 0.0},
         provenance=Provenance(task=f"test {name}", n_rows=1, seed=0),
@@ -164,6 +166,28 @@ def arithmetic_manifest(operation: str, graph: bytes, dtype: Dtype = "float64") 
         {"a": 3.0, "b": 5.0},
         [TRUTH[operation](3.0, 5.0)],
         dtype=dtype,
+    )
+
+
+def certificate(dtype: Dtype = "float64") -> Certificate:
+    """Return a certificate of the arithmetic model `multiply`."""
+    layer = {"kind": "power", "weight": [[1.0, 1.0]]}
+    region = {"factor": 1, "n_rows": 100, "max_relative_error": 1e-16, "max_share_of_bound": 0.5}
+    return Certificate.model_validate(
+        {
+            "dtype": dtype,
+            "seed": 0,
+            "raw": [{"kind": "power", "weight": [[0.999, 1.001]]}],
+            "snapped": [layer],
+            "sparsity_error_before": 0.001,
+            "sparsity_error_after": 0.0,
+            "regions": [region, {**region, "factor": 10}],
+            "bound": "four roundings",
+            "evidence": {"n_rows": 100, "noise": 0.01, "outlier_share": 0.0},
+            "inputs": [{"name": name, "seen": "both", "holds_for": "all numbers"} for name in ("a", "b")],
+            "conditions": ["a - b != 0"],
+            "magnitudes": [1e-153, 1e153],
+        }
     )
 
 

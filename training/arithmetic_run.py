@@ -1,38 +1,34 @@
-"""A run on an arithmetic operation: draw rows, try units, judge far outside the range, publish."""
+"""A run on an arithmetic operation: draw rows, find what computes them, judge far outside the range, publish."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from models.contract.manifest import ModelManifest, NumberColumn, OutputColumn, Provenance
+from models.contract.manifest import Certificate, Domain, Formula, ModelManifest, NumberColumn, OutputColumn, Provenance
 from models.contract.repository import ModelRepository, check_name
+from models.formula import formula_of
 from models.networks import ArithmeticNetwork
-from models.units import NAC, NALU, NAU, NMU, ArithmeticUnit, RealNPU
-from training import oracle
+from training.arithmetic_first_order import search_units
 from training.config import ArithmeticConfig
 from training.errors import ConfigError
 from training.evaluation.metrics import Metrics, finite_or_none, regression_metrics, relative_error
 from training.evaluation.plots import relative_error_plot
-from training.fitting.first_order import FirstOrderConfig, Loss, Rows
-from training.fitting.selection import Candidate, Progress, Selection, search
-from training.parity import RawRows
+from training.export import Signature, export_network
+from training.fitting.exact import fit_exact
+from training.fitting.selection import Progress
+from training.law_model import law_model, law_report
+from training.law_run import exact_settings, search_summary
+from training.parity import GraphRunner, RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
 from training.runs import config_report, save_run
 from training.tasks.arithmetic import OPERATIONS, Operation
-
-_EXACT_LOSS = 1e-26
-"""Mean squared relative error that ends the search: 1e-13 a row, a few hundred units in the last place of float64."""
-
-_PATIENCE = 300
-"""Steps without a better validation loss that end a fit: a fit that converges improves on almost every step."""
 
 _FAR = (10.0, 1e3, 1e6)
 """Multiples of the training range at which the result is judged; they choose nothing."""
@@ -57,17 +53,45 @@ class ArithmeticResult:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Solution:
+    """What a solver found.
+
+    Attributes:
+        name: What it is called in plot and report.
+        network: The network.
+        graph: Its ONNX file.
+        lowered: Whether that is of native operators.
+        formula: What it computes, or None.
+        certificate: Proof that it is exact, or None.
+        domains: Input name → values with an answer.
+        remark: Why it is not exact, or None.
+        report: What the solver did.
+    """
+
+    name: str
+    network: nn.Module
+    graph: bytes
+    lowered: bool
+    formula: Formula | None
+    certificate: Certificate | None
+    domains: Mapping[str, Domain]
+    remark: str | None
+    report: dict[str, Any]
+
+
 def fit_arithmetic(
     config: ArithmeticConfig, progress: Progress
 ) -> tuple[FittedModel, dict[str, Any], dict[str, bytes]]:
-    """Fit a network to an operation without publishing it.
+    """Learn an operation without publishing it.
 
     Returns:
         The fitted model, its report and its plots.
 
     Raises:
         ConfigError: When the operation is unknown or not defined in the range.
-        FitError: When every fit diverged.
+        NotFoundError: When no exact law was found and `allow_inexact` is not set.
+        FitError: When every first-order fit diverged.
     """
     operation = _operation(config.operation)
     torch.set_num_threads(config.threads)
@@ -77,53 +101,58 @@ def fit_arithmetic(
         operation.sample(config.low, config.high, n, generator) for n in (config.rows, n_held_out, n_held_out)
     )
     targets = operation.compute(train)
-    selection = search(
-        _candidates(config, len(operation.inputs)),
-        _rows(operation, train),
-        _rows(operation, validation),
-        _relative_loss(float(np.median(np.abs(targets)))),
-        seed=config.seed,
-        n_restarts=config.restarts,
-        progress=progress,
-        title=f"fit {operation.name}",
-        good_enough=_EXACT_LOSS,
-    )
+    if config.solver == "exact":
+        solution = _exact(config, operation, train, progress)
+    else:
+        solution = _first_order(config, operation, train, validation, progress)
     far = {
         factor: operation.sample(config.low * factor, config.high * factor, _N_FAR_ROWS, generator) for factor in _FAR
     }
-    errors = {"inside": _error(selection.network, operation, test)}
-    errors |= {f"{factor:g}x": _error(selection.network, operation, rows) for factor, rows in far.items()}
-    metrics: dict[str, Metrics] = {
-        "inside": _metrics(selection.network, operation, test, errors["inside"]),
-        "outside": _metrics(selection.network, operation, far[_FAR[0]], errors[f"{_FAR[0]:g}x"]),
-    }
-    inside_rows, outside_rows = RawRows(test), RawRows(far[_FAR[0]])
-    network = cast("ArithmeticNetwork", selection.network)  # every candidate builds one
+    run = GraphRunner(solution.graph, config.dtype)
+    regions = {"inside": test} | {f"{factor:g}x": rows for factor, rows in far.items()}
+    answers = {region: np.asarray(run(RawRows(rows))[:, 0], dtype=np.float64) for region, rows in regions.items()}
+    errors = {region: relative_error(operation.compute(rows), answers[region]) for region, rows in regions.items()}
+    nearest = f"{_FAR[0]:g}x"
     model = FittedModel(
         name=config.name or operation.name,
         kind="arithmetic",
-        description=(
-            f"{operation.formula}, learned from {config.rows} rows with inputs from {config.low:g} to {config.high:g}."
-        ),
-        network=selection.network,
+        description=_description(config, operation, solution),
+        network=solution.network,
+        lowered=solution.lowered,
         inputs=tuple(
             NumberColumn(
-                name=name, minimum=train[:, j].min(), maximum=train[:, j].max(), domain=operation.domains.get(name)
+                name=name, minimum=train[:, j].min(), maximum=train[:, j].max(), domain=solution.domains.get(name)
             )
             for j, name in enumerate(operation.inputs)
         ),
         outputs=(OutputColumn(name="y", minimum=targets.min(), maximum=targets.max()),),
-        regions={"inside": inside_rows, "outside": outside_rows},
-        metrics=metrics,
-        formula=network.formula(operation.inputs),
+        regions={"inside": RawRows(test), "outside": RawRows(far[_FAR[0]])},
+        metrics={
+            "inside": _metrics(operation.compute(test), answers["inside"], errors["inside"]),
+            "outside": _metrics(operation.compute(far[_FAR[0]]), answers[nearest], errors[nearest]),
+        },
+        formula=solution.formula,
+        certificate=solution.certificate,
         provenance=Provenance(
             task=f"arithmetic {operation.name}", n_rows=config.rows, seed=config.seed, versions=library_versions()
         ),
     )
-    report = _report(config, selection, network, errors)
-    magnitudes = np.concatenate([np.abs(rows).max(axis=1) for rows in (test, *far.values())])
+    report = {
+        "task": f"arithmetic {config.operation}",
+        "config": config_report(config),
+        "formula": None if solution.formula is None else solution.formula.text,
+        "remark": solution.remark,
+        "relative_error": {
+            region: {"max": finite_or_none(error.max()), "median": finite_or_none(np.median(error))}
+            for region, error in errors.items()
+        },
+        **solution.report,
+        "certificate": None if solution.certificate is None else solution.certificate.model_dump(mode="json"),
+        "versions": library_versions(),
+    }
+    magnitudes = np.concatenate([np.abs(rows).max(axis=1) for rows in regions.values()])
     plot = relative_error_plot(
-        f"{operation.formula} by {selection.candidate}",
+        f"{operation.formula} by {solution.name}",
         max(abs(config.low), abs(config.high)),
         magnitudes,
         np.concatenate(list(errors.values())),
@@ -132,11 +161,12 @@ def fit_arithmetic(
 
 
 def run_arithmetic(config: ArithmeticConfig, progress: Progress) -> ArithmeticResult:
-    """Fit a network to an operation, publish it and keep the run's folder.
+    """Learn an operation, publish it and keep the run's folder.
 
     Raises:
         ConfigError: When the operation is unknown or not defined in the range.
-        FitError: When every fit diverged.
+        NotFoundError: When no exact law was found and `allow_inexact` is not set.
+        FitError: When every first-order fit diverged.
         ExportError: When the graph does not answer as the network does.
         PublicationError: When the repository cannot be written.
     """
@@ -158,80 +188,68 @@ def _operation(name: str) -> Operation:
         raise ConfigError(msg) from None
 
 
-def _rows(operation: Operation, inputs: Floats) -> Rows:
-    return Rows((torch.as_tensor(inputs),), torch.as_tensor(operation.compute(inputs))[:, None])
-
-
-def _relative_loss(typical: float) -> Loss:
-    """Squared error over the target's magnitude, so that a quotient's few huge results do not drown the rest."""
-
-    def loss(predictions: Tensor, targets: Tensor) -> Tensor:
-        return torch.mean(((predictions - targets) / (targets.abs() + typical)) ** 2)
-
-    return loss
-
-
-def _candidates(config: ArithmeticConfig, d_inputs: int) -> list[Candidate]:
-    smallest = float(np.finfo(np.float64).tiny)
-
-    units: dict[str, Callable[[], list[ArithmeticUnit]]] = {
-        "nac": lambda: [NAC(d_inputs, 1, dtype=torch.float64)],
-        "nau": lambda: [NAU(d_inputs, 1, dtype=torch.float64)],
-        "nmu": lambda: [NMU(d_inputs, 1, dtype=torch.float64)],
-        "real_npu": lambda: [RealNPU(d_inputs, 1, epsilon=smallest, initialisation="nau", dtype=torch.float64)],
-        "modified_real_npu": lambda: [
-            RealNPU(d_inputs, 1, epsilon=smallest, clip_weights=True, initialisation="nau", dtype=torch.float64)
-        ],
-        "nau_nmu": lambda: [NAU(d_inputs, 2, dtype=torch.float64), NMU(2, 1, dtype=torch.float64)],
-        "nalu": lambda: [NALU(d_inputs, 1, dtype=torch.float64)],
-    }
-
-    def build(kind: str, generator: torch.Generator) -> ArithmeticNetwork:
-        made = units[kind]()
-        for unit in made:
-            unit.reset_parameters(generator)
-        return ArithmeticNetwork(made)
-
-    settings = FirstOrderConfig(
-        max_epochs=config.max_epochs,
-        learning_rate=3e-2,
-        patience=_PATIENCE,
-        polish_steps=200,
-        target_loss=_EXACT_LOSS,
+def _exact(config: ArithmeticConfig, operation: Operation, train: Floats, progress: Progress) -> _Solution:
+    settings = exact_settings(config)
+    progress.start(f"fit {operation.name}", len(settings.structures))
+    outcome = fit_exact(train, operation.compute(train), seed=config.seed, settings=settings)
+    progress.finish(search_summary(outcome))
+    law = law_model(
+        outcome,
+        operation.inputs,
+        train,
+        dtype=config.dtype,
+        seed=config.seed,
+        allow_inexact=config.allow_inexact,
     )
-    return [Candidate(kind, partial(build, kind), settings) for kind in config.units]
+    report = law_report(outcome, operation.inputs)
+    return _Solution(
+        report["chosen"],
+        law.law.network(),
+        law.graph(config.dtype),
+        law.lowered,
+        law.formula,
+        law.certificate,
+        law.domain.inputs,
+        law.remark,
+        report,
+    )
 
 
-def _error(network: nn.Module, operation: Operation, inputs: Floats) -> Floats:
-    return relative_error(operation.compute(inputs), _answer(network, inputs))
+def _first_order(
+    config: ArithmeticConfig, operation: Operation, train: Floats, validation: Floats, progress: Progress
+) -> _Solution:
+    selection = search_units(config, operation, train, validation, progress)
+    network = cast("ArithmeticNetwork", selection.network)  # every candidate builds one
+    terms = network.terms(operation.inputs)
+    return _Solution(
+        selection.candidate,
+        network,
+        export_network(network, Signature(len(operation.inputs)), config.dtype),
+        False,
+        None if terms is None else formula_of(terms),
+        None,
+        operation.domains,
+        "first-order steps prove nothing",
+        {
+            "chosen": selection.candidate,
+            "validation_loss": selection.validation_loss,
+            "weights": [weights.tolist() for weights in network.effective_weights()],
+            "trials": [trial.as_dict() for trial in selection.trials],
+        },
+    )
 
 
-def _answer(network: nn.Module, inputs: Floats) -> Floats:
-    return np.asarray(oracle.answer(network, inputs)[:, 0], dtype=np.float64)
+def _description(config: ArithmeticConfig, operation: Operation, solution: _Solution) -> str:
+    rows = f"{config.rows} rows with inputs from {config.low:g} to {config.high:g}"
+    if config.solver == "exact" and solution.certificate is None:
+        return f"An approximation of {operation.formula}, not an exact law: {solution.remark} ({rows})."
+    text = operation.formula if solution.formula is None else solution.formula.text
+    return f"{text}, learned from {rows}."
 
 
-def _metrics(network: nn.Module, operation: Operation, inputs: Floats, error: Floats) -> Metrics:
-    targets = operation.compute(inputs)[:, None]
-    metrics = regression_metrics(targets, _answer(network, inputs)[:, None], ("y",))
+def _metrics(targets: Floats, answers: Floats, error: Floats) -> Metrics:
+    metrics = regression_metrics(targets[:, None], answers[:, None], ("y",))
     worst = float(error.max())
     if np.isfinite(worst):
         metrics["y"]["max_relative_error"] = worst
     return metrics
-
-
-def _report(
-    config: ArithmeticConfig, selection: Selection, network: ArithmeticNetwork, errors: dict[str, Floats]
-) -> dict[str, Any]:
-    return {
-        "task": f"arithmetic {config.operation}",
-        "config": config_report(config),
-        "chosen": selection.candidate,
-        "validation_loss": selection.validation_loss,
-        "weights": [weights.tolist() for weights in network.effective_weights()],
-        "relative_error": {
-            region: {"max": finite_or_none(error.max()), "median": finite_or_none(np.median(error))}
-            for region, error in errors.items()
-        },
-        "trials": [trial.as_dict() for trial in selection.trials],
-        "versions": library_versions(),
-    }

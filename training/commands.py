@@ -4,13 +4,16 @@ Importing this module is light; torch is imported by the command that trains.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from training.data_commands import data_app
+
+if TYPE_CHECKING:
+    from models.contract.manifest import ModelManifest
 
 __all__ = ["data_app", "train_app"]
 
@@ -28,6 +31,14 @@ Seed = Annotated[int | None, typer.Option(help="Same seed, same result. [default
 Restarts = Annotated[int | None, typer.Option(help="Fits of each candidate network, from different starts.")]
 DtypeOption = Annotated[str | None, typer.Option(help="float64 or float32. [default: float64]")]
 Threads = Annotated[int | None, typer.Option(help="Threads of torch; results may differ between counts. [default: 1]")]
+Structures = Annotated[
+    list[str] | None, typer.Option(help="Structure of laws to offer; repeat it for several. [default: all]")
+]
+MaxTerms = Annotated[int | None, typer.Option(help="Products of powers in a sum of products at most. [default: 200]")]
+Noise = Annotated[bool | None, typer.Option(help="Whether results may have noise or outliers. [default: noise]")]
+AllowInexact = Annotated[
+    bool | None, typer.Option("--allow-inexact", help="Publish the best approximation where no exact law is found.")
+]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; options on the command line win.")]
 
 
@@ -38,6 +49,13 @@ def train_arithmetic(
         tuple[float, float] | None, typer.Option("--range", help="Training inputs, LOW HIGH. [default: -10 10]")
     ] = None,
     rows: Annotated[int | None, typer.Option(help="Training rows. [default: 512]")] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="exact, or adam for first-order steps as published. [default: exact]")
+    ] = None,
+    structures: Structures = None,
+    max_terms: MaxTerms = None,
+    noise: Noise = None,
+    allow_inexact: AllowInexact = None,
     name: Name = None,
     repository: Repository = None,
     runs: Runs = None,
@@ -47,9 +65,9 @@ def train_arithmetic(
     threads: Threads = None,
     config: ConfigFile = None,
 ) -> None:
-    """Learn an arithmetic operation from examples and publish the network.
+    """Learn an arithmetic operation from examples and publish the law found.
 
-    The units are not told which operation it is; the result is judged at up to a million times the training range.
+    The search is not told which operation it is; the result is judged at up to a million times the training range.
     """
     from training.arithmetic_run import run_arithmetic
     from training.config import ArithmeticConfig, load_config
@@ -64,6 +82,11 @@ def train_arithmetic(
             "low": low,
             "high": high,
             "rows": rows,
+            "solver": solver,
+            "structures": structures or None,
+            "max_terms": max_terms,
+            "noise": noise,
+            "allow_inexact": allow_inexact,
             "name": name,
             "repository": repository,
             "runs": runs,
@@ -76,6 +99,7 @@ def train_arithmetic(
     with SearchProgress(_console) as progress:
         result = run_arithmetic(settings, progress)
     manifest = result.manifest
+    _tell_law(manifest, result.report)
     errors = {region: values["max"] for region, values in result.report["relative_error"].items()}
     inside, farthest = errors["inside"], list(errors)[-1]
     _console.print(
@@ -83,6 +107,71 @@ def train_arithmetic(
         f"{_told(errors[farthest])} at {farthest} the range"
     )
     _tell_published(manifest.name, manifest.version, settings.repository, result.folder)
+
+
+@train_app.command("law")
+def train_law(
+    data: Annotated[Path, typer.Argument(help="CSV or Parquet file; every column of numbers may take part.")],
+    target: Annotated[str | None, typer.Option("--target", help="Column to explain.")] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option("--drop", help="Column to leave out; repeat it for several.")
+    ] = None,
+    number: Annotated[
+        list[str] | None, typer.Option("--number", help="Text column to read as a number; repeatable.")
+    ] = None,
+    structures: Structures = None,
+    max_terms: MaxTerms = None,
+    noise: Noise = None,
+    allow_inexact: AllowInexact = None,
+    name: Name = None,
+    repository: Repository = None,
+    runs: Runs = None,
+    seed: Seed = None,
+    restarts: Restarts = None,
+    dtype: DtypeOption = None,
+    threads: Threads = None,
+    note: Annotated[str | None, typer.Option(help="What a reader of the model must know about the data.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Find the exact law behind a table's column and publish it with a certificate, or say that there is none.
+
+    A law is at most a sum of products of powers inside a product of powers, with simple weights: (a + b) * (c - d),
+    sqrt(a^2 + b^2), a * b / c. The published model takes only the columns that the law uses.
+    """
+    if not target and config is None:
+        raise typer.BadParameter("name the column to explain", param_hint="--target")
+    from training.config import LawConfig, load_config
+    from training.law_run import run_law
+    from training.progress import SearchProgress
+
+    settings = load_config(
+        LawConfig,
+        config,
+        {
+            "data": data,
+            "target": target,
+            "drop": drop or None,
+            "numbers": number or None,
+            "structures": structures or None,
+            "max_terms": max_terms,
+            "noise": noise,
+            "allow_inexact": allow_inexact,
+            "name": name,
+            "repository": repository,
+            "runs": runs,
+            "seed": seed,
+            "restarts": restarts,
+            "dtype": dtype,
+            "threads": threads,
+            "note": note,
+        },
+    )
+    with SearchProgress(_console) as progress:
+        result = run_law(settings, progress)
+    for remark in result.report["notes"]:
+        _console.print(f"note: {remark}", markup=False)
+    _tell_law(result.manifest, result.report)
+    _tell_published(result.manifest.name, result.manifest.version, settings.repository, result.folder)
 
 
 @train_app.command("table")
@@ -175,6 +264,26 @@ def train_starters(repository: Repository = None) -> None:
         manifests = make_starters(ModelRepository(target), progress)
     for manifest in manifests:
         _console.print(f"published {manifest.name} version {manifest.version} to {target}")
+
+
+def _tell_law(manifest: "ModelManifest", report: dict[str, Any]) -> None:
+    """Say the law and what its certificate proves, or why there is none."""
+    from models.formula import name_text
+
+    if manifest.formula is not None:
+        _console.print(f"{name_text(manifest.outputs[0].name)} = {manifest.formula.text}", markup=False)
+    certificate = manifest.certificate
+    if certificate is None:
+        _console.print(f"no exactness certificate: {report['remark']}", markup=False)
+        return
+    measured = [region for region in certificate.regions if region.max_relative_error is not None]
+    evidence = certificate.evidence
+    noise = f", noise {evidence.noise:.2g} in the rows" if evidence.noise else ""
+    outliers = f", {evidence.outlier_share:.2%} of the rows not explained" if evidence.outlier_share else ""
+    _console.print(
+        f"certified: within {max(region.max_relative_error or 0.0 for region in measured):.2g} of arbitrary precision "
+        f"up to {measured[-1].factor:g} times the training range{noise}{outliers}"
+    )
 
 
 def _told(error: float | None) -> str:

@@ -39,19 +39,37 @@ class RunConfig(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
 
-class ArithmeticConfig(RunConfig):
+class ExactConfig(RunConfig):
+    """A run that looks for an exact law.
+
+    Attributes:
+        structures: Structures offered, the simplest first; None offers all.
+        max_terms: Products of powers in a sum of products, at most; None takes the search's own limit.
+        noise: Whether labels may have noise or outliers; without, a law must give every row to within rounding.
+        allow_inexact: Whether the best approximation is published where no exact law is found.
+    """
+
+    structures: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    max_terms: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    noise: bool = True
+    allow_inexact: bool = False
+
+
+class ArithmeticConfig(ExactConfig):
     """A run on an arithmetic operation.
 
     Attributes:
         operation: The operation.
+        solver: "exact" searches for the exact law, "adam" fits the units by first-order steps, as published.
         low: Smallest training input.
         high: Largest training input.
         rows: Training rows; a quarter more is drawn for validation and as much again for the test.
-        units: Units to try, the simplest first.
-        max_epochs: Adam steps of each fit (every step sees all rows).
+        units: Units that "adam" tries, the simplest first.
+        max_epochs: Its steps for each fit (every step sees all rows).
     """
 
     operation: str
+    solver: Literal["exact", "adam"] = "exact"
     low: Finite = -10.0
     high: Finite = 10.0
     rows: Annotated[int, Field(ge=16, le=1_000_000)] = 512
@@ -64,7 +82,7 @@ class ArithmeticConfig(RunConfig):
         "nalu",
     )
     max_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
-    restarts: Annotated[int, Field(ge=1, le=1000)] = 8
+    restarts: Annotated[int, Field(ge=1, le=1000)] = 14
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -72,6 +90,27 @@ class ArithmeticConfig(RunConfig):
             msg = f"the range must go up, however: {self.low:g} to {self.high:g}"
             raise ValueError(msg)
         return self
+
+
+class LawConfig(ExactConfig):
+    """A run that looks for the exact law of a table's column.
+
+    Attributes:
+        data: CSV or Parquet file.
+        target: The column.
+        drop: Columns to leave out.
+        numbers: Text columns to read as numbers.
+        units: Unit of measurement by column, kept in the manifest.
+        note: What a reader of the model must know about the data.
+    """
+
+    data: Path
+    target: str
+    drop: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    units: dict[str, str] = {}
+    restarts: Annotated[int, Field(ge=1, le=1000)] = 14
+    note: str | None = None
 
 
 class TableConfig(RunConfig):

@@ -21,3 +21,11 @@ class FitError(TrainingError):
 
 class ExportError(TrainingError):
     """A network that cannot be exported, or whose graph does not answer as the network does."""
+
+
+class UnprovenError(TrainingError):
+    """A law whose exactness the measurements do not prove."""
+
+
+class NotFoundError(TrainingError):
+    """Rows in which no exact law was found."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from models.networks import ArithmeticNetwork, TabularNetwork
 from models.preprocessing import TablePreprocessing
-from models.units import NAC, NALU, NAU, NMU, RealNPU
+from models.units import NAC, NALU, NAU, NMU, LinearUnit, RealNPU, SignedPower
 
 Floats = NDArray[np.floating]
 Codes = NDArray[np.int64]
@@ -68,6 +68,10 @@ def _unit(unit: nn.Module, x: Floats) -> Floats:
         return _nalu(unit, state, x)
     if isinstance(unit, RealNPU):
         return _real_npu(unit, state, x)
+    if isinstance(unit, LinearUnit):
+        return _linear(state, x)
+    if isinstance(unit, SignedPower):
+        return _signed_power(unit.parity_tolerance, state["P"], x)
     msg = f"the oracle must know the unit's kind, however: {type(unit).__name__}"
     raise TypeError(msg)
 
@@ -96,6 +100,25 @@ def _real_npu(unit: RealNPU, state: State, x: Floats) -> Floats:
     magnitude = gate * (np.abs(x) + x.dtype.type(unit.epsilon)) + (1 - gate)
     angle = np.where(x < 0, x.dtype.type(np.pi) * gate, x.dtype.type(0))
     return cast("Floats", np.exp(np.log(magnitude) @ weight.T) * np.cos(angle @ weight.T))
+
+
+def _linear(state: State, x: Floats) -> Floats:
+    result = np.zeros((len(x), len(state["W"])), dtype=x.dtype) + state.get("b", x.dtype.type(0))
+    for i in range(x.shape[1]):
+        result = result + x[:, i : i + 1] * state["W"][:, i]
+    return result
+
+
+def _signed_power(tolerance: float, powers: Floats, x: Floats) -> Floats:
+    """Product of powers; a negative number takes the parity of a power next to an integer, elsewhere it has none."""
+    result = np.ones((len(x), len(powers)), dtype=x.dtype)
+    for k, row in enumerate(powers):
+        for i in np.flatnonzero(row):
+            integer = np.rint(row[i])
+            real = abs(row[i] - integer) <= tolerance
+            sign = np.nan if not real else -1 if integer % 2 else 1
+            result[:, k] *= np.where(x[:, i] < 0, x.dtype.type(sign), 1) * np.abs(x[:, i]) ** row[i]
+    return result
 
 
 def _tabular(network: TabularNetwork, numeric: Floats | None, codes: Codes | None) -> Floats:

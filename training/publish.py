@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import onnx
@@ -16,8 +16,10 @@ from torch import nn
 
 from models.contract.manifest import (
     CategoryColumn,
+    Certificate,
     Column,
     Dtype,
+    Formula,
     Graph,
     ModelManifest,
     NumberColumn,
@@ -26,8 +28,10 @@ from models.contract.manifest import (
     Sample,
 )
 from models.contract.repository import ModelRepository, check_name
+from models.networks import ArithmeticNetwork
 from training.evaluation.metrics import Metrics
 from training.export import CategoryCodes, Signature, export_network
+from training.lowering import lower_network
 from training.parity import RTOL, GraphRunner, RawRows, check_parity
 
 _N_SAMPLE_ROWS = 3
@@ -48,7 +52,9 @@ class FittedModel:
         regions: Raw rows by region for parity; the first rows of "inside" become the sample.
         metrics: Errors measured, by region.
         provenance: Where it comes from.
-        formula: What it computes, as text, or None.
+        formula: What it computes, or None.
+        lowered: Whether the network is a snapped law, whose graph is of native operators.
+        certificate: Proof that the graph computes the law exactly, or None.
     """
 
     name: str
@@ -60,7 +66,9 @@ class FittedModel:
     regions: Mapping[str, RawRows]
     metrics: dict[str, Metrics]
     provenance: Provenance
-    formula: str | None = None
+    formula: Formula | None = None
+    lowered: bool = False
+    certificate: Certificate | None = None
 
     @property
     def signature(self) -> Signature:
@@ -95,7 +103,10 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         InvalidNameError: When the name cannot name a model.
     """
     check_name(model.name)
-    graph = export_network(model.network, model.signature, dtype)
+    if model.lowered:
+        graph = lower_network(cast("ArithmeticNetwork", model.network), dtype)
+    else:
+        graph = export_network(model.network, model.signature, dtype)
     scale = np.array([max(abs(column.minimum), abs(column.maximum), 1e-12) for column in model.outputs])
     parity = check_parity(graph, model.network, model.signature, dtype, dict(model.regions), scale)
     rows = model.regions["inside"].take(np.arange(min(_N_SAMPLE_ROWS, len(model.regions["inside"]))))
@@ -115,6 +126,7 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
             ir_version=proto.ir_version,
         ),
         formula=model.formula,
+        certificate=model.certificate,
         metrics=model.metrics,
         parity=parity,
         provenance=model.provenance,

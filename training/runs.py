@@ -2,14 +2,34 @@
 
 import hashlib
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from models.contract.errors import InvalidNameError
+from models.contract.repository import check_name
 from training.config import RunConfig
-from training.errors import TrainingError
+from training.errors import ConfigError, TrainingError
+
+
+def name_after(name: str | None, data: Path) -> str:
+    """Return the name to publish under: the one given, or one that follows from the file's.
+
+    Raises:
+        InvalidNameError: When the name given cannot name a model.
+        ConfigError: When no name follows from the file's.
+    """
+    if name is not None:
+        return check_name(name)
+    stem = re.sub(r"[^a-z0-9]+", "-", data.name.partition(".")[0].lower()).strip("-")[:64].rstrip("-")
+    try:
+        return check_name(stem)
+    except InvalidNameError as error:
+        msg = f"a model needs a name, however none follows from the file name {data.name[:80]!r}; give --name"
+        raise ConfigError(msg) from error
 
 
 def save_run(root: Path, name: str, config: RunConfig, files: Mapping[str, bytes]) -> Path:

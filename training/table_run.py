@@ -1,6 +1,5 @@
 """A run on a table: split, try networks, compare with baselines inside and outside the training range, publish."""
 
-import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,15 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.contract.errors import InvalidNameError
 from models.contract.manifest import CategoryColumn, Column, ModelManifest, NumberColumn, OutputColumn, Provenance
-from models.contract.repository import ModelRepository, check_name
+from models.contract.repository import ModelRepository
 from models.networks import TabularNetwork
 from models.preprocessing import TablePreprocessing
 from training.coded_table import CodedTable, rows_as_csv, with_every_level
 from training.config import TableConfig
 from training.datasets import TrainingTable, load_training_table
-from training.errors import ConfigError
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
 from training.evaluation.metrics import regression_metrics
 from training.evaluation.plots import driver_error_plot
@@ -28,7 +25,7 @@ from training.fitting.first_order import FirstOrderConfig
 from training.fitting.selection import Candidate, Progress, Selection, search
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
-from training.runs import config_report, save_run
+from training.runs import config_report, name_after, save_run
 from training.splits import DriverSplit, Split, driver_split, random_split
 
 OURS = "arithmetic network"
@@ -81,7 +78,7 @@ def fit_table(
     )
     split = with_every_level(table, random_split(table.n_rows, config.seed))
     coded = CodedTable.of(table, split.train)
-    selection = _select(config, coded, split, progress, f"fit {_name(config)}")
+    selection = _select(config, coded, split, progress, f"fit {name_after(config.name, config.data)}")
     predictions = _predict(selection.network, coded, split.test)
     leaderboards = {"inside": _leaderboard(config, coded, split, predictions)}
     metrics = {"inside": regression_metrics(table.targets[split.test], predictions, table.target_names)}
@@ -95,7 +92,7 @@ def fit_table(
         metrics["outside"] = leaderboards[region][0].metrics
         everything = np.concatenate([tail.split.validation, tail.split.test])
         files["error.png"] = driver_error_plot(
-            f"{_name(config)}: fitted up to {column} = {tail.threshold:.6g}",
+            f"{name_after(config.name, config.data)}: fitted up to {column} = {tail.threshold:.6g}",
             column,
             tail.threshold,
             table.numeric[everything, tail.column],
@@ -133,7 +130,7 @@ def run_table(config: TableConfig, progress: Progress) -> TableResult:
         ExportError: When the graph does not answer as the network does.
         PublicationError: When the repository cannot be written.
     """
-    name = _name(config)
+    name = name_after(config.name, config.data)
     repository = ModelRepository(config.repository)
     repository.check_writable()
     model, report, files, leaderboards = fit_table(config, progress)
@@ -141,17 +138,6 @@ def run_table(config: TableConfig, progress: Progress) -> TableResult:
     manifest = publish(repository, model.created_at(datetime.now(UTC)), config.dtype, report, plots)
     folder = save_run(config.runs, name, config, {"report.json": report_json(report), **files})
     return TableResult(manifest, folder, leaderboards, tuple(report["notes"]))
-
-
-def _name(config: TableConfig) -> str:
-    if config.name is not None:
-        return check_name(config.name)
-    stem = re.sub(r"[^a-z0-9]+", "-", config.data.name.partition(".")[0].lower()).strip("-")[:64].rstrip("-")
-    try:
-        return check_name(stem)
-    except InvalidNameError as error:
-        msg = f"a model needs a name, however none follows from the file name {config.data.name[:80]!r}; give --name"
-        raise ConfigError(msg) from error
 
 
 def _select(config: TableConfig, coded: CodedTable, split: Split, progress: Progress, title: str) -> Selection:
@@ -248,7 +234,7 @@ def _fitted_model(
     inside = coded.raw(split.test)
     inputs = _inputs(config, coded, split.train)
     return FittedModel(
-        name=_name(config),
+        name=name_after(config.name, config.data),
         kind="tabular",
         description=f"{', '.join(table.target_names)} from {len(table.features)} columns of {table.source}.",
         network=selection.network,

@@ -17,9 +17,36 @@ A tensor with no columns is left out of the graph.
 import json
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from models.contract.certificate import Certificate
 from models.contract.errors import ManifestError, ManifestVersionError
+from models.contract.formula import Formula
+from models.contract.part import ColumnName, Domain, Dtype, Finite, Part
+
+__all__ = [
+    "CATEGORICAL_TENSOR",
+    "FORMAT_VERSION",
+    "MAX_MANIFEST_BYTES",
+    "NUMERIC_TENSOR",
+    "PREDICTIONS_TENSOR",
+    "CategoryColumn",
+    "Certificate",
+    "Column",
+    "ColumnName",
+    "Domain",
+    "Dtype",
+    "Finite",
+    "Formula",
+    "Graph",
+    "ModelManifest",
+    "NumberColumn",
+    "OutputColumn",
+    "Provenance",
+    "Sample",
+    "Value",
+    "parse_manifest",
+]
 
 FORMAT_VERSION: Final = 1
 """Version of the manifest format that this release writes, and the newest it reads."""
@@ -31,30 +58,8 @@ NUMERIC_TENSOR = "numeric"
 CATEGORICAL_TENSOR = "categorical"
 PREDICTIONS_TENSOR = "predictions"
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Dtype = Literal["float64", "float32"]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Domain(_Part):
-    """Values of one number column for which the model can answer; outside it the service refuses (422).
-
-    Attributes:
-        minimum: Smallest value with an answer, or None.
-        nonzero: Whether zero has no answer (a divisor).
-        reason: One sentence for the caller, such as "the square root of a negative number is not real".
-    """
-
-    minimum: Finite | None = None
-    nonzero: bool = False
-    reason: str
-
-
-class NumberColumn(_Part):
+class NumberColumn(Part):
     """An input column of numbers.
 
     Attributes:
@@ -82,7 +87,7 @@ class NumberColumn(_Part):
         return self
 
 
-class CategoryColumn(_Part):
+class CategoryColumn(Part):
     """An input column of text levels.
 
     Attributes:
@@ -107,7 +112,7 @@ class CategoryColumn(_Part):
 Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
 
 
-class OutputColumn(_Part):
+class OutputColumn(Part):
     """An output column.
 
     Attributes:
@@ -123,7 +128,7 @@ class OutputColumn(_Part):
     maximum: Finite
 
 
-class Graph(_Part):
+class Graph(Part):
     """The ONNX file that the manifest vouches for.
 
     Attributes:
@@ -144,7 +149,7 @@ class Graph(_Part):
 Value = Finite | str | None
 
 
-class Sample(_Part):
+class Sample(Part):
     """Rows and the predictions that the published graph gave for them; the service answers them before it is ready.
 
     Attributes:
@@ -160,7 +165,7 @@ class Sample(_Part):
     atol: tuple[Annotated[float, Field(ge=0)], ...]
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """Where the model comes from.
 
     Attributes:
@@ -178,11 +183,11 @@ class Provenance(_Part):
     data_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     seed: int
     created: str | None = None
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     note: str | None = None
 
 
-class ModelManifest(_Part):
+class ModelManifest(Part):
     """What a published model takes, gives, was trained on and was measured at.
 
     Attributes:
@@ -194,7 +199,8 @@ class ModelManifest(_Part):
         inputs: Input columns, in the order of the graph's tensors (numbers and categories each keep their order).
         outputs: Output columns, in the order of the graph's output.
         graph: The ONNX file.
-        formula: What the network computes, as text, where it is short enough to read.
+        formula: What the network computes, where it is short enough to read.
+        certificate: Proof that it computes a law exactly, or None.
         metrics: Error measured, by region ("inside", "outside"), then output, then metric.
         parity: Largest relative difference measured, by comparison ("torch", "numpy").
         provenance: Where the model comes from.
@@ -209,9 +215,10 @@ class ModelManifest(_Part):
     inputs: tuple[Column, ...] = Field(min_length=1)
     outputs: tuple[OutputColumn, ...] = Field(min_length=1)
     graph: Graph
-    formula: str | None = None
-    metrics: dict[str, dict[str, dict[str, Finite]]] = {}
-    parity: dict[str, Finite] = {}
+    formula: Formula | None = None
+    certificate: Certificate | None = None
+    metrics: dict[str, dict[str, dict[str, Finite]]] = Field(default_factory=dict)
+    parity: dict[str, Finite] = Field(default_factory=dict)
     provenance: Provenance
     sample: Sample
 
@@ -234,7 +241,18 @@ class ModelManifest(_Part):
             if len(row) != len(self.outputs):
                 msg = f"sample rows must have {len(self.outputs)} outputs, however one has {len(row)}"
                 raise ValueError(msg)
+        if self.certificate is not None:
+            self._check_certificate(self.certificate)
         return self
+
+    def _check_certificate(self, certificate: Certificate) -> None:
+        names = [column.name for column in self.inputs]
+        if [one.name for one in certificate.inputs] != names:
+            msg = f"a certificate must speak for the model's inputs, in order, however those are {names}"
+            raise ValueError(msg)
+        if certificate.dtype != self.graph.dtype:
+            msg = f"a certificate must be of the graph's type, however: {certificate.dtype} and {self.graph.dtype}"
+            raise ValueError(msg)
 
     @property
     def numbers(self) -> tuple[NumberColumn, ...]:

@@ -7,8 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.formula import name_text, product_text, sum_text
-from models.units import NAU, NMU, ArithmeticUnit, RealNPU
+from models.contract.formula import Term
+from models.terms import Column, input_columns, product_column, sum_column
+from models.units import NAU, NMU, ArithmeticUnit, LinearUnit, RealNPU, SignedPower
 
 _EXACT = 1e-9
 """Largest distance of a gate from 0 or 1 at which a product may be written without it."""
@@ -66,26 +67,31 @@ class ArithmeticNetwork(nn.Module):
         return [cast("ArithmeticUnit", unit).effective_weight() for unit in self.units]
 
     @torch.no_grad()
-    def formula(self, names: Sequence[str]) -> str | None:
-        """Return what the network's first output computes as text, or None where no short text says it.
+    def terms(self, names: Sequence[str]) -> tuple[Term, ...] | None:
+        """Return what the network's first output computes, or None where a unit is no sum or product of powers.
 
         Args:
             names: Names of the inputs.
         """
-        current: list[str] | None = list(names)
+        columns = input_columns(names)
         for unit in self.units:
-            if current is None or any(name_text(name) != name for name in current):
-                return None  # a sum inside a product is no name; nesting is not written here
-            current = _layer_text(unit, current)
-        return current[0] if current else None
+            after = _columns(unit, columns)
+            if after is None:
+                return None
+            columns = after
+        return columns[0]
 
 
-def _layer_text(unit: nn.Module, names: list[str]) -> list[str] | None:
-    if isinstance(unit, NAU):
-        return [sum_text(row, names) for row in unit.effective_weight().tolist()]
+def _columns(unit: nn.Module, columns: list[Column]) -> list[Column] | None:
+    if isinstance(unit, NAU | LinearUnit):
+        rows = unit.effective_weight().tolist()
+        bias = getattr(unit, "b", None)
+        constants = [0.0] * len(rows) if bias is None else bias.tolist()
+        return [sum_column(row, columns, constant=c) for row, c in zip(rows, constants, strict=True)]
     if isinstance(unit, RealNPU | NMU):
         gates = unit.gate() if isinstance(unit, RealNPU) else unit.effective_weight()
         if bool((torch.minimum(gates, 1 - gates).abs() > _EXACT).any()):
             return None
-        return [product_text(row, names) for row in unit.effective_weight().tolist()]
+    if isinstance(unit, RealNPU | NMU | SignedPower):
+        return [product_column(row, columns) for row in unit.effective_weight().tolist()]
     return None

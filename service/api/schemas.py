@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from models.contract.manifest import Column, ModelManifest, OutputColumn, Provenance
+from models.contract.manifest import Certificate, Column, Formula, ModelManifest, OutputColumn, Provenance
 from service.errors import Fault, InvalidRequestError, quote
 
 MAX_VERSION = 999_999_999
@@ -123,7 +123,10 @@ class ModelDetail(_Answer):
     inputs: list[Column]
     outputs: list[OutputColumn]
     dtype: str
-    formula: str | None
+    formula: Formula | None = Field(description="What it computes, as text, LaTeX and terms; null where that is long.")
+    certificate: Certificate | None = Field(
+        description="What proves that it computes a law exactly, and where; null where it does not."
+    )
     metrics: dict[str, dict[str, dict[str, float]]]
     parity: dict[str, float]
     provenance: Provenance
@@ -195,6 +198,7 @@ def detail_of(manifest: ModelManifest, provider: str) -> ModelDetail:
         outputs=list(manifest.outputs),
         dtype=manifest.graph.dtype,
         formula=manifest.formula,
+        certificate=manifest.certificate,
         metrics=manifest.metrics,
         parity=manifest.parity,
         provenance=manifest.provenance,

@@ -9,7 +9,7 @@ from models.contract.errors import ModelNotFoundError, RepositoryError
 from models.contract.repository import ModelRepository
 from nalu_cli import main
 from service.inventory import list_models, verify_models
-from tests.published import publish_all, publish_arithmetic
+from tests.published import arithmetic_graph, arithmetic_manifest, certificate, publish_all, publish_arithmetic
 
 
 @pytest.fixture
@@ -98,6 +98,28 @@ def test_show_tells_the_signature(nalu: Run) -> None:
         "division by zero has no answer",
         "y = divide(a, b)",
         "rmse",
+    ):
+        assert fact in out
+
+
+def test_show_tells_what_a_certificate_proves(nalu: Run, repository: Path) -> None:
+    graph = arithmetic_graph("multiply")
+    manifest = arithmetic_manifest("multiply", graph).model_copy(update={"certificate": certificate()})
+    ModelRepository(repository).publish(manifest, graph)
+
+    code, out, _ = nalu("show", "multiply")
+
+    assert code == 0
+    for fact in (
+        "weights lay within 0.001 of simple values",
+        "100 rows, noise 0.01, 0.00% of them not explained",
+        "a: all numbers",
+        "needs        a - b != 0",
+        "0, and 1e-153 to 1e+153",
+        "exactness in float64",
+        "10 times",
+        "1e-16",
+        "four roundings",
     ):
         assert fact in out
 

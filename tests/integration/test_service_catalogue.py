@@ -14,7 +14,7 @@ from service.api.problems import PROBLEMS
 from service.app import create_app
 from service.inference.session import ModelSession
 from service.settings import Settings
-from tests.published import publish_all, publish_arithmetic
+from tests.published import arithmetic_graph, arithmetic_manifest, certificate, publish_all, publish_arithmetic
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "service" / "web" / "static"
@@ -62,6 +62,18 @@ def test_a_version_tells_signature_ranges_units_formula_and_metrics(client: Test
     assert detail["sha256"] == manifest.graph.sha256
     assert detail["metrics"] == {"inside": {"y": {"rmse": 0.0}}}
     assert detail["provider"] == "cpu"
+    assert detail["formula"] == {"text": "y = graded(a, b)", "latex": None, "terms": None}
+    assert detail["certificate"] is None
+
+
+def test_a_certificate_is_told_as_it_stands_in_the_manifest(tmp_path: Path) -> None:
+    graph = arithmetic_graph("multiply")
+    manifest = arithmetic_manifest("multiply", graph).model_copy(update={"certificate": certificate()})
+    ModelRepository(tmp_path).publish(manifest, graph)
+    with TestClient(create_app(Settings(model_repository=tmp_path))) as client:
+        detail = client.get("/models/multiply/versions/1").json()
+    assert detail["certificate"] == json.loads(manifest.to_json())["certificate"]
+    assert detail["certificate"]["snapped"] == [{"kind": "power", "weight": [[1.0, 1.0]], "bias": None}]
 
 
 @pytest.mark.parametrize("name", ["add", "divide", "graded", "multiply", "subtract"])

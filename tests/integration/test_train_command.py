@@ -38,12 +38,22 @@ def test_an_operation_is_trained_and_the_result_told(tmp_path: Path, said: io.St
     code = train("arithmetic", "add", "--range", "1", "2", "--name", "sum", "--repository", tmp_path / "r", "--runs",
                  tmp_path / "u", "--seed", "4")  # fmt: skip
     assert code == 0
-    assert "nau: largest relative error" in said.getvalue()
+    assert "y = a + b\n" in said.getvalue()
+    assert "certified: within 1.1e-16 of arbitrary precision up to 1e+06 times the training range" in said.getvalue()
+    assert "sum: largest relative error 0 inside" in said.getvalue()
     assert "published sum version 1" in said.getvalue()
     manifest = ModelRepository(tmp_path / "r").manifest("sum")
     assert manifest.provenance.seed == 4
     assert manifest.inputs[0].kind == "number"
     assert 1 <= manifest.inputs[0].minimum < manifest.inputs[0].maximum <= 2
+
+
+def test_the_published_recipes_are_a_solver_to_ask_for(tmp_path: Path, said: io.StringIO) -> None:
+    code = train("arithmetic", "add", "--range", "1", "2", "--solver", "adam", "--repository", tmp_path / "r", "--runs",
+                 tmp_path / "u")  # fmt: skip
+    assert code == 0
+    assert "no exactness certificate: first-order steps prove nothing" in said.getvalue()
+    assert "nau: largest relative error" in said.getvalue()
 
 
 def test_a_table_is_trained_with_a_leaderboard_and_its_notes(tmp_path: Path, said: io.StringIO) -> None:
@@ -72,7 +82,7 @@ def test_a_file_gives_the_settings_and_the_command_line_wins(tmp_path: Path, sai
 
 
 @pytest.mark.parametrize(
-    "words", [["table", "x.csv"], ["table"], ["arithmetic"], ["arithmetic", "add", "--range", "1"]]
+    "words", [["table", "x.csv"], ["law", "x.csv"], ["table"], ["arithmetic"], ["arithmetic", "add", "--range", "1"]]
 )
 def test_wrong_use_exits_with_2(words: list[str]) -> None:
     assert train(*words) == 2

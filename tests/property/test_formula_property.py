@@ -1,11 +1,14 @@
 """A formula, read as a calculator reads it, gives what its weights give."""
 
+import ast
 import math
+from fractions import Fraction
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.formula import name_text, product_text, sum_text
+from models.formula import name_text, terms_text
+from models.terms import input_columns, product_column, sum_column
 
 NAMES = ["a", "b", "c"]
 weights = st.lists(st.floats(-1e6, 1e6) | st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0]), min_size=3, max_size=3)
@@ -23,7 +26,7 @@ def _read(text: str, row: list[float]) -> float:
 @untimed
 @given(weights, number, values)
 def test_sums_read_back(row: list[float], intercept: float, x: list[float]) -> None:
-    text = sum_text(row, NAMES, intercept=intercept, digits=17, tolerance=0.0)
+    text = terms_text(sum_column(row, input_columns(NAMES), constant=intercept, tolerance=0.0), digits=17)
     terms = [*(w * v for w, v in zip(row, x, strict=True)), intercept]
     assert math.isclose(_read(text, x), math.fsum(terms), rel_tol=1e-12, abs_tol=1e-12 * sum(map(abs, terms)))
 
@@ -31,9 +34,56 @@ def test_sums_read_back(row: list[float], intercept: float, x: list[float]) -> N
 @untimed
 @given(powers, number, values)
 def test_products_read_back(row: list[float], coefficient: float, x: list[float]) -> None:
-    text = product_text(row, NAMES, coefficient=coefficient, digits=17, tolerance=0.0)
+    column = product_column(row, input_columns(NAMES), tolerance=0.0)
+    text = terms_text(sum_column([coefficient], [column]), digits=17)
     expected = coefficient * math.prod(v**p for v, p in zip(x, row, strict=True))
     assert math.isclose(_read(text, x), expected, rel_tol=1e-12, abs_tol=1e-300)
+
+
+layer = st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 1 / 3]), min_size=3, max_size=3)
+whole = st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0, 3.0]), min_size=3, max_size=3)
+
+
+@untimed
+@given(st.lists(whole, min_size=3, max_size=3), st.lists(layer, min_size=3, max_size=3), whole, values)
+def test_nested_laws_read_back_exactly(
+    inner: list[list[float]], middle: list[list[float]], outer: list[float], row: list[float]
+) -> None:
+    """Powers, sums, powers: the text evaluated in fractions is the law evaluated in fractions."""
+    x = [Fraction(value).limit_denominator(1000) for value in row]
+    columns = input_columns(NAMES)
+    columns = [product_column(powers, columns) for powers in inner]
+    columns = [sum_column(weights, columns) for weights in middle]
+    text = terms_text(product_column(outer, columns))
+    products = [math.prod(v ** int(p) for v, p in zip(x, powers, strict=True)) for powers in inner]
+    sums = [sum(Fraction(w).limit_denominator(9) * v for w, v in zip(ws, products, strict=True)) for ws in middle]
+    if all(value or power >= 0 for value, power in zip(sums, outer, strict=True)):
+        truth = math.prod(Fraction(v) ** int(p) for v, p in zip(sums, outer, strict=True))
+        assert _exact(ast.parse(text.replace("^", "**"), mode="eval").body, dict(zip(NAMES, x, strict=True))) == truth
+
+
+def _exact(node: ast.expr, names: dict[str, Fraction]) -> Fraction:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return Fraction(str(number))
+        case ast.Name(id=name):
+            return names[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_exact(operand, names)
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            return _exact(left, names) ** int(_exact(right, names))
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _exact(left, names), _exact(right, names)
+            match op:
+                case ast.Add():
+                    return a + b
+                case ast.Sub():
+                    return a - b
+                case ast.Mult():
+                    return a * b
+                case ast.Div():
+                    return a / b
+    raise AssertionError(ast.dump(node))
 
 
 @untimed

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models.contract.errors import ManifestError, ManifestVersionError
+from models.contract.formula import Formula, Term
 from models.contract.manifest import (
     FORMAT_VERSION,
     MAX_MANIFEST_BYTES,
@@ -13,7 +14,7 @@ from models.contract.manifest import (
     NumberColumn,
     parse_manifest,
 )
-from tests.published import arithmetic_graph, arithmetic_manifest, graded_graph, graded_manifest
+from tests.published import arithmetic_graph, arithmetic_manifest, certificate, graded_graph, graded_manifest
 
 
 @pytest.fixture
@@ -148,3 +149,47 @@ def test_a_message_lists_few_faults_and_echoes_no_input(content: dict[str, Any])
 
     assert "hunter2" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.fixture
+def certified() -> dict[str, Any]:
+    """Return the JSON of a manifest with a formula in terms and a certificate."""
+    manifest = arithmetic_manifest("multiply", arithmetic_graph("multiply"))
+    terms = (Term(coefficient=1, powers={"a": 1, "b": 1}),)
+    manifest = manifest.model_copy(
+        update={"formula": Formula(text="a * b", terms=terms), "certificate": certificate()},
+    )
+    assert parse_manifest(manifest.to_json()) == manifest
+    parsed: dict[str, Any] = json.loads(manifest.to_json())
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("certificate.inputs.1.name", "c", "must speak for the model's inputs, in order"),
+        ("certificate.dtype", "float32", "must be of the graph's type, however: float32 and float64"),
+        ("certificate.regions.0.n_rows", 0, "must have been measured inside the training range"),
+        ("certificate.regions.1.max_share_of_bound", 1.5, "less than or equal to 1"),
+        ("certificate.regions.1.max_relative_error", -1.0, "greater than or equal to 0"),
+        ("certificate.magnitudes", [2.0, 1.0], "magnitudes must go up"),
+        ("certificate.snapped", [], "at least 1 item"),
+        ("certificate.proof", "trust me", "Extra inputs are not permitted"),
+        ("formula.text", "", "at least 1 character"),
+        ("formula.terms.0.coefficient", "x", "valid number"),
+    ],
+)
+def test_a_certificate_that_proves_nothing_is_refused(
+    certified: dict[str, Any], path: str, value: object, words: str
+) -> None:
+    with pytest.raises(ManifestError, match=words):
+        parse_manifest(put(certified, path, value))
+
+
+@pytest.mark.parametrize("depth", [9, 300, 3000])
+def test_a_formula_nested_without_end_is_refused(certified: dict[str, Any], depth: int) -> None:
+    opening, closing = '{"coefficient": 1, "sums": [{"power": 1, "terms": [', "]}]}"
+    nested = opening * depth + '{"coefficient": 1}' + closing * depth
+    raw = json.dumps(certified).replace('"terms": [{', '"terms": [' + nested + ", {")
+    with pytest.raises(ManifestError):
+        parse_manifest(raw.encode())

@@ -1,0 +1,173 @@
+"""`nalu train law`: the law of a table's column, published with proof, or the word that there is none."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rich.console import Console
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+import training.commands
+from models.contract.repository import ModelRepository
+from service.app import create_app
+from service.settings import Settings
+from tests.quiet import Quiet
+from training.config import LawConfig
+from training.errors import NotFoundError, TrainingDataError, UnprovenError
+from training.law_run import run_law
+
+ROWS = np.random.default_rng(0).uniform(0.5, 3, (300, 4))
+A, B, C, D = ROWS.T
+
+
+def table(path: Path, target: NDArray[np.float64], *, columns: str = "a,b,c,speed [m/s]") -> Path:
+    values = np.column_stack([ROWS, target])
+    path.write_text(f"{columns},y\n" + "\n".join(",".join(repr(float(v)) for v in row) for row in values))
+    return path
+
+
+def config(tmp_path: Path, target: NDArray[np.float64], **more: object) -> LawConfig:
+    places = {"repository": tmp_path / "repository", "runs": tmp_path / "runs"}
+    data = table(tmp_path / "Drop test.csv", target)
+    return LawConfig.model_validate({"data": data, "target": "y", **places, **more})
+
+
+LAWS = {
+    "a * b / c": A * B / C,
+    "sqrt(a^2 + b^2)": np.sqrt(A**2 + B**2),
+    "(a + b) * (c - `speed [m/s]`)": (A + B) * (C - D),
+    "a * b + c": A * B + C,
+    "0.5 * a * `speed [m/s]`^2": 0.5 * A * D**2,
+}
+
+
+@pytest.mark.parametrize("text", LAWS)
+def test_a_law_is_found_and_its_model_takes_only_what_it_uses(tmp_path: Path, text: str) -> None:
+    result = run_law(config(tmp_path, LAWS[text], units={"a": "kg"}), Quiet())
+    manifest = ModelRepository(tmp_path / "repository").manifest("drop-test")
+    assert manifest == result.manifest
+    assert manifest.formula is not None
+    assert manifest.formula.text == text
+    assert manifest.formula.terms
+    assert manifest.certificate is not None
+    worst = max(region.max_relative_error or 0 for region in manifest.certificate.regions)
+    assert worst < 1e-12
+    assert [one.name for one in manifest.certificate.inputs] == [
+        name for name in ("a", "b", "c", "speed [m/s]") if name in text
+    ] == [column.name for column in manifest.inputs]  # fmt: skip
+    assert [column.unit for column in manifest.numbers if column.name == "a"] == ["kg"]
+    assert manifest.provenance.data_sha256 is not None
+    assert manifest.metrics["inside"]["y"]["rmse"] < 1e-14
+    report = json.loads((result.folder / "report.json").read_text())
+    assert report["inputs"] == ["a", "b", "c", "speed [m/s]"]
+    assert report["certificate"]["snapped"]
+    assert report["seconds"]["search"] > 0
+
+
+def test_a_law_is_found_through_noise_which_the_certificate_tells(tmp_path: Path) -> None:
+    noise = 1 + 0.01 * np.random.default_rng(1).normal(size=len(A))
+    manifest = run_law(config(tmp_path, A * B / C * noise), Quiet()).manifest
+    assert manifest.formula is not None
+    assert manifest.formula.text == "a * b / c"
+    assert manifest.certificate is not None
+    assert 0.005 < manifest.certificate.evidence.noise < 0.02
+    assert manifest.certificate.sparsity_error_before > 1e-5
+    assert "through noise of 0.0" in manifest.description
+
+
+def test_no_law_is_made_up(tmp_path: Path) -> None:
+    for target in (np.sin(A), np.random.default_rng(3).permutation(A * B)):
+        with pytest.raises(NotFoundError, match=r"none was found among 225 rows .* --allow-inexact"):
+            run_law(config(tmp_path, target), Quiet())
+    assert not (tmp_path / "repository" / "drop-test").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_approximation_is_published_when_asked_and_says_that_it_is_one(tmp_path: Path) -> None:
+    manifest = run_law(config(tmp_path, np.sin(A), allow_inexact=True, dtype="float32"), Quiet()).manifest
+    assert manifest.description.startswith("An approximation of y, not an exact law:")
+    assert (manifest.formula, manifest.certificate) == (None, None)
+    assert [column.name for column in manifest.inputs] == ["a", "b", "c", "speed [m/s]"]
+    assert manifest.metrics["inside"]["y"]["rmse"] < 0.1
+
+
+def test_a_law_that_overflows_the_type_is_not_published(tmp_path: Path) -> None:
+    settings = config(tmp_path, A)
+    data = table(tmp_path / "huge.csv", A)
+    data.write_text(
+        "a,b,y\n" + "\n".join(f"{a * 1e30},{b * 1e30},{a * 1e30 * (b * 1e30)}" for a, b, *_ in ROWS.tolist())
+    )
+    huge = settings.model_copy(update={"data": data})
+    with pytest.raises(UnprovenError, match="--dtype float64"):
+        run_law(huge.model_copy(update={"dtype": "float32", "allow_inexact": True}), Quiet())
+    assert run_law(huge, Quiet()).manifest.certificate is not None
+
+
+def test_text_columns_and_rows_with_gaps_take_no_part(tmp_path: Path) -> None:
+    data = tmp_path / "gaps.csv"
+    lines = [f"{'xy'[i % 2]},{a},{'' if i % 10 == 0 else b},{a * b}" for i, (a, b) in enumerate(zip(A, B, strict=True))]
+    data.write_text("grade,a,b,y\n" + "\n".join(lines))
+    settings = config(tmp_path, A).model_copy(update={"data": data})
+    result = run_law(settings, Quiet())
+    assert result.manifest.formula is not None
+    assert result.manifest.formula.text == "a * b"
+    assert result.manifest.provenance.n_rows == 270
+    assert "column 'grade' holds text and takes no part" in result.report["notes"]
+    assert "30 of 300 rows take no part: a number is missing" in result.report["notes"]
+    with pytest.raises(TrainingDataError, match="has none beside 'y'"):
+        run_law(settings.model_copy(update={"drop": ("a", "b")}), Quiet())
+    few = table(tmp_path / "few.csv", A)
+    few.write_text("\n".join("a,b,y" if i == 0 else f"{i},{i if i < 9 else ''},{i * i}" for i in range(40)))
+    with pytest.raises(TrainingDataError, match="at least 20 rows without a missing number"):
+        run_law(settings.model_copy(update={"data": few}), Quiet())
+
+
+def test_what_has_no_real_result_is_refused_by_the_service(tmp_path: Path) -> None:
+    run_law(config(tmp_path, np.sqrt(A) / B, name="single"), Quiet())
+    positive = ROWS[:, 0] > ROWS[:, 1]
+    data = tmp_path / "difference.csv"
+    data.write_text("a,b,y\n" + "\n".join(f"{a},{b},{(a - b) ** 0.5}" for a, b, *_ in ROWS[positive].tolist()))
+    run_law(config(tmp_path, A).model_copy(update={"data": data, "name": "composite"}), Quiet())
+    with TestClient(create_app(Settings(model_repository=tmp_path / "repository"))) as client:
+
+        def ask(model: str, **row: float) -> tuple[int, str | float]:
+            answer = client.post("/predict", json={"model": model, "rows": [row]})
+            content = answer.json()
+            return answer.status_code, content["type"] if answer.status_code != 200 else content["predictions"][0]["y"]
+
+        assert ask("single", a=9, b=-2) == (200, -1.5)
+        assert ask("single", a=-9, b=2) == (422, "input-out-of-domain")
+        assert ask("single", a=9, b=0) == (422, "input-out-of-domain")
+        assert ask("composite", a=5, b=-4) == (200, 3.0)
+        assert ask("composite", a=-5, b=4) == (422, "non-finite-prediction")
+        assert client.get("/models/composite/versions/1").json()["certificate"]["conditions"] == ["a - b >= 0"]
+
+
+def test_the_command_tells_the_law_and_its_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(training.commands, "_console", Console(file=stream, width=200))
+    data = table(tmp_path / "gas.csv", A * B / C)
+    words = [
+        "law",
+        data,
+        "--target",
+        "y",
+        "--structures",
+        "power",
+        "--structures",
+        "sum",
+        "--repository",
+        tmp_path / "r",
+    ]
+    result = CliRunner().invoke(
+        training.commands.train_app, [*map(str, words), "--runs", str(tmp_path / "u")], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    assert "find the law of y: chose power after 1 fit" in stream.getvalue()
+    assert "y = a * b / c\n" in stream.getvalue()
+    assert "certified: within " in stream.getvalue()
+    assert "published gas version 1" in stream.getvalue()

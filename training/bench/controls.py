@@ -1,0 +1,50 @@
+"""Controls: targets outside the family, for which the only right answer is "not found"."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from training.bench.cell import Cell, Floats, Problem
+
+Labels = Callable[[Floats, np.random.Generator], Floats]
+
+CONTROLS: dict[str, Labels] = {
+    "sine": lambda x, _: np.sin(x[:, 0]),
+    "pure noise": lambda x, g: g.normal(size=len(x)),
+    "positive noise": lambda x, g: np.exp(g.normal(size=len(x))),
+    "shuffled labels": lambda x, g: g.permutation(x[:, 0] * x[:, 1]),
+    "a b + a, not offered": lambda x, _: x[:, 0] * x[:, 1] + x[:, 0],
+    "exponential": lambda x, _: np.exp(x[:, 0]),
+    "a^1.37 b": lambda x, _: np.abs(x[:, 0]) ** 1.37 * x[:, 1],
+    "1.137 a + b": lambda x, _: 1.137 * x[:, 0] + x[:, 1],
+    "sine, 1 % noise": lambda x, g: np.sin(x[:, 0]) * (1 + 0.01 * g.normal(size=len(x))),
+    "a b + a, not offered, 1 % noise": lambda x, g: (x[:, 0] * x[:, 1] + x[:, 0]) * (1 + 0.01 * g.normal(size=len(x))),
+}
+"""Kind → labels of rows."""
+
+RANGE_NAMES = ("1:2", "-2:2", "1.1:1.2", "10:20", "0:1")
+N_INPUTS = 2
+N_ROWS = 128
+
+
+def cells(ranges: tuple[str, ...]) -> list[Cell]:
+    """Return the cells of the task."""
+    return [
+        Cell(
+            "controls",
+            kind,
+            name,
+            N_INPUTS,
+            N_ROWS,
+            without=("sum of products",) if "not offered" in kind else (),
+        )
+        for kind in CONTROLS
+        for name in RANGE_NAMES
+        if name in ranges
+    ]
+
+
+def draw(cell: Cell, generator: np.random.Generator) -> Problem:
+    """Draw rows and labels that no law offered gives."""
+    inputs = cell.input_range.draw_inside(cell.n_rows, cell.d_inputs, generator)
+    return Problem(inputs, CONTROLS[cell.operation](inputs, generator), None)

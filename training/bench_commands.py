@@ -1,0 +1,160 @@
+"""The `nalu bench` commands. Importing this module is light; torch is imported by the command that runs."""
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+bench_app = typer.Typer(help="Run the field's benchmarks.", no_args_is_help=True)
+
+_console = Console(soft_wrap=True, highlight=False)
+
+_TASKS = ("single", "dataset", "noise", "compositions", "controls")
+_QUICK_SEEDS = 2
+
+
+@bench_app.command("arithmetic")
+def arithmetic(
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", help="single, dataset, ablations, noise, compositions, controls or all; repeatable."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds a cell.", min=1, max=10_000)] = 20,
+    ranges: Annotated[str | None, typer.Option(help="Ranges, such as 1:2,-2:2. [default: all]")] = None,
+    operations: Annotated[
+        str | None, typer.Option(help="Operations, such as multiply,divide. [default: all seven]")
+    ] = None,
+    inputs: Annotated[str, typer.Option(help="Inputs of the single module task.")] = "2,10,100",
+    units: Annotated[
+        str | None, typer.Option(help="Published modules to train beside the search: nac,nalu,nau,nmu,real_npu.")
+    ] = None,
+    solver: Annotated[
+        Literal["adam"], typer.Option(help="How these are trained: as published, which is Adam.")
+    ] = "adam",
+    iterations: Annotated[int, typer.Option(help="Steps of a published recipe.", min=1000)] = 50_000,
+    search: Annotated[bool, typer.Option(help="Whether the search for the exact law takes part.")] = True,
+    through_http: Annotated[
+        bool, typer.Option("--through-http", help="Judge the answers of `nalu serve` instead of those in this process.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Two seeds a cell and fewer cells: about a minute.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes.", min=1, max=64)] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG file to draw the rates to.")] = None,
+) -> None:
+    """Run the single module task, the arithmetic dataset task, noise, compositions and controls.
+
+    Nothing is told which operation it is, and no choice is made by extrapolation rows. A cell is solved by a seed when
+    the mean squared error outside the training range is below that of a solution whose weights are all off by 1e-5.
+    """
+    _hold_to_one_thread()
+    from training.bench.documents import write
+    from training.bench.plan import Plan, planned_cells
+    from training.bench.plot import rates_plot
+    from training.bench.published_recipes import check_units
+    from training.bench.results import document, peak_memory_mib
+    from training.bench.running import EXACT_METHOD, SERVED_METHOD, jobs_of, run
+    from training.bench.terminal import BenchProgress, results_table
+
+    plan = Plan(
+        tasks=tuple(task or ["all"]),
+        operations=_listed(operations),
+        ranges=_listed(ranges),
+        n_inputs=tuple(int(number) for number in _listed(inputs) or ()),
+        quick=quick,
+    )
+    recipes = _listed(units) or ()
+    check_units(recipes)
+    own = (SERVED_METHOD if through_http else EXACT_METHOD,) if search else ()
+    work = jobs_of(planned_cells(plan), [*own, *recipes], min(seeds, _QUICK_SEEDS) if quick else seeds, iterations)
+    if recipes:
+        _console.print(
+            f"{', '.join(recipes)} by {solver}, {iterations} steps a seed; 50,000 take half a minute on one core"
+        )
+    started = time.perf_counter()
+    with BenchProgress(_console) as progress:
+        results = run(work, progress, jobs)
+    duration_s = time.perf_counter() - started
+    (_console if _console.is_terminal else Console(width=250, highlight=False)).print(results_table(results))
+    ours = [result for result in results if result.method in own]
+    if ours:
+        n_solved, n_seeds = sum(one.n_solved for one in ours), sum(one.n_seeds for one in ours)
+        _console.print(f"{n_solved} of {n_seeds} solved by the search")
+    _console.print(f"{duration_s:.1f} s, peak memory {peak_memory_mib():.0f} MiB")
+    if json is not None:
+        write(json, document(results, command=_command(), duration_s=duration_s))
+    if plot is not None:
+        plot.write_bytes(rates_plot(results))
+
+
+def _hold_to_one_thread() -> None:
+    """Keep NumPy's linear algebra to one thread, in this process and in those it starts; before NumPy is imported.
+
+    With a thread a core, a fit on 100 inputs took 0.5 to 6 s on busy cores instead of 0.01 to 0.2 s: threads wait for
+    each other in products that take microseconds.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _command() -> str:
+    return shlex.join(["nalu", *sys.argv[1:]])
+
+
+@bench_app.command("solver")
+def solver_ablations(
+    seeds: Annotated[int, typer.Option(help="Seeds a cell.", min=1, max=10_000)] = 10,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+) -> None:
+    """Vary the parts of the search: snapping, precision, loss, restarts."""
+    _hold_to_one_thread()
+    from training.bench.documents import write
+    from training.bench.results import document
+    from training.bench.solver_ablations import Row, ablate
+
+    def tell(row: Row) -> None:
+        error = "" if row.error is None else f", largest relative error {row.error:.2g}"
+        _console.print(
+            f"{row.ablation}: {row.setting}; {row.what}: {row.n_solved} of {row.n_seeds}{error}", markup=False
+        )
+
+    started = time.perf_counter()
+    rows = ablate(seeds, tell)
+    if json is not None:
+        content = document([], command=_command(), duration_s=time.perf_counter() - started)
+        write(json, {**content, "ablations": [row.as_dict() for row in rows]})
+
+
+@bench_app.command("report")
+def report(
+    results: Annotated[Path, typer.Option(help="Folder of JSON results.")] = Path("benchmarks/results"),
+    pages: Annotated[
+        list[Path] | None, typer.Option("--page", help="Markdown page whose tables to make anew; repeatable.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a page is not as made.")] = False,
+) -> None:
+    """Make the tables of the benchmark's pages from the results kept."""
+    from training.bench.report import read_results, render
+    from training.errors import ConfigError
+
+    kept = read_results(results)
+    for page in pages or [Path("docs/benchmark-arithmetic.md"), Path("docs/exact-arithmetic.md")]:
+        if not page.is_file():
+            msg = f"a page must be there, however {page} is not"
+            raise ConfigError(msg)
+        before = page.read_text(encoding="utf-8")
+        after = render(before, kept)
+        if check and after != before:
+            msg = f"a page must show the results of {results}, however {page} differs; run `nalu bench report`"
+            raise ConfigError(msg)
+        if not check:
+            page.write_text(after, encoding="utf-8")
+            _console.print(f"made the tables of {page} from {results}")

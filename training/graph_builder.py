@@ -1,0 +1,110 @@
+"""Builds a graph of native operators, each tensor a block of columns, equal expressions once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from models.contract.manifest import NUMERIC_TENSOR, PREDICTIONS_TENSOR, Dtype
+from training.export import OPSET
+
+_IR_VERSION = 10
+"""IR version of operator set 20, which `training.export` writes too."""
+
+_ELEMENT: dict[Dtype, int] = {"float64": TensorProto.DOUBLE, "float32": TensorProto.FLOAT}
+
+
+class GraphBuilder:
+    """Collects nodes and constants of one graph on `numeric`.
+
+    Nodes are numbered in the order in which they are asked for, and the same operator on the same tensors is one node,
+    so that equal networks give equal bytes.
+
+    Args:
+        d_numeric: Columns of `numeric`.
+        dtype: Floating-point type of the graph.
+    """
+
+    def __init__(self, d_numeric: int, dtype: Dtype) -> None:
+        self._d_numeric = d_numeric
+        self._dtype = dtype
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._known: dict[tuple[object, ...], tuple[str, ...]] = {}
+
+    def column(self, index: int) -> str:
+        """Return one column of `numeric`, shape (batch, 1)."""
+        return self.columns([index])
+
+    def columns(self, indices: Sequence[int]) -> str:
+        """Return columns of `numeric`, shape (batch, len(indices))."""
+        return self.node("Gather", NUMERIC_TENSOR, self._integers(indices), axis=1)
+
+    def node(self, operator: str, *inputs: str, **attributes: int) -> str:
+        """Return the output of an operator."""
+        return self._add(operator, inputs, 1, attributes)[0]
+
+    def join(self, columns: Sequence[str]) -> str:
+        """Return columns side by side; one column is itself."""
+        return columns[0] if len(columns) == 1 else self.node("Concat", *columns, axis=1)
+
+    def split(self, block: str, widths: Sequence[int]) -> tuple[str, ...]:
+        """Return a block in parts of the widths given."""
+        return self._add("Split", (block, self._integers(widths)), len(widths), {"axis": 1})
+
+    def number(self, value: float) -> str:
+        """Return a number as a constant of the graph's type, shape (1, 1)."""
+        return self._constant(np.array([[value]], dtype=self._dtype))
+
+    def row(self, values: Sequence[float]) -> str:
+        """Return a row of numbers as a constant of the graph's type, shape (1, len(values))."""
+        return self._constant(np.array([values], dtype=self._dtype))
+
+    def filled(self, value: float) -> str:
+        """Return a column that holds one number in every row of the batch, shape (batch, 1)."""
+        batch = self.node("Shape", NUMERIC_TENSOR, start=0, end=1)
+        shape = self.node("Concat", batch, self._integers([1]), axis=0)
+        return self.node("Expand", self.number(value), shape)
+
+    def finish(self, columns: Sequence[str]) -> bytes:
+        """Return the ONNX file whose `predictions` are the columns given."""
+        last = self.node("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                for position, name in enumerate(names):
+                    if name == last:
+                        names[position] = PREDICTIONS_TENSOR
+        element = _ELEMENT[self._dtype]
+        graph = helper.make_graph(
+            self._nodes,
+            "law",
+            [helper.make_tensor_value_info(NUMERIC_TENSOR, element, ["batch", self._d_numeric])],
+            [helper.make_tensor_value_info(PREDICTIONS_TENSOR, element, ["batch", len(columns)])],
+            list(self._constants.values()),
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="nalu-serving"
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def _add(self, operator: str, inputs: Sequence[str], n_outputs: int, attributes: dict[str, int]) -> tuple[str, ...]:
+        known = (operator, *inputs, n_outputs, *sorted(attributes.items()))
+        if known not in self._known:
+            outputs = tuple(f"t{len(self._nodes)}_{i}" for i in range(n_outputs))
+            node = helper.make_node(operator, inputs, outputs, name=f"n{len(self._nodes)}")
+            node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+            self._nodes.append(node)
+            self._known[known] = outputs
+        return self._known[known]
+
+    def _integers(self, values: Sequence[int]) -> str:
+        return self._constant(np.array(values, dtype=np.int64))
+
+    def _constant(self, value: NDArray[np.generic]) -> str:
+        key = f"{value.dtype}_{value.shape}_{value.tobytes().hex()}"
+        if key not in self._constants:
+            self._constants[key] = numpy_helper.from_array(value, f"c{len(self._constants)}")
+        return str(self._constants[key].name)
