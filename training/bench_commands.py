@@ -14,8 +14,9 @@ bench_app = typer.Typer(help="Run the field's benchmarks.", no_args_is_help=True
 
 _console = Console(soft_wrap=True, highlight=False)
 
-_TASKS = ("single", "dataset", "noise", "compositions", "controls")
 _QUICK_SEEDS = 2
+_LINE_WIDTH = 250
+"""Characters in a line of a table that goes to a file."""
 
 
 @bench_app.command("arithmetic")
@@ -79,7 +80,8 @@ def arithmetic(
     with BenchProgress(_console) as progress:
         results = run(work, progress, jobs)
     duration_s = time.perf_counter() - started
-    (_console if _console.is_terminal else Console(width=250, highlight=False)).print(results_table(results))
+    wide = _console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False)
+    wide.print(results_table(results, wide.width))
     ours = [result for result in results if result.method in own]
     if ours:
         n_solved, n_seeds = sum(one.n_solved for one in ours), sum(one.n_seeds for one in ours)

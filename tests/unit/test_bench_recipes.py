@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from training.bench import controls, single_module
+from training.bench.cell import Cell
 from training.bench.judging import draw, judge
 from training.bench.published_recipes import RECIPES, check_units, train_published
 from training.errors import ConfigError
@@ -48,3 +49,15 @@ def test_a_control_or_an_unknown_unit_is_refused() -> None:
         train_published("nau", cell, draw(cell, 0), 0, 1000)
     with pytest.raises(ConfigError, match="one of nac, nalu"):
         check_units(("nau", "gnu"))
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_module_trains_with_a_hidden_layer(name: str) -> None:
+    cell = Cell("dataset", "multiply", "1:2", 8, 1000, d_hidden=3)
+    problem = draw(cell, 0)
+    start, end = (
+        judge(cell, problem, 0, train_published(name, cell, problem, 0, n), first_order=True).mse for n in (1, 300)
+    )
+    assert start is not None
+    assert end is not None
+    assert end < start

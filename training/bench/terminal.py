@@ -29,6 +29,16 @@ _SYMBOL = {
 }
 
 
+_TEXT = ("task", "operation", "range", "outside", "setting", "method")
+_COLUMNS = (
+    *("task", "operation", "range", "outside", "inputs", "rows", "setting", "method"),
+    *("solved", "95 %", "found", "threshold", "MSE", "rel. error", "s (max)", "starts", "solved at"),
+)
+_NARROW = ("operation", "range", "inputs", "setting", "method", "solved", "rel. error", "s (max)")
+_WIDE = 170
+"""Characters that all columns need."""
+
+
 class BenchProgress:
     """Shows how far a benchmark is; a context manager, so that the bar is taken down on Ctrl-C too.
 
@@ -124,47 +134,47 @@ def setting(cell: Cell) -> str:
     }[cell.ablation]
 
 
-def results_table(results: Sequence[CellResult]) -> Table:
-    """Return one row a cell and method."""
+def results_table(results: Sequence[CellResult], width: int) -> Table:
+    """Return one row a cell and method; a narrow terminal gets the columns that matter most.
+
+    Args:
+        results: The results.
+        width: Characters in a line.
+    """
+    rows = [_cells(result) for result in results]
+    filled = [name for name in _COLUMNS if any(row[name] for row in rows)]
+    names = [name for name in filled if width >= _WIDE or name in _NARROW]
     table = Table(title="nalu bench arithmetic", title_justify="left")
-    for name in ("task", "operation", "range", "outside", "inputs", "rows", "setting", "method"):
-        table.add_column(name, no_wrap=True)
-    for name in (
-        "solved",
-        "95 % interval",
-        "found",
-        "threshold",
-        "MSE",
-        "rel. error",
-        "s (max)",
-        "starts",
-        "solved at",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        cell = result.cell
-        low, high = (100 * bound for bound in result.interval)
-        table.add_row(
-            cell.task,
-            _SYMBOL.get(cell.operation, cell.operation),
-            cell.input_range.label,
-            "" if cell.task == "controls" else cell.input_range.outside_label,
-            str(cell.d_inputs),
-            str(cell.n_rows),
-            cell.noise or setting(cell),
-            result.method,
-            f"{result.n_solved}/{result.n_seeds}",
-            f"{low:.1f}–{high:.1f}",
-            str(result.n_found),
-            _number(result.threshold),
-            _number(result.mse),
-            _number(result.error),
-            f"{result.duration_s[0]:.3g} ({result.duration_s[1]:.3g})",
-            f"{result.n_restarts[0]:g}",
-            _number(result.solved_at, "g"),
-            style=None if result.n_solved == result.n_seeds else "red",
-        )
+    for name in names:
+        table.add_column(name, justify="left" if name in _TEXT else "right", no_wrap=True)
+    for result, row in zip(results, rows, strict=True):
+        missed = result.n_solved < result.n_seeds
+        table.add_row(*(row[name] for name in names), style="red" if missed else None)
     return table
+
+
+def _cells(result: CellResult) -> dict[str, str]:
+    cell = result.cell
+    low, high = (100 * bound for bound in result.interval)
+    return {
+        "task": cell.task,
+        "operation": _SYMBOL.get(cell.operation, cell.operation),
+        "range": cell.input_range.label,
+        "outside": "" if cell.task == "controls" else cell.input_range.outside_label,
+        "inputs": str(cell.d_inputs),
+        "rows": str(cell.n_rows),
+        "setting": cell.noise or setting(cell),
+        "method": result.method,
+        "solved": f"{result.n_solved}/{result.n_seeds}",
+        "95 %": f"{low:.1f}–{high:.1f}",
+        "found": str(result.n_found),
+        "threshold": _number(result.threshold),
+        "MSE": _number(result.mse),
+        "rel. error": _number(result.error),
+        "s (max)": f"{result.duration_s[0]:.2g} ({result.duration_s[1]:.2g})",
+        "starts": f"{result.n_restarts[0]:g}" if result.n_restarts[1] else "",
+        "solved at": _number(result.solved_at, "g"),
+    }
 
 
 def _number(value: float | None, form: str = ".2g") -> str:
