@@ -257,6 +257,9 @@ def test_a_rounding_bound_larger_than_the_result_is_no_agreement() -> None:
     assert agreement(sum_law("sum", np.array([1.0, 1.0])), x, y) == 1
     assert agreement(stack("power of a sum", [("sum", np.zeros(2)), ("power", np.array([-1.0]))]), x, y) == 0
     assert agreement(sum_law("sum", np.array([1.0, 1.0 + 1e-12])), x, y) == 0
+    x[:, 1] = np.nextafter(x[:, 0], 3)
+    lost = stack("power of a sum", [("sum", np.array([1.0, -1.0])), ("power", np.array([-1.0]))])
+    assert agreement(lost, x, np.ones(50)) == 0
 
 
 def test_rows_that_are_not_finite_are_left_out() -> None:
