@@ -68,6 +68,16 @@ def test_a_law_is_found_and_its_model_takes_only_what_it_uses(tmp_path: Path, te
     assert report["seconds"]["search"] > 0
 
 
+def test_raw_weights_are_kept_whole_in_the_report_and_for_the_inputs_kept_in_the_certificate(tmp_path: Path) -> None:
+    result = run_law(config(tmp_path, A * B + C), Quiet())
+    assert result.manifest.certificate is not None
+    raw = result.manifest.certificate.raw
+    assert len(raw[0].weight) == len(raw[1].weight[0]) == 9  # inputs, squares and products of three
+    assert len(result.report["raw"][0]["weight"]) == 14  # and of four
+    assert sorted(sum(row) for row in raw[0].weight) == [1] * 3 + [2] * 6  # none has lost a factor
+    assert result.manifest.certificate.snapped[0].weight == ((1, 1, 0), (0, 0, 1))
+
+
 def test_a_law_is_found_through_noise_which_the_certificate_tells(tmp_path: Path) -> None:
     noise = 1 + 0.01 * np.random.default_rng(1).normal(size=len(A))
     manifest = run_law(config(tmp_path, A * B / C * noise), Quiet()).manifest

@@ -136,6 +136,7 @@ def test_nothing_over_or_underflows_at_the_ends_of_the_magnitudes(text: str, dty
     found = safe_magnitudes(law, dtype)
     assert found is not None
     ends = [sign * end for end in found for sign in (1, -1)]
+    ends += [float(np.nextafter(np.dtype(dtype).type(end), np.dtype(dtype).type(1))) for end in found]
     rows = np.array(list(itertools.product(ends, ends))).astype(dtype).astype(np.float64)
     answers = GraphRunner(lower_network(law.network(), dtype), dtype)(RawRows(rows))[:, 0]
     for answer, truth in zip(answers, exact_results(law, rows), strict=True):
@@ -147,6 +148,7 @@ def test_nothing_over_or_underflows_at_the_ends_of_the_magnitudes(text: str, dty
 def test_magnitudes_are_as_wide_as_they_can_be() -> None:
     assert safe_magnitudes(LAWS["a * b"], "float64") == (1e-153, 1e153)
     assert safe_magnitudes(LAWS["a * b"], "float32") == (1e-18, 1e18)
+    assert safe_magnitudes(LAWS["1 / (a - b)"], "float64") == (1e-291, 1e291)  # 1 / a stops at 1e307
     assert safe_magnitudes(stack("sum", [("sum", array([1, 1]))]), "float64") == (1e-307, 1e307)
     assert safe_magnitudes(Law("sum", (Layer("sum", array([1]), np.array([1e300])),)), "float32") is None
 
@@ -182,6 +184,8 @@ def test_the_domain_of_a_single_scaled_input_is_its_own() -> None:
         "the square root of a negative number is not real, and division by zero has no result"
     )
     assert found.inputs["a"].minimum == 0
+    squared = stack("root", [("power", array([2, 0])), ("sum", array([2])), ("power", array([0.5]))])
+    assert _domain(squared) == LawDomain({}, [])
     negated = stack("root", [("sum", array([-2, 0])), ("power", array([0.5]))])
     assert _domain(negated) == LawDomain({}, ["-2 * a >= 0"])
 

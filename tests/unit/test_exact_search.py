@@ -8,8 +8,9 @@ import torch
 
 from training.errors import ConfigError
 from training.fitting.exact import ExactSettings, Found, NotFound, fit_exact
-from training.fitting.law import Floats
+from training.fitting.law import Floats, stack, sum_law
 from training.fitting.structures import STRUCTURES
+from training.fitting.verdict import agreement
 
 Target = Callable[[Floats], Floats]
 
@@ -130,6 +131,7 @@ def test_gross_outliers(name: str) -> None:
     assert_law(found, target, draw(1, 100, 3, 2, 6))
     assert isinstance(found, Found)
     assert found.outlier_share == pytest.approx(0.01)
+    assert found.noise == 0
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 2), (-2, 2), (1.1, 1.2), (0, 1e-4)])
@@ -146,6 +148,7 @@ def test_nothing_is_found_where_there_is_no_law(kind: str, low: float, high: flo
         }[kind]
         found = fit_exact(x, y, seed=seed)
         assert isinstance(found, NotFound)
+        assert kind != "noise" or "no better than a constant" in found.reason
         assert np.isfinite(found.ordinary.evaluate(x)).all()
 
 
@@ -228,6 +231,35 @@ def test_held_out_rows_have_a_veto() -> None:
     found = fit_exact(x, y, seed=3)
     assert isinstance(found, NotFound)
     assert all(candidate.verdict == "inexact" for candidate in found.report.candidates)
+
+
+def test_labels_that_are_mostly_noise_prove_nothing() -> None:
+    x = draw(0, 2000, 2, 1, 3)
+    e = np.random.default_rng(1).normal(size=2000)
+    assert isinstance(fit_exact(x, x[:, 0] * (1 + 0.1 * e), seed=0), Found)
+    found = fit_exact(x, x[:, 0] * (1 + 0.5 * e), seed=0)
+    assert isinstance(found, NotFound)
+    assert "noise of more than" in found.reason
+
+
+def test_two_laws_as_likely_as_each_other_prove_neither() -> None:
+    x = draw(0, 300, 2, 1, 2)
+    generator = np.random.default_rng(1)
+    x[:, 1] = x[:, 0] * (1 + 1e-3 * generator.normal(size=300))
+    found = fit_exact(x, x[:, 0] ** 2 * (1 + 0.05 * generator.normal(size=300)), seed=0)
+    assert isinstance(found, NotFound)
+    assert "almost as likely" in found.reason
+
+
+def test_a_rounding_bound_larger_than_the_result_is_no_agreement() -> None:
+    x = draw(0, 50, 2, 1, 2)
+    y = x[:, 0] + x[:, 1]
+    assert agreement(sum_law("sum", np.array([1.0, 1.0])), x, y) == 1
+    assert agreement(stack("power of a sum", [("sum", np.zeros(2)), ("power", np.array([-1.0]))]), x, y) == 0
+    assert agreement(sum_law("sum", np.array([1.0, 1.0 + 1e-12])), x, y) == 0
+    x[:, 1] = np.nextafter(x[:, 0], 3)
+    lost = stack("power of a sum", [("sum", np.array([1.0, -1.0])), ("power", np.array([-1.0]))])
+    assert agreement(lost, x, np.ones(50)) == 0
 
 
 def test_rows_that_are_not_finite_are_left_out() -> None:
