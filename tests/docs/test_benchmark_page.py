@@ -1,0 +1,67 @@
+"""The benchmark's pages show the results kept, and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.networks import ArithmeticNetwork
+from training.bench.report import Kept, is_hard, read_results, render
+from training.errors import ConfigError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PAGES = [CHECKOUT / "docs" / name for name in ("benchmark-arithmetic.md", "exact-arithmetic.md")]
+RESULTS = CHECKOUT / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_tables_are_those_of_the_results_kept(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert render(page, read_results(RESULTS)) == page, "run `nalu bench report`"
+
+
+def test_every_marker_has_its_table() -> None:
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        opened = page.count("<!-- table: ")
+        assert opened == page.count("<!-- end of table -->") >= 4
+        assert opened == len(re.findall(r"<!-- table: [a-z -]+ -->\n\n\S.*?\n\n<!-- end", page, re.DOTALL))
+    with pytest.raises(ConfigError, match="asks for 'nothing'"):
+        render("<!-- table: nothing -->\n<!-- end of table -->", Kept({}))
+
+
+def test_results_kept_are_as_good_as_the_page_asks() -> None:
+    """What the summary's last column asks for holds in the files themselves."""
+    kept = read_results(RESULTS)
+    assert kept.cells("single")
+    assert kept.cells("dataset")
+    for task in ("single", "dataset"):
+        for record in kept.cells(task):
+            assert record["n_solved"] == record["n_seeds"], record
+    for record in kept.cells("controls"):
+        assert is_hard(record) or record["n_found"] == 0, record
+    assert all(document["peak_memory_mib"] < 1024 for document in kept.documents.values())
+
+
+def test_a_folder_without_results_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no JSON file"):
+        read_results(tmp_path)
+    (tmp_path / "other.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="format 1"):
+        read_results(tmp_path)
+    (tmp_path / "other.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ConfigError, match="must be a JSON file"):
+        read_results(tmp_path)
+
+
+def test_the_example_of_the_solver_page_runs() -> None:
+    page = (CHECKOUT / "docs" / "exact-arithmetic.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    names: dict[str, object] = {}
+    exec(compile(block[1], "exact-arithmetic.md", "exec"), names)  # noqa: S102 # our own page
+    network = names["network"]
+    assert isinstance(network, ArithmeticNetwork)
+    rows = torch.tensor([[3.0, 5.0, 2.0], [-3.0, 5.0, 4.0]], dtype=torch.float64)
+    assert network(rows)[:, 0].tolist() == pytest.approx([7.5, -3.75], rel=1e-15)
