@@ -72,7 +72,10 @@ def render(page: str, kept: Kept) -> str:
         if name not in _TABLES:
             msg = f"a table must be one of {', '.join(_TABLES)}, however the page asks for {name!r}"
             raise ConfigError(msg)
-        return f"{found[1]}\n{_TABLES[name](kept)}\n\n{found[3]}"
+        body = _TABLES[name](kept)
+        if not body.strip() or body.count("\n") == 1:  # a header and its rule, with no row below
+            body = "Not measured yet."
+        return f"{found[1]}\n{body}\n\n{found[3]}"
 
     return _MARK.sub(replaced, page)
 
