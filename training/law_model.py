@@ -29,7 +29,7 @@ class LawModel:
         domain: Where it has a result.
         formula: What it computes, or None for an approximation.
         certificate: Proof that it is exact, or None.
-        remark: Why there is no certificate, or None.
+        remark: Why there is no certificate, or None; a law found through noise is likely, not proven.
     """
 
     law: Law
@@ -98,6 +98,9 @@ def law_model(
         msg = "a law must be sums and products of powers, however it has other units"
         raise ExportError(msg)
     domain = law_domain(terms)
+    if outcome.noise > 0:
+        remark = f"the rows agree with it only within noise of {outcome.noise:.2g}, which another law may do too"
+        return LawModel(snapped, names, used, True, domain, formula_of(terms), None, remark)
     certificate = certify(
         raw,
         snapped,

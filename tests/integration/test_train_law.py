@@ -78,14 +78,15 @@ def test_raw_weights_are_kept_whole_in_the_report_and_for_the_inputs_kept_in_the
     assert result.manifest.certificate.snapped[0].weight == ((1, 1, 0), (0, 0, 1))
 
 
-def test_a_law_is_found_through_noise_which_the_certificate_tells(tmp_path: Path) -> None:
+def test_a_law_found_through_noise_is_published_without_a_certificate(tmp_path: Path) -> None:
+    """Under noise, targets outside the family were taken for a law and certified."""
     noise = 1 + 0.01 * np.random.default_rng(1).normal(size=len(A))
-    manifest = run_law(config(tmp_path, A * B / C * noise), Quiet()).manifest
+    result = run_law(config(tmp_path, A * B / C * noise), Quiet())
+    manifest = result.manifest
     assert manifest.formula is not None
     assert manifest.formula.text == "a * b / c"
-    assert manifest.certificate is not None
-    assert 0.005 < manifest.certificate.evidence.noise < 0.02
-    assert manifest.certificate.sparsity_error_before > 1e-5
+    assert manifest.certificate is None
+    assert "only within noise of 0.0" in result.report["remark"]
     assert "through noise of 0.0" in manifest.description
 
 
