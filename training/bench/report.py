@@ -342,6 +342,7 @@ def _runs(kept: Kept) -> str:
             f"`{document['command']}`",
             document["created"][:10],
             f"{document['duration_s']:,.0f} s",
+            f"{document['cpu_s']:,.0f} s" if "cpu_s" in document else "",
             f"{document['peak_memory_mib']:.0f} MiB",
         ]
         for document in kept.documents.values()
@@ -353,7 +354,7 @@ def _runs(kept: Kept) -> str:
         for one in kept.documents.values()
     )
     return (
-        _table(["Command", "Day", "Time", "Peak memory"], rows) + "\n\n" + "\n".join(f"Machine: {m}." for m in machines)
+        _table(["Command", "Day", "Time", "Processor time", "Peak memory"], rows) + "\n\n" + "\n".join(f"Machine: {m}." for m in machines)
     )
 
 
