@@ -59,7 +59,7 @@ class QuickRequest:
 
 
 class QuickReader:
-    """Reads requests to the newest version of every model that is loaded.
+    """Reads requests to the newest version of every loaded model that takes rows of numbers and categories.
 
     Args:
         registry: The models.
@@ -70,7 +70,8 @@ class QuickReader:
         self._models = {}
         for name in registry.names:
             versions = registry.versions(name)
-            if (session := versions.loaded.get(versions.latest)) is not None:
+            session = versions.loaded.get(versions.latest)
+            if session is not None and session.manifest.sequence is None:
                 self._models[name] = _QuickModel(session)
         self._max_rows = max_rows
         self._whole = {
@@ -133,13 +134,14 @@ class _QuickModel:
         manifest = session.manifest
         self.session = session
         self._manifest = manifest
-        self._names = [column.name for column in manifest.inputs]
+        self._columns = [column for column in manifest.inputs if isinstance(column, NumberColumn | CategoryColumn)]
+        self._names = [column.name for column in self._columns]
         self._dtype = np.dtype(manifest.graph.dtype)
         self._minimum = np.array([column.minimum for column in manifest.numbers])
         self._maximum = np.array([column.maximum for column in manifest.numbers])
         self._all_numbers = not manifest.categories
-        self._number_at = [i for i, column in enumerate(manifest.inputs) if isinstance(column, NumberColumn)]
-        self._category_at = [i for i, column in enumerate(manifest.inputs) if isinstance(column, CategoryColumn)]
+        self._number_at = [i for i, column in enumerate(self._columns) if isinstance(column, NumberColumn)]
+        self._category_at = [i for i, column in enumerate(self._columns) if isinstance(column, CategoryColumn)]
         self._empty_row = b"[" + b"," * (len(self._names) - 1) + b"]"
         self._largest = float(np.finfo(self._dtype).max)
         self._buffered = self._all_numbers and not any(column.may_be_missing for column in manifest.numbers)
@@ -162,7 +164,7 @@ class _QuickModel:
         return schemas.typed_dict_schema(fields, extra_behavior="forbid")
 
     def _rows(self, split: bool, fewest: int, most: int | None) -> schemas.CoreSchema:
-        values = [_value_schema(column, self._largest) for column in self._manifest.inputs]
+        values = [_value_schema(column, self._largest) for column in self._columns]
         row: schemas.CoreSchema
         if split:
             row = schemas.tuple_schema(values)
