@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
-from service.api.predictions import INLINE_BODY_BYTES, answer_json
+from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large
 from service.api.problems import CONTENT_TYPE, PROBLEMS
 from service.api.schemas import (
     MAX_VERSION,
@@ -85,7 +85,7 @@ async def predict_rows(request: Request) -> Response:
     if len(body) <= INLINE_BODY_BYTES:
         answer = answer_json(registry, body, max_rows)
     else:
-        answer = await run_in_threadpool(answer_json, registry, body, max_rows)
+        answer = await run_in_threadpool(answer_large, state["quick"], registry, body, max_rows)
     return Response(answer, media_type="application/json")
 
 
