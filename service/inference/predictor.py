@@ -66,7 +66,7 @@ def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
     finite = np.isfinite(values)
-    if finite.all():
+    if np.logical_and.reduce(finite, axis=None):
         return
     wrong = ~finite
     rows, outputs = np.nonzero(wrong)
