@@ -1,6 +1,5 @@
 """What the runtime is given at once, and how much one request may ask of it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ class Batch:
     """
 
     rows: NDArray[np.intp]
-    feeds: Mapping[str, NDArray[Any]]
+    feeds: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

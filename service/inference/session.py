@@ -1,6 +1,5 @@
 """A published model, ready to answer: its manifest and one runtime session made from the bytes that were hashed."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -81,9 +80,7 @@ class ModelSession:
             answers[batch.rows] = self._run(batch.feeds, len(batch.rows), deadline_s)
         return answers
 
-    def _run(
-        self, feeds: Mapping[str, NDArray[Any]], n_rows: int, deadline_s: float | None
-    ) -> NDArray[np.floating[Any]]:
+    def _run(self, feeds: dict[str, NDArray[Any]], n_rows: int, deadline_s: float | None) -> NDArray[np.floating[Any]]:
         answer = self._runtime.run(PREDICTIONS_TENSOR, feeds, deadline_s)
         shape = (n_rows, len(self.output_names))
         if answer.shape != shape:
