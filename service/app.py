@@ -53,8 +53,11 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
+    largest = settings.max_body_bytes
     app.put_in_front(
-        lambda inner: RequestFrame(ShortPath(inner), max_body_bytes=settings.max_body_bytes, traffic=traffic)
+        lambda inner: ShortPath(
+            RequestFrame(inner, max_body_bytes=largest, traffic=traffic), max_body_bytes=largest, traffic=traffic
+        )
     )
     return app
 

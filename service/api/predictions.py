@@ -9,7 +9,7 @@ from service.api.schemas import PredictRecordsRequest, PredictRequest, read_pred
 from service.inference.batches import SequenceLimits
 from service.inference.encoding import encode_records, encode_split
 from service.inference.predictor import Prediction, predict
-from service.inference.quick_rows import QuickRequest
+from service.inference.quick_rows import QuickReader, QuickRequest
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
 
@@ -71,6 +71,12 @@ def answer_json(request: StrictRequest, limits: SequenceLimits) -> bytes:
     else:
         encoded = encode_split(session.manifest, content.columns, content.data, limits)
     return _answer(session, predict(session, encoded), split=split)
+
+
+def answer_large(quick: QuickReader, registry: Registry, body: bytes, max_rows: int, limits: SequenceLimits) -> bytes:
+    """Answer a large prediction request, in blocks where the quick reader is sure of it, else as a small one."""
+    request = quick.read(body)
+    return answer_json(read_json(registry, body, max_rows), limits) if request is None else answer_quick(request)
 
 
 def answer_quick(request: QuickRequest) -> bytes:

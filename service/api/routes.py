@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
-from service.api.predictions import INLINE_BODY_BYTES, answer_json, read_json
+from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS
 from service.api.schemas import (
     MAX_VERSION,
@@ -85,13 +85,11 @@ async def predict_rows(request: Request) -> Response:
     _check_media_type(request)
     state = _state(request)
     body = await request.body()
-    settings = state["settings"]
+    registry, settings = state["registry"], state["settings"]
     limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
-    if len(body) <= INLINE_BODY_BYTES:
-        read = read_json(state["registry"], body, settings.max_rows)
-    else:
-        read = await run_in_threadpool(read_json, state["registry"], body, settings.max_rows)
-    if len(body) <= INLINE_BODY_BYTES and read.is_light:
+    if len(body) > INLINE_BODY_BYTES:
+        answer = await run_in_threadpool(answer_large, state["quick"], registry, body, settings.max_rows, limits)
+    elif (read := read_json(registry, body, settings.max_rows)).is_light:
         answer = answer_json(read, limits)
     else:
         answer = await run_in_threadpool(answer_json, read, limits)
