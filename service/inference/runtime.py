@@ -37,7 +37,7 @@ class Tensor:
 
     Attributes:
         name: Its name.
-        dtype: "float64", "float32", "string" or another type as the runtime spells it.
+        dtype: "float64", "float32", "int64", "string" or another type as the runtime spells it.
         shape: One entry per axis; None where the axis is free.
     """
 
@@ -162,9 +162,12 @@ def _run_options() -> ort.RunOptions:
 
 
 def _tensor(argument: Any) -> Tensor:
-    dtype = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(string)": "string"}.get(
-        argument.type, argument.type
-    )
+    dtype = {
+        "tensor(double)": "float64",
+        "tensor(float)": "float32",
+        "tensor(int64)": "int64",
+        "tensor(string)": "string",
+    }.get(argument.type, argument.type)
     return Tensor(argument.name, dtype, tuple(axis if isinstance(axis, int) else None for axis in argument.shape))
 
 
