@@ -25,6 +25,9 @@ Validate = Callable[[], float]
 OnCheck = Callable[[int, float], None]
 """Called after a check with the steps done and the validation loss."""
 
+_SMALLEST_SHARE = 1e-3
+"""Share of the learning rate at the end of a half cosine."""
+
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
@@ -50,6 +53,8 @@ class SequenceFitConfig:
         learning_rate: Step size at the start.
         optimiser: "adam" or "rmsprop".
         schedule: "cosine" for a step size that falls to a thousandth along a half cosine, or "constant".
+        warm_up: Share of the steps in which the step size rises from 0 to `learning_rate`, before its schedule; Adam
+            knows little of the gradients' size in its first steps, and convolutions fitted to sums do not recover.
         clip_norm: Largest norm of a gradient; None for no clipping.
         check_every: Steps between checks by validation.
         patience: Checks without a better validation loss after which the fit ends.
@@ -61,6 +66,7 @@ class SequenceFitConfig:
     learning_rate: float
     optimiser: Literal["adam", "rmsprop"] = "adam"
     schedule: Literal["cosine", "constant"] = "cosine"
+    warm_up: float = 0.0
     clip_norm: float | None = None
     check_every: int = 100
     patience: int = 1_000_000
@@ -124,11 +130,7 @@ def fit_sequences(
         True
     """
     optimiser = _optimiser(network, config)
-    schedule = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.max_steps, eta_min=config.learning_rate * 1e-3)
-        if config.schedule == "cosine"
-        else None
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: _share_of_rate(config, done))
     project_ = getattr(network, "project_", None)
     best, weights, best_step, since_best = math.inf, copy.deepcopy(network.state_dict()), 0, 0
     history: list[tuple[int, float]] = []
@@ -147,8 +149,7 @@ def fit_sequences(
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
         optimiser.step()
-        if schedule is not None:
-            schedule.step()
+        schedule.step()
         if project_ is not None:
             with torch.no_grad():
                 project_()
@@ -170,6 +171,17 @@ def fit_sequences(
     network.load_state_dict(weights)
     network.eval()
     return SequenceFit(best, step, best_step, reason, tuple(history))
+
+
+def _share_of_rate(config: SequenceFitConfig, done: int) -> float:
+    """Return the share of the learning rate that the step after `done` steps takes."""
+    rising = config.warm_up * config.max_steps
+    if done < rising:
+        return (done + 1) / (rising + 1)
+    if config.schedule == "constant":
+        return 1.0
+    share = (done - rising) / (config.max_steps - rising) if done < config.max_steps else 1.0
+    return _SMALLEST_SHARE + (1 - _SMALLEST_SHARE) * (1 + math.cos(math.pi * share)) / 2
 
 
 def _optimiser(network: nn.Module, config: SequenceFitConfig) -> torch.optim.Optimizer:
