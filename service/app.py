@@ -54,11 +54,8 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
     largest = settings.max_body_bytes
-    app.put_in_front(
-        lambda inner: ShortPath(
-            RequestFrame(inner, max_body_bytes=largest, traffic=traffic), max_body_bytes=largest, traffic=traffic
-        )
-    )
+    app.add_middleware(RequestFrame, max_body_bytes=largest, traffic=traffic)
+    app.put_in_front(lambda inner: ShortPath(inner, max_body_bytes=largest, traffic=traffic))
     return app
 
 

@@ -8,17 +8,17 @@ from service.api.openapi import DocumentedFastAPI
 
 
 class ServingFastAPI(DocumentedFastAPI):
-    """FastAPI behind layers that see every message before any layer of the framework does.
+    """FastAPI behind a layer that sees every message before any layer of the framework does.
 
     `add_middleware` puts a layer inside the framework's own, which take a tenth of the time of a small prediction.
     """
 
     _front: ASGIApp | None = None
 
-    def put_in_front(self, layers: Callable[[ASGIApp], ASGIApp]) -> None:
-        """Let `layers`, given the framework as the application inside, answer from now on."""
-        self._front = layers(super().__call__)
+    def put_in_front(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
+        """Let `layer`, given the framework as the application inside, answer from now on."""
+        self._front = layer(super().__call__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer through the layers in front."""
+        """Answer through the layer in front."""
         await (self._front or super().__call__)(scope, receive, send)

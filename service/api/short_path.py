@@ -42,16 +42,18 @@ class ShortPath:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        plain, told = False, b""
+        plain, told, declared = False, b"", b"0"
         for name, value in scope["headers"]:
             if name == b"content-type":
                 plain = value in _JSON
             elif name == b"x-request-id":
                 told = value
+            elif name == b"content-length":
+                declared = value
             elif name == b"content-encoding":
                 plain = False
                 break
-        if not plain:
+        if not plain or not declared.isdigit() or int(declared) > self._max_bytes:
             await self._app(scope, receive, send)
             return
         message = await receive()
