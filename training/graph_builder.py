@@ -114,9 +114,7 @@ class GraphBuilder:
             inputs.append(helper.make_tensor_value_info(NUMERIC_TENSOR, element, ["batch", self._d_numeric]))
         if self._d_categorical:
             inputs.append(
-                helper.make_tensor_value_info(
-                    CATEGORICAL_TENSOR, TensorProto.STRING, ["batch", self._d_categorical]
-                )
+                helper.make_tensor_value_info(CATEGORICAL_TENSOR, TensorProto.STRING, ["batch", self._d_categorical])
             )
         opsets = [helper.make_opsetid("", OPSET)]
         if any(node.domain == _ML_DOMAIN for node in self._nodes):
