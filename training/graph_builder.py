@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, PREDICTIONS_TENSOR, Dtype
-from training.export import OPSET
-
-_IR_VERSION = 10
-"""IR version of operator set 20, which `training.export` writes too."""
+from training.export import IR_VERSION, OPSET
 
 _ML_OPSET = 5
 """Operator set of ai.onnx.ml, for a TreeEnsemble that answers in float64; onnxruntime reads it since 1.20."""
@@ -126,7 +123,7 @@ class GraphBuilder:
             [helper.make_tensor_value_info(PREDICTIONS_TENSOR, element, ["batch", len(columns)])],
             list(self._constants.values()),
         )
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="nalu-serving")
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="nalu-serving")
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
 

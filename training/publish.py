@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -111,10 +111,9 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         InvalidNameError: When the name cannot name a model.
     """
     check_name(model.name)
-    scale = np.array([max(abs(column.minimum), abs(column.maximum), 1e-12) for column in model.outputs])
+    scale = magnitudes(model.outputs)
     graph, parity = _exported(model, dtype, scale)
     rows = model.regions["inside"].take(np.arange(min(_N_SAMPLE_ROWS, len(model.regions["inside"]))))
-    proto = onnx.load_model_from_string(graph)
     manifest = ModelManifest(
         name=model.name,
         version=1,
@@ -122,13 +121,7 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         description=model.description,
         inputs=model.inputs,
         outputs=model.outputs,
-        graph=Graph(
-            sha256=hashlib.sha256(graph).hexdigest(),
-            n_bytes=len(graph),
-            dtype=dtype,
-            opset=next(entry.version for entry in proto.opset_import if entry.domain == ""),
-            ir_version=proto.ir_version,
-        ),
+        graph=describe_graph(graph, dtype),
         formula=model.formula,
         certificate=model.certificate,
         metrics=model.metrics,
@@ -164,6 +157,23 @@ def _pipeline(model: TabularModel, dtype: Dtype, rows: RawRows) -> NDArray[np.fl
     numeric = nothing if rows.numeric is None else rows.numeric.astype(dtype).astype(np.float64)
     codes = nothing.astype(np.int64) if rows.codes is None else rows.codes
     return model.predict(Rows(numeric, codes))
+
+
+def magnitudes(outputs: Sequence[OutputColumn]) -> NDArray[np.float64]:
+    """Return the magnitude of each output in training, shape (d_outputs,); differences far below it do not count."""
+    return np.array([max(abs(column.minimum), abs(column.maximum), 1e-12) for column in outputs])
+
+
+def describe_graph(graph: bytes, dtype: Dtype) -> Graph:
+    """Return what the manifest says of an ONNX file."""
+    proto = onnx.load_model_from_string(graph)
+    return Graph(
+        sha256=hashlib.sha256(graph).hexdigest(),
+        n_bytes=len(graph),
+        dtype=dtype,
+        opset=next(entry.version for entry in proto.opset_import if entry.domain == ""),
+        ir_version=proto.ir_version,
+    )
 
 
 def publish(

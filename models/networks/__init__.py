@@ -1,6 +1,17 @@
 """Networks: stacks of units that take raw units in and give raw units out."""
 
 from models.networks.arithmetic import ArithmeticNetwork
+from models.networks.gated_cells import GRUCell, HiddenPart, LSTMCell, RNNCell
+from models.networks.sequence import SequenceError, SequenceNetwork
 from models.networks.tabular import TabularNetwork
 
-__all__ = ["ArithmeticNetwork", "TabularNetwork"]
+__all__ = [
+    "ArithmeticNetwork",
+    "GRUCell",
+    "HiddenPart",
+    "LSTMCell",
+    "RNNCell",
+    "SequenceError",
+    "SequenceNetwork",
+    "TabularNetwork",
+]

@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
-from service.api.predictions import answer_json
+from service.api.predictions import INLINE_BODY_BYTES, answer_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS
 from service.api.schemas import (
     MAX_VERSION,
@@ -18,14 +18,12 @@ from service.api.schemas import (
     Ready,
     detail_of,
 )
+from service.api.short_path import PREDICT_PATH
 from service.draining import Draining
 from service.errors import UnsupportedMediaTypeError, quote
+from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
 from service.settings import Settings
-
-INLINE_BODY_BYTES = 256 * 1024
-"""Bodies up to here are answered on the event loop, where a small run takes 15 to 35 µs and a thread switch more;
-10,000 rows of 2 columns, about this much JSON, run for a millisecond and are given a thread."""
 
 PathName = Annotated[str, Path(max_length=100)]
 
@@ -38,11 +36,13 @@ class State(TypedDict):
     Attributes:
         settings: The settings.
         registry: The loaded models.
+        quick: Reads the requests to those models that need no second look.
         draining: Whether it has been told to stop.
     """
 
     settings: Settings
     registry: Registry
+    quick: QuickReader
     draining: Draining
 
 
@@ -62,7 +62,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post(
-    "/predict",
+    PREDICT_PATH,
     summary="Predict rows",
     tags=["predictions"],
     response_class=Response,

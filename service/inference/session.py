@@ -24,11 +24,17 @@ class ModelSession:
     Attributes:
         manifest: Its manifest.
         provider: The execution provider that it really runs on.
+        output_names: Names of its outputs, in order.
+        domains: Position among the number columns, name and domain of those that have one.
     """
 
     def __init__(self, manifest: ModelManifest, runtime: RuntimeSession) -> None:
         self.manifest = manifest
         self.provider: Provider = session_provider(runtime)
+        self.output_names = [output.name for output in manifest.outputs]
+        self.domains = [
+            (j, column.name, column.domain) for j, column in enumerate(manifest.numbers) if column.domain is not None
+        ]
         self._runtime = runtime
         self._takes_numbers = bool(manifest.numbers)
         self._takes_categories = bool(manifest.categories)
@@ -52,7 +58,7 @@ class ModelSession:
         if self._takes_categories:
             feeds[CATEGORICAL_TENSOR] = encoded.categorical
         answer = self._runtime.run(PREDICTIONS_TENSOR, feeds, deadline_s)
-        shape = (encoded.n_rows, len(self.manifest.outputs))
+        shape = (encoded.n_rows, len(self.output_names))
         if answer.shape != shape:
             msg = f"the graph must answer in shape {shape}, however: {answer.shape}; publish the model again"
             raise InferenceError(msg)
