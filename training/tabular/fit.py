@@ -1,15 +1,20 @@
 """From a table's rows to a fitted tabular model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from training.config import Objective
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.residual import Fade, TreeColumns, TreeSettings, fit_forest
 from training.tabular.rows import Columns, Floats, Rows
-from training.tabular.selection import NO_TRUNK, Choice, Objective, choose
+from training.tabular.selection import NO_TRUNK, Choice, choose
+from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
+
+N_STEPS = MOST_FOLDS + 1
+"""Pieces of work for each target, at most."""
 
 _N_PARTS = 5
 """Parts of the cross-fit: the trunk's answer that the residual corrects comes from a trunk fitted without the row."""
@@ -39,7 +44,8 @@ def fit_table_model(
     objective: Objective = "balanced",
     seed: int = 0,
     trees: TreeSettings | None = None,
-    tick: Callable[[], None] = lambda: None,
+    names: Sequence[str] = (),
+    tick: Callable[[str], object] = len,
 ) -> TabularFit:
     """Choose and fit a trunk and a residual for each target.
 
@@ -50,7 +56,8 @@ def fit_table_model(
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
         trees: Settings of the residual.
-        tick: Called after each piece of work.
+        names: Names of the number columns, for what is told and reported; by default they are numbered.
+        tick: Told what begins, `N_STEPS` times a target at most.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -63,10 +70,10 @@ def fit_table_model(
     settings = trees or TreeSettings()
     choices, models = [], []
     for column in targets.T:
-        choice = choose(rows, n_codes, column, objective, seed, tick)
+        choice = choose(rows, n_codes, column, objective, seed, names, tick)
         choices.append(choice)
+        tick("the chosen trunks and their residual")
         models.append(_fit_target(rows, n_codes, column, choice, settings, seed))
-        tick()
     return TabularFit(TabularModel(tuple(models)), tuple(choices))
 
 

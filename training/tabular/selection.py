@@ -7,17 +7,16 @@ Folds on which a candidate is worse than the trees count once more in part: a lo
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
+from training.config import Objective
 from training.tabular.model import COMMITTEE, middle
 from training.tabular.residual import QUICK_TREES, Fade, TreeColumns, fit_forest
 from training.tabular.rows import Floats, Rows
 from training.tabular.tails import Fold, folds
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
-
-Objective = Literal["inside", "balanced", "outside"]
 
 INSIDE_WEIGHT: dict[Objective, float] = {"inside": 1.0, "balanced": 1 / 3, "outside": 0.0}
 """Weight of the random fold in a score; the tails of the drivers and of the target share the rest."""
@@ -28,8 +27,8 @@ _LOSS_WEIGHT = 0.3
 _WORST = 2.0
 """Logarithm of the largest error ratio that counts: a trunk that runs away is ruled out, not how far it runs."""
 
-WIDTHS = (np.inf, 0.05, 0.0)
-"""Reaches of the residual that are offered: frozen outside, faded within a twentieth of the range, none."""
+WIDTHS = (np.inf, 0.2, 0.05, 0.0)
+"""Reaches of the residual that are offered: frozen outside, faded within a fifth or a twentieth of the range, none."""
 
 MOST_ROWS = 2000
 """Rows that the choice is made on, drawn at random: about fifty quick fits of trees then take seconds."""
@@ -53,6 +52,11 @@ class Score:
     score: float
     ratios: dict[str, float]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the score for JSON."""
+        reach = "frozen" if np.isinf(self.width) else self.width
+        return {"name": self.name, "residual": reach, "score": self.score, "error_over_trees": self.ratios}
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -69,6 +73,15 @@ class Choice:
     width: float
     scores: tuple[Score, ...]
     committee: tuple[Score, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the choice for JSON."""
+        return {
+            "trunks": [kind_name(kind) for kind in self.kinds],
+            "residual": self.committee[0].as_dict()["residual"],
+            "candidates": [score.as_dict() for score in self.scores],
+            "committee": [score.as_dict() for score in self.committee],
+        }
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,8 @@ def choose(
     targets: Floats,
     objective: Objective,
     seed: int,
-    tick: Callable[[], None] = lambda: None,
+    names: Sequence[str] = (),
+    tick: Callable[[str], object] = len,
 ) -> Choice:
     """Choose trunks and the residual's reach for one target.
 
@@ -97,26 +111,29 @@ def choose(
         targets: Shape (n_rows,).
         objective: What counts.
         seed: Seed of the rows drawn, of the folds and of the trees.
-        tick: Called after each fold.
+        names: Names of the number columns.
+        tick: Told which fold begins.
     """
     if len(rows) > MOST_ROWS:
         index = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
         rows, targets = rows.take(index), targets[index]
     tried = []
-    for fold in folds(rows, targets, seed):
+    for fold in folds(rows, targets, seed, names):
         if np.ptp(targets[fold.train]) > 0:
+            tick(f"without the {fold.name}")
             tried.append(_Trial(fold, rows, n_codes, targets, seed))
-            tick()
     kinds: list[TrunkKind | None] = [None, *KINDS]
     there = [kind for kind in kinds if all(kind in trial.candidates for trial in tried)]
     scores = [
-        _score(_name(kind), width, tried, [trial.errors(trial.candidates[kind])[width] for trial in tried], objective)
+        _score(
+            kind_name(kind), width, tried, [trial.errors(trial.candidates[kind])[width] for trial in tried], objective
+        )
         for kind in there
         for width in WIDTHS
     ]
     scores.sort(key=lambda one: one.score)
     best = {name: next(one.score for one in scores if one.name == name) for name in {one.name for one in scores}}
-    order = sorted(there, key=lambda kind: best[_name(kind)])
+    order = sorted(there, key=lambda kind: best[kind_name(kind)])
     committee = tuple(order[: COMMITTEE if len(order) >= COMMITTEE else 1])
     errors = [trial.errors(trial.committee(committee, seed)) for trial in tried]
     together = [_score("committee", width, tried, [one[width] for one in errors], objective) for width in WIDTHS]
@@ -167,7 +184,8 @@ class _Trial:
         return result
 
 
-def _name(kind: TrunkKind | None) -> str:
+def kind_name(kind: TrunkKind | None) -> str:
+    """Return how reports call a kind of trunk; None is the mean."""
     return NO_TRUNK if kind is None else kind.name
 
 

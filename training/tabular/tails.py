@@ -1,5 +1,6 @@
 """Folds for choosing: one at random, and tails of the driving columns and of the target, as if nobody had seen them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ _LEAST_REST_SHARE = 0.5
 
 N_DRIVERS = 3
 """Driving columns whose tails are held out: those with the largest rank correlation with the target."""
+
+MOST_FOLDS = 3 + 2 * N_DRIVERS
+"""The random one, two tails of the target, two of each driving column."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,14 @@ class Fold:
     held_out: Index
 
 
-def folds(rows: Rows, targets: Floats, seed: int) -> list[Fold]:
+def folds(rows: Rows, targets: Floats, seed: int, names: Sequence[str] = ()) -> list[Fold]:
     """Return a random fold, both tails of the target, and both tails of each driving column.
 
     Args:
         rows: Training rows.
         targets: Shape (n_rows,).
         seed: Seed of the random fold.
+        names: Names of the number columns; by default they are numbered.
     """
     n_rows = len(targets)
     order = np.random.default_rng(seed).permutation(n_rows)
@@ -50,8 +55,8 @@ def folds(rows: Rows, targets: Floats, seed: int) -> list[Fold]:
     strength = rank_correlations(rows.numeric, targets[:, None])
     drivers = [int(j) for j in np.argsort(-strength, kind="stable")[:N_DRIVERS] if strength[j] >= 0]
     for name, region, values in [
-        ("target", "target", targets),
-        *((f"column {j}", "driver", rows.numeric[:, j]) for j in drivers),
+        ("the target", "target", targets),
+        *((names[j] if names else f"column {j}", "driver", rows.numeric[:, j]) for j in drivers),
     ]:
         known = ~np.isnan(values)
         for side, sign in (("top", 1.0), ("bottom", -1.0)):

@@ -71,11 +71,11 @@ class TrunkKind:
 
 KINDS = (
     TrunkKind("linear", "raw", "identity", 0),
-    TrunkKind("linear, exponential", "raw", "log", 0),
+    TrunkKind("exponential", "raw", "log", 0),
     TrunkKind("logarithms", "log", "identity", 0),
     TrunkKind("power law", "log", "log", 0),
     TrunkKind("bent lines", "raw", "identity", 1),
-    TrunkKind("bent lines, exponential", "raw", "log", 1),
+    TrunkKind("bent exponential", "raw", "log", 1),
     TrunkKind("bent logarithms", "log", "identity", 1),
     TrunkKind("bent power law", "log", "log", 1),
     TrunkKind("products of bent lines", "raw", "identity", 2),
