@@ -171,7 +171,7 @@ def table(
         Kept(keep),
         lambda result: _console.print(told(result), markup=False),
     )
-    print_summary(_console, results)
+    print_summary(_console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False), results)
     if json is not None:
         content = document([], command=_command(), duration_s=time.perf_counter() - started)
         write(json, {**content, **as_document(results)})

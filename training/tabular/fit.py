@@ -9,7 +9,7 @@ from training.config import Objective
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.residual import Fade, TreeColumns, TreeSettings, fit_forest
 from training.tabular.rows import Columns, Floats, Rows
-from training.tabular.selection import NO_TRUNK, Choice, choose
+from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
 
@@ -70,7 +70,7 @@ def fit_table_model(
     settings = trees or TreeSettings()
     choices, models = [], []
     for column in targets.T:
-        choice = choose(rows, n_codes, column, objective, seed, names, tick)
+        choice = choose(try_out(rows, n_codes, column, seed, names, tick), objective)
         choices.append(choice)
         tick("the chosen trunks and their residual")
         models.append(_fit_target(rows, n_codes, column, choice, settings, seed))

@@ -19,7 +19,7 @@ cross-validation 0.80, the mean of the best three 0.76, the median of the best f
 
 
 def middle(answers: Sequence[Floats]) -> Floats:
-    """Return each row's median of the answers, shape (n_rows,)."""
+    """Return each row's median of the answers (of two: their mean), shape (n_rows,)."""
     return np.asarray(np.median(np.stack(answers, axis=1), axis=1))
 
 

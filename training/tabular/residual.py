@@ -89,7 +89,7 @@ class TreeSettings:
         }
 
 
-QUICK_TREES = TreeSettings(n_trees=80, n_ensembles=1, learning_rate=0.1, n_leaves=15)
+QUICK_TREES = TreeSettings(n_trees=100, n_ensembles=1, learning_rate=0.1)
 """Trees for choosing between trunks: what they lack in accuracy they lack for every trunk."""
 
 _PATIENCE = 50
@@ -99,8 +99,8 @@ _PATIENCE = 50
 def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> Forest:
     """Fit boosted trees.
 
-    With more than one ensemble each leaves out another part of the rows, on which their common number of trees is
-    found, and the ensembles are averaged: every row is in all of them but one.
+    Each ensemble leaves out another part of the rows, on which their common number of trees is found, and the ensembles
+    are averaged: every row is in all of them but one.
 
     Args:
         features: From `TreeColumns`, shape (n_rows, n_features).
@@ -110,8 +110,6 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
     """
     data = lightgbm.Dataset(features, targets, free_raw_data=False)
     parameters = settings.as_parameters(seed)
-    if settings.n_ensembles == 1:
-        return Forest.of_lightgbm(lightgbm.train(parameters, data, settings.n_trees), settings.n_trees)
     part = np.random.default_rng(seed).permutation(len(targets)) % settings.n_ensembles
     parts = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(settings.n_ensembles)]
     outcome: dict[str, Any] = lightgbm.cv(
@@ -125,6 +123,27 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
     fitted = outcome["cvbooster"]
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
     return Forest.summed(forests, np.full(len(forests), 1 / len(forests)))
+
+
+class QuickTrees:
+    """Fits quick trees to many targets of the same rows, and answers for other rows.
+
+    Args:
+        train: Features of the rows to fit, from `TreeColumns`.
+        held_out: Features of the rows to answer for.
+        seed: Seed of the trees.
+    """
+
+    def __init__(self, train: Floats, held_out: Floats, seed: int) -> None:
+        self._parameters = QUICK_TREES.as_parameters(seed)
+        self._data = lightgbm.Dataset(train, np.zeros(len(train)), params=self._parameters, free_raw_data=False)
+        self._held_out = held_out
+
+    def __call__(self, targets: Floats) -> Floats:
+        """Return the trees' answers for the rows held out."""
+        self._data.set_label(targets)
+        booster = lightgbm.train(self._parameters, self._data, QUICK_TREES.n_trees)
+        return np.asarray(booster.predict(self._held_out, num_threads=1), dtype=np.float64)
 
 
 @dataclass(frozen=True)
