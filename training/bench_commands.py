@@ -186,7 +186,8 @@ def report(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a page is not as made.")] = False,
 ) -> None:
     """Make the tables of the benchmark's pages from the results kept."""
-    from training.bench.report import read_results, render
+    from training.bench.kept import read_results
+    from training.bench.report import render
     from training.errors import ConfigError
 
     kept = read_results(results)

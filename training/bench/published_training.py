@@ -10,7 +10,7 @@ one. Adam, the projections and the losses work on each by itself, so that this c
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ def train_published(name: str, pupils: Sequence[Pupil], n_iterations: int) -> li
     if any(pupil.problem.truth is None for pupil in pupils):
         msg = "published recipes need something to learn, however one of these problems is a control"
         raise ConfigError(msg)
-    started = perf_counter()
+    started = process_time()
     recipe, rows = RECIPES[name], _Rows(name, pupils)
     networks = [recipe.network(pupil.cell, pupil.seed) for pupil in pupils]
     together = _Together(networks)
@@ -111,7 +111,7 @@ def train_published(name: str, pupils: Sequence[Pupil], n_iterations: int) -> li
                 weights[key][better] = values[better]
             first = (solved_at == 0) & (together.errors(*outside) < limits)
             solved_at[first] = step + 1
-    duration_s = (perf_counter() - started) / len(pupils)
+    duration_s = (process_time() - started) / len(pupils)
     for position, network in enumerate(networks):
         network.load_state_dict({key: values[position] for key, values in weights.items()}, strict=False)
     return [

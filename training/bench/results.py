@@ -32,13 +32,15 @@ class CellResult:
         n_seeds: Seeds run.
         n_solved: Seeds solved; for a control, those with the answer "not found".
         n_found: Seeds for which the method says that it has the exact law.
+        n_certified: Those of them whose law may have a certificate.
+        n_false_certificates: Those of these that are not solved.
         interval: Wilson's 95 % interval of the rate solved.
         threshold: Largest mean squared error that counts as solved; None where exactness decides.
         mse: Median of the mean squared error on extrapolation rows.
         error: Largest relative error on extrapolation rows, over the seeds solved.
         error_inside: The same on fresh rows of the training range.
         error_mirrored: The same on extrapolation rows with all signs turned.
-        duration_s: Median and largest seconds of a fit.
+        duration_s: Median and largest seconds of a fit, as its one thread counts them.
         n_restarts: Median and largest number of starts.
         solved_at: Median of the first logged step below the threshold.
         misses: Seeds not solved, with what the method said.
@@ -49,6 +51,8 @@ class CellResult:
     n_seeds: int
     n_solved: int
     n_found: int
+    n_certified: int
+    n_false_certificates: int
     interval: tuple[float, float]
     threshold: float | None
     mse: float | None
@@ -78,6 +82,8 @@ def summarise(cell: Cell, method: str, trials: Sequence[Trial]) -> CellResult:
         len(trials),
         len(solved),
         sum(trial.found for trial in trials),
+        sum(trial.certified for trial in trials),
+        sum(trial.certified and not trial.solved for trial in trials),
         wilson_interval(len(solved), len(trials)),
         threshold(cell) if has_threshold(cell) else None,
         float(np.median(squares)) if squares else None,
@@ -88,7 +94,13 @@ def summarise(cell: Cell, method: str, trials: Sequence[Trial]) -> CellResult:
         (float(np.median(restarts)), max(restarts)),
         float(np.median(steps)) if steps else None,
         tuple(
-            {"seed": trial.seed, "said": trial.said, "found": trial.found, "error": trial.error}
+            {
+                "seed": trial.seed,
+                "said": trial.said,
+                "found": trial.found,
+                "certified": trial.certified,
+                "error": trial.error,
+            }
             for trial in trials
             if not trial.solved
         )[:_MOST_MISSES],
@@ -106,6 +118,7 @@ def document(results: Sequence[CellResult], *, command: str, duration_s: float) 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "duration_s": round(duration_s, 2),
+        "cpu_s": round(cpu_s(), 2),
         "peak_memory_mib": round(peak_memory_mib(), 1),
         "machine": machine(),
         "cells": [result.as_dict() for result in results],
@@ -136,6 +149,12 @@ def peak_memory_mib() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return most * unit / 2**20
+
+
+def cpu_s() -> float:
+    """Return the processor seconds of this process and of its children so far."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _plain(value: Any) -> Any:

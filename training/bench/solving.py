@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -19,11 +19,12 @@ class Answer:
         predict: Rows → results, shape (n,).
         found: Whether the method says that it is the exact law.
         said: What it says it found, or why nothing.
-        duration_s: Seconds of the fit.
+        duration_s: Seconds of the fit, as its one thread counts them: a busy machine adds nothing.
         n_restarts: Starts of fits with local minima.
         n_iterations: Steps of first-order fits.
         solved_at: First logged step below the threshold; None where there is no such step.
         law: The exact law, where that is what was found.
+        certified: Whether the law may have a certificate; one found through noise may not.
     """
 
     predict: Callable[[Floats], Floats]
@@ -34,6 +35,7 @@ class Answer:
     n_iterations: int = 0
     solved_at: int | None = None
     law: Law | None = None
+    certified: bool = False
 
 
 Method = Callable[[Cell, Problem, int], Answer]
@@ -47,13 +49,13 @@ def solve_exact(cell: Cell, problem: Problem, seed: int) -> Answer:
     if cell.without:
         offered = tuple(name for name in settings.structures if name not in cell.without)
         settings = replace(settings, structures=offered)
-    started = perf_counter()
+    started = process_time()
     outcome = fit_exact(problem.inputs, problem.targets, seed=seed, settings=settings)
-    duration_s = perf_counter() - started
+    duration_s = process_time() - started
     n_restarts = sum(candidate.n_restarts for candidate in outcome.report.candidates)
     if isinstance(outcome, Found):
         law = widened(outcome.snapped, cell.d_hidden) if cell.task == "dataset" else outcome.snapped
-        return Answer(law.evaluate, True, law.structure, duration_s, n_restarts, law=law)
+        return Answer(law.evaluate, True, law.structure, duration_s, n_restarts, law=law, certified=outcome.proven)
     return Answer(outcome.ordinary.evaluate, False, outcome.reason, duration_s, n_restarts)
 
 
