@@ -40,7 +40,8 @@ def test_every_option_that_a_page_names_exists(page: str) -> None:
         )
         shown = subprocess.run(
             [Path(sys.executable).parent / "nalu", *subcommand, "--help"],
-            capture_output=True, text=True, check=True, env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True, text=True, check=True,
+            env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": str(CHECKOUT)},
         ).stdout  # fmt: skip
         for option in [word for word in words if word.startswith("--")]:
             assert option in shown, line
