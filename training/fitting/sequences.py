@@ -149,7 +149,8 @@ def fit_sequences(
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
         optimiser.step()
-        schedule.step()
+        if schedule is not None:
+            schedule.step()
         if project_ is not None:
             with torch.no_grad():
                 project_()
