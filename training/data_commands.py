@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-data_app = typer.Typer(help="Make the project's own data sets, or download the digits.", no_args_is_help=True)
+data_app = typer.Typer(help="Make the project's own data sets, or download a public one.", no_args_is_help=True)
 make_app = typer.Typer(help="Make a data set and write it to a file.", no_args_is_help=True)
 data_app.add_typer(make_app, name="make")
+download_app = typer.Typer(help="Download a public data set and check it.", no_args_is_help=True)
+data_app.add_typer(download_app, name="download")
 
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -38,8 +40,8 @@ def make_forging(
     _console.print(f"train on it: nalu train table {out} {options}", markup=False)
 
 
-@data_app.command("mnist")
-def mnist(
+@download_app.command("mnist")
+def download_mnist_files(
     out: Annotated[Path, typer.Option(help="Folder for the four files; NALU_DATA_DIR then names it.")],
 ) -> None:
     """Download the MNIST digits (12 MB) and check their SHA-256; files that are there and whole are left as they are.

@@ -211,7 +211,7 @@ def _idx_file(folder: Path, packed: str) -> Path:
             return path
     msg = (
         f"MNIST must lie in {folder} as mnist.npz or as four idx files, however {packed} is not there; "
-        "`nalu data mnist` downloads it"
+        "`nalu data download mnist` downloads it"
     )
     raise TrainingDataError(msg)
 

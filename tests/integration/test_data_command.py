@@ -49,7 +49,7 @@ def test_mnist_is_downloaded_where_it_is_asked_for(tmp_path: Path, monkeypatch: 
     download = partial(download_mnist, url=tmp_path.as_uri() + "/", files=files)
     monkeypatch.setattr("training.digit_images.download_mnist", download)
 
-    result = CliRunner().invoke(app, ["data", "mnist", "--out", str(tmp_path / "data")])
+    result = CliRunner().invoke(app, ["data", "download", "mnist", "--out", str(tmp_path / "data")])
 
     assert result.exit_code == 0
     assert "1 of them new" in result.output

@@ -84,7 +84,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     write_idx(tmp_path, packed=True)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
 
-    with pytest.raises(TrainingDataError, match=r"t10k-labels-idx1-ubyte\.gz is not there; `nalu data mnist`"):
+    with pytest.raises(TrainingDataError, match=r"t10k-labels-idx1-ubyte\.gz is not there; `nalu data download mnist`"):
         load_mnist(tmp_path)
 
 
