@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from models.contract.repository import ModelRepository
 from service.api import pages, routes
+from service.api.framework import ServingFastAPI
 from service.api.middleware import RequestFrame, Traffic
-from service.api.openapi import DocumentedFastAPI
 from service.api.problems import install_problem_handlers
 from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
@@ -40,7 +40,7 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
-    app = DocumentedFastAPI(
+    app = ServingFastAPI(
         title="NALU serving",
         version=version("nalu-serving"),
         description="Predictions of neural arithmetic networks. Errors are `application/problem+json` (RFC 9457).",
@@ -53,8 +53,9 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
-    app.add_middleware(ShortPath)
-    app.add_middleware(RequestFrame, max_body_bytes=settings.max_body_bytes, traffic=traffic)
+    largest = settings.max_body_bytes
+    app.add_middleware(RequestFrame, max_body_bytes=largest, traffic=traffic)
+    app.put_in_front(lambda inner: ShortPath(inner, max_body_bytes=largest, traffic=traffic))
     return app
 
 

@@ -21,7 +21,7 @@ from models.contract.repository import ModelRepository
 from models.networks import GRUCell, HiddenPart, LSTMCell, SequenceNetwork
 from training.publish_sequence import Example, FittedSequence, build_sequence
 
-SIDE = 8
+SIDE = 28
 """Height and width of the images."""
 
 WORDS = TextColumn(
@@ -88,7 +88,7 @@ def images_model() -> FittedSequence:
     """Return a sum in float64 of what a convolution in float32 sees."""
     torch.manual_seed(0)
     encoder = nn.Sequential(
-        nn.Unflatten(1, (1, SIDE)), nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 36, 1)
+        nn.Unflatten(1, (1, SIDE)), nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 26**2, 1), nn.Sigmoid()
     )
     network = SequenceNetwork(encoder, Sum(), nn.Identity(), torch.zeros(1, dtype=torch.float64))
     return fitted("digit-sum", network, IMAGES, [np.random.default_rng(0).random((2, SIDE, SIDE))])

@@ -1,9 +1,10 @@
 """The frame around every request, as pure ASGI: its id, the limit of its body, counters, a log line, the last catch."""
 
+import itertools
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections import Counter
 from http import HTTPStatus
 
@@ -17,7 +18,7 @@ from service.logging import LOGGER, request_id
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """Incoming ids that are kept; another could forge a log line or fill the log."""
 
-_SECURITY_HEADERS = (
+SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
@@ -28,6 +29,20 @@ _MAX_PATH = 200
 
 CLIENT_LEFT = 499
 """Status logged and counted where the client went before it had an answer; nginx uses the same number."""
+
+
+_PROCESS_ID = secrets.token_hex(10)
+_NUMBERS = itertools.count()
+
+
+def new_id() -> str:
+    """Return an id that no other request of any process has: 20 random digits for the process, 12 counted."""
+    return f"{_PROCESS_ID}{next(_NUMBERS):012x}"
+
+
+def sane_id(told: bytes) -> str | None:
+    """Return the id that a client gave, where it may be kept."""
+    return told.decode() if told and _SANE_ID.fullmatch(told) else None
 
 
 class Traffic:
@@ -68,7 +83,7 @@ class RequestFrame:
                 told = value
             elif name == b"content-length":
                 declared = value
-        token = request_id.set(told.decode() if _SANE_ID.fullmatch(told) else uuid.uuid4().hex)
+        token = request_id.set(sane_id(told) or new_id())
         response = _Response(send)
         started = time.perf_counter()
         self._traffic.in_flight += 1
@@ -80,7 +95,7 @@ class RequestFrame:
             self._traffic.answered[status] += 1
             level = logging.DEBUG if scope["path"].startswith("/health/") and status == HTTPStatus.OK else logging.INFO
             if LOGGER.isEnabledFor(level):
-                _log_answer(level, scope, status, time.perf_counter() - started)
+                log_answer(level, scope, status, time.perf_counter() - started)
             request_id.reset(token)
 
     async def _answer(self, scope: Scope, declared: bytes, receive: Receive, response: "_Response") -> None:
@@ -108,7 +123,8 @@ class RequestFrame:
             await response.send_unless_started(scope, receive, problem_of(error))
 
 
-def _log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:
+def log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:
+    """Log one line about an answered request."""
     path, elapsed_ms = scope["path"][:_MAX_PATH], round(elapsed_s * 1000, 1)
     facts = {"method": scope["method"], "path": path, "status": status, "elapsed_ms": elapsed_ms}
     LOGGER.log(level, "%s %s %d %.1f ms", scope["method"], path, status, elapsed_ms, extra={"facts": facts})
@@ -125,12 +141,10 @@ class _Response:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             own = message.get("headers", [])
-            brought = {name for name, _value in own}
-            message["headers"] = [
-                *own,
-                (b"x-request-id", (request_id.get() or "").encode()),
-                *(header for header in _SECURITY_HEADERS if header[0] not in brought),
-            ]
+            brought = [name for name, _value in own]
+            headers = [*own, (b"x-request-id", (request_id.get() or "").encode())]
+            headers += [header for header in SECURITY_HEADERS if header[0] not in brought]
+            message["headers"] = headers
         await self._send(message)
 
     async def send_unless_started(self, scope: Scope, receive: Receive, response: ASGIApp) -> None:

@@ -1,6 +1,6 @@
 """Rows in, predictions out: the domain before the run, finiteness after it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,7 @@ from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a model answered.
 
     Attributes:
@@ -37,7 +36,8 @@ def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = 
         NonFinitePredictionError: When the model answers NaN or infinity.
         InferenceError: When the run fails or is stopped.
     """
-    _check_domain(session, encoded)
+    if session.domains:
+        _check_domain(session, encoded)
     values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
     _check_finite(session.manifest, values)
     return Prediction(values, encoded.in_range)
@@ -66,7 +66,7 @@ def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
     finite = np.isfinite(values)
-    if finite.all():
+    if np.logical_and.reduce(finite, axis=None):
         return
     wrong = ~finite
     rows, outputs = np.nonzero(wrong)

@@ -18,8 +18,8 @@ commas of whole rows.
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from operator import le
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import simdjson
@@ -43,8 +43,7 @@ _MAX_START: Final = 64 * 1024
 """Where the rows of a large body must have begun; 2,000 column names take less."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuickRequest:
+class QuickRequest(NamedTuple):
     """A request that needs no second look.
 
     Attributes:
@@ -137,8 +136,10 @@ class _QuickModel:
         self._columns = [column for column in manifest.inputs if isinstance(column, NumberColumn | CategoryColumn)]
         self._names = [column.name for column in self._columns]
         self._dtype = np.dtype(manifest.graph.dtype)
-        self._minimum = np.array([column.minimum for column in manifest.numbers])
-        self._maximum = np.array([column.maximum for column in manifest.numbers])
+        self._lowest = [column.minimum for column in manifest.numbers]
+        self._highest = [column.maximum for column in manifest.numbers]
+        self._minimum = np.array(self._lowest)
+        self._maximum = np.array(self._highest)
         self._all_numbers = not manifest.categories
         self._number_at = [i for i, column in enumerate(self._columns) if isinstance(column, NumberColumn)]
         self._category_at = [i for i, column in enumerate(self._columns) if isinstance(column, CategoryColumn)]
@@ -181,6 +182,10 @@ class _QuickModel:
         """Return validated rows as arrays, and the quotation marks of their keys and levels."""
         n_strings = 0 if split else len(rows) * len(self._names)
         values: Sequence[Sequence[Any]] = rows if split else [list(row.values()) for row in rows]
+        if self._buffered and len(values) == 1:
+            (row,) = values
+            inside = all(map(le, self._lowest, row)) and all(map(le, row, self._highest))
+            return Encoded(np.array(values, dtype=self._dtype), _NO_LEVELS, np.array([inside])), 2 * n_strings
         if self._all_numbers:
             return self._encoded(np.array(values, dtype=np.float64), _no_levels(len(rows))), 2 * n_strings
         columns = list(zip(*values, strict=True))
@@ -225,6 +230,9 @@ class _QuickModel:
         outside = (numeric < self._minimum) | (numeric > self._maximum)
         inside = np.logical_not(outside.any(axis=1))
         return Encoded(numeric.astype(self._dtype, copy=False), categorical, inside)
+
+
+_NO_LEVELS: Final = np.empty((1, 0), dtype=object)
 
 
 def _no_levels(n_rows: int) -> NDArray[np.object_]:
