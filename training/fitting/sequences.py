@@ -9,7 +9,7 @@ clipping of the gradient's norm, Pascanu et al., arXiv:1211.5063.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -24,6 +24,9 @@ Validate = Callable[[], float]
 
 OnCheck = Callable[[int, float], None]
 """Called after a check with the steps done and the validation loss."""
+
+_SMALLEST_SHARE = 1e-3
+"""Share of the learning rate at the end of a half cosine."""
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -50,6 +53,8 @@ class SequenceFitConfig:
         learning_rate: Step size at the start.
         optimiser: "adam" or "rmsprop".
         schedule: "cosine" for a step size that falls to a thousandth along a half cosine, or "constant".
+        warm_up: Share of the steps in which the step size rises from 0 to `learning_rate`, before its schedule; Adam
+            knows little of the gradients' size in its first steps, and convolutions fitted to sums do not recover.
         clip_norm: Largest norm of a gradient; None for no clipping.
         check_every: Steps between checks by validation.
         patience: Checks without a better validation loss after which the fit ends.
@@ -61,6 +66,7 @@ class SequenceFitConfig:
     learning_rate: float
     optimiser: Literal["adam", "rmsprop"] = "adam"
     schedule: Literal["cosine", "constant"] = "cosine"
+    warm_up: float = 0.0
     clip_norm: float | None = None
     check_every: int = 100
     patience: int = 1_000_000
@@ -123,12 +129,8 @@ def fit_sequences(
         >>> fit.validation_loss < 1e-4
         True
     """
-    optimiser = _optimiser(network, config)
-    schedule = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.max_steps, eta_min=config.learning_rate * 1e-3)
-        if config.schedule == "cosine"
-        else None
-    )
+    optimiser = optimiser_of(network.parameters(), config)
+    schedule = schedule_of(optimiser, config)
     project_ = getattr(network, "project_", None)
     best, weights, best_step, since_best = math.inf, copy.deepcopy(network.state_dict()), 0, 0
     history: list[tuple[int, float]] = []
@@ -172,15 +174,40 @@ def fit_sequences(
     return SequenceFit(best, step, best_step, reason, tuple(history))
 
 
-def _optimiser(network: nn.Module, config: SequenceFitConfig) -> torch.optim.Optimizer:
+def optimiser_of(parameters: Iterable[Tensor], config: SequenceFitConfig) -> torch.optim.Optimizer:
+    """Return the optimiser that a config names.
+
+    Raises:
+        ConfigError: When it would ignore a setting.
+    """
     if config.optimiser == "rmsprop":
         if config.weight_decay:
             msg = f"RMSProp takes no decoupled weight decay, however: weight_decay={config.weight_decay}; use adam"
             raise ConfigError(msg)
-        return torch.optim.RMSprop(network.parameters(), lr=config.learning_rate)
-    return torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+        return torch.optim.RMSprop(parameters, lr=config.learning_rate)
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def schedule_of(
+    optimiser: torch.optim.Optimizer, config: SequenceFitConfig
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """Return the schedule that a config names, or None for a constant step size."""
+    if config.warm_up:
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: _share_of_rate(config, done))
+    if config.schedule == "constant":
+        return None
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.max_steps, eta_min=config.learning_rate * 1e-3)
+
+
+def _share_of_rate(config: SequenceFitConfig, done: int) -> float:
+    """Return the share of the learning rate that the step after `done` steps takes, with a warm-up."""
+    rising = config.warm_up * config.max_steps
+    if done < rising:
+        return (done + 1) / (rising + 1)
+    if config.schedule == "constant":
+        return 1.0
+    share = (done - rising) / (config.max_steps - rising) if done < config.max_steps else 1.0
+    return _SMALLEST_SHARE + (1 - _SMALLEST_SHARE) * (1 + math.cos(math.pi * share)) / 2
 
 
 @torch.no_grad()
