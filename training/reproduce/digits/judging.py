@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from models.networks.sequence import SequenceNetwork
-from training.reproduce.digits.fitting import read
+from training.reproduce.digits.fitting import HALF, read
 from training.reproduce.digits.task import DigitTask, Shown
 
 CONFIDENCE = 0.99
@@ -92,7 +92,7 @@ def judge(network: SequenceNetwork, sequences: JudgedSequences) -> dict[int, Err
         errors[length] = Errors(
             absolute=float(wrong.mean()),
             squared=float(wrong.square().mean()),
-            right=float((wrong < 0.5).all(1).double().mean()),
+            right=float((wrong < HALF).all(1).double().mean()),
         )
     return errors
 

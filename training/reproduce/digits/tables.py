@@ -171,7 +171,8 @@ def _success_table(one: TaskErrors, title: str, known: dict[str, dict[int, int]]
         )
         for label, rates in known.items()
     ]
-    for kind, label, strictly in [*((*row, False) for row in _labels(one)), ("ours", OURS[-1], True)]:
+    strict: list[tuple[Kind, str, bool]] = [("reproduction", BY_HAND, True), ("ours", OURS[-1], True)]
+    for kind, label, strictly in [*((*row, False) for row in _labels(one)), *strict]:
         every = np.all([one.succeeded(label, length, strictly=strictly) for length in one.task.lengths], axis=0)
         rates = [_rate(one, label, length, strictly=strictly) for length in lengths]
         row = _row(kind, label, one, [Cell(mean=rate) for rate in (*rates, 100 * float(every.mean()))])
@@ -185,9 +186,20 @@ def _success_table(one: TaskErrors, title: str, known: dict[str, dict[int, int]]
         notes=(
             "A seed succeeds where its mean squared error is below the upper 1 % bound of the mean of the baseline "
             "with the arithmetic solved by hand.",
+            _leniency(one),
             _READ_OFF,
         ),
         decimals=0,
+    )
+
+
+def _leniency(one: TaskErrors) -> str:
+    right = [errors[1].right for errors in one.rows[SOLVED[0].label]]
+    return (
+        f"That baseline reads {100 * float(np.mean(right)):.0f} % of the digits to the nearest whole number after so "
+        "few passes; the published one had up to 1,000 epochs, and its threshold, which was not published, must be "
+        "lower. The last two rows therefore take the labelled classifier with the arithmetic done by hand as the "
+        "baseline; the first of them is that classifier itself."
     )
 
 
