@@ -16,6 +16,7 @@ from rich.markup import escape
 import service.commands
 import training.bench_commands
 import training.commands
+import training.reproduce_commands
 from models.contract.errors import NaluError
 
 _EXTRA_OF = {
@@ -40,6 +41,7 @@ app.add_typer(service.commands.models_app, name="models")
 app.add_typer(training.commands.train_app, name="train")
 app.add_typer(training.commands.data_app, name="data")
 app.add_typer(training.bench_commands.bench_app, name="bench")
+app.command("reproduce")(training.reproduce_commands.reproduce)
 
 
 def _show_version(wanted: bool) -> None:

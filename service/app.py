@@ -8,10 +8,12 @@ from fastapi import FastAPI
 
 from models.contract.repository import ModelRepository
 from service.api import pages, routes
+from service.api.framework import ServingFastAPI
 from service.api.middleware import RequestFrame, Traffic
-from service.api.openapi import DocumentedFastAPI
 from service.api.problems import install_problem_handlers
+from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
+from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
 from service.logging import LOGGER, configure_logging
 from service.settings import Settings
@@ -31,13 +33,14 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[routes.State]:
         models = load_models(settings) if registry is None else registry
         log_models(models)
+        quick = QuickReader(models, settings.max_rows)
         draining = Draining()
         with drain_on_signal(draining, settings.drain_s):
-            yield {"settings": settings, "registry": models, "draining": draining}
+            yield {"settings": settings, "registry": models, "quick": quick, "draining": draining}
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
-    app = DocumentedFastAPI(
+    app = ServingFastAPI(
         title="NALU serving",
         version=version("nalu-serving"),
         description="Predictions of neural arithmetic networks. Errors are `application/problem+json` (RFC 9457).",
@@ -50,7 +53,9 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
-    app.add_middleware(RequestFrame, max_body_bytes=settings.max_body_bytes, traffic=traffic)
+    largest = settings.max_body_bytes
+    app.add_middleware(RequestFrame, max_body_bytes=largest, traffic=traffic)
+    app.put_in_front(lambda inner: ShortPath(inner, max_body_bytes=largest, traffic=traffic))
     return app
 
 

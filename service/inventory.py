@@ -10,7 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from models.contract.errors import ContractError, NaluError, RepositoryError
-from models.contract.manifest import Certificate, ModelManifest, NumberColumn
+from models.contract.manifest import (
+    CategoryColumn,
+    Certificate,
+    Column,
+    ImagesColumn,
+    ModelManifest,
+    NumberColumn,
+    SequenceColumn,
+    StepsColumn,
+    TextColumn,
+)
 from models.contract.repository import ModelRepository
 
 _MAX_SHOWN = 12
@@ -178,15 +188,45 @@ def _inputs_table(manifest: ModelManifest) -> Table:
     for heading in ("kind", "unit", "seen in training", "missing", *(("no answer",) if limited else ())):
         table.add_column(heading, overflow="fold")
     for column in manifest.inputs:
-        missing = "allowed" if column.may_be_missing else "refused"
-        if isinstance(column, NumberColumn):
-            seen, unit = Text(f"{column.minimum:g} to {column.maximum:g}"), column.unit or ""
-            refused = (column.domain.reason if column.domain else "",)
-        else:
-            seen, unit, refused = _some(column.categories), "", ("",)
-        cells = (Text(column.name), column.kind, Text(unit), seen, missing)
-        table.add_row(*cells, *(map(Text, refused) if limited else ()))
+        for name, kind, unit, seen, missing, refused in _input_rows(column):
+            cells = (Text(name), kind, Text(unit), seen, missing)
+            table.add_row(*cells, *((Text(refused),) if limited else ()))
     return table
+
+
+def _input_rows(column: Column) -> Iterator[tuple[str, str, str, Text, str, str]]:
+    """Yield name, kind, unit, what was seen in training, missing values and values without an answer."""
+    match column:
+        case NumberColumn():
+            yield _number_row(column, column.name)
+        case CategoryColumn():
+            yield column.name, column.kind, "", _some(column.categories), _missing(column.may_be_missing), ""
+        case TextColumn():
+            seen = Text(f"{_lengths(column)} {column.split}, of these: ") + _some(column.vocabulary)
+            yield column.name, column.kind, "", seen, _missing(False), ""
+        case StepsColumn():
+            yield column.name, column.kind, "", Text(f"{_lengths(column)} steps"), _missing(False), ""
+            for number in column.columns:
+                yield _number_row(number, f"  {number.name}")
+        case ImagesColumn():
+            seen = Text(f"{_lengths(column)} images of {column.height} × {column.width} pixels")
+            yield column.name, column.kind, "", seen, _missing(False), ""
+
+
+def _number_row(column: NumberColumn, name: str) -> tuple[str, str, str, Text, str, str]:
+    seen = Text(f"{column.minimum:g} to {column.maximum:g}")
+    refused = column.domain.reason if column.domain else ""
+    return name, column.kind, column.unit or "", seen, _missing(column.may_be_missing), refused
+
+
+def _missing(allowed: bool) -> str:
+    return "allowed" if allowed else "refused"
+
+
+def _lengths(column: SequenceColumn) -> str:
+    if column.minimum_length == column.maximum_length:
+        return str(column.minimum_length)
+    return f"{column.minimum_length} to {column.maximum_length}"
 
 
 def _outputs_table(manifest: ModelManifest) -> Table:

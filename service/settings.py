@@ -65,6 +65,21 @@ class Settings(BaseSettings):
         description="Most rows in one request. 100,000 rows of 2 columns fill the default body limit about a quarter; "
         "larger tables are for `nalu predict`.",
     )
+    max_length: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=10_000,
+        description="Most steps of one sequence: words, characters, rows of numbers or images. The default is ten "
+        "times the longest of the field's tests; a small cell takes 5 to 25 µs a step.",
+    )
+    max_steps: Annotated[int, Field(ge=1, le=100_000_000)] = Field(
+        default=500_000,
+        description="Most steps of all sequences of one request together. The default is 100,000 texts of five words; "
+        "where all lengths differ, so that no two rows run together, it is some seconds of one core.",
+    )
+    max_pixels: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        default=16 * 1024**2,
+        description="Most pixels of all images of one request together, once decoded. The default is 21,000 digits of "
+        "28 × 28 pixels, 64 MiB as float32.",
+    )
     shutdown_grace_s: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=8,
         description="Seconds that requests in flight get to finish after SIGTERM. The default ends before Docker's "

@@ -1,6 +1,5 @@
 """The `nalu bench` commands. Importing this module is light; torch is imported by the command that runs."""
 
-import os
 import shlex
 import sys
 import time
@@ -10,7 +9,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-bench_app = typer.Typer(help="Run the field's benchmarks.", no_args_is_help=True)
+from training.threads import hold_to_one_thread
+
+bench_app = typer.Typer(help="Run the field's benchmarks.", no_args_is_help=True, callback=hold_to_one_thread)
 
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -52,7 +53,6 @@ def arithmetic(
     Nothing is told which operation it is, and no choice is made by extrapolation rows. A cell is solved by a seed when
     the mean squared error outside the training range is below that of a solution whose weights are all off by 1e-5.
     """
-    _hold_to_one_thread()
     from training.bench.documents import write
     from training.bench.plan import Plan, planned_cells
     from training.bench.plot import rates_plot
@@ -74,7 +74,8 @@ def arithmetic(
     work = jobs_of(planned_cells(plan), [*own, *recipes], min(seeds, _QUICK_SEEDS) if quick else seeds, iterations)
     if recipes:
         _console.print(
-            f"{', '.join(recipes)} by {solver}, {iterations} steps a seed; 50,000 take half a minute on one core"
+            f"{', '.join(recipes)} by {solver}, {iterations} steps a seed; 50,000 take a minute or two on one core, "
+            "for up to 128 networks on two inputs together"
         )
     started = time.perf_counter()
     with BenchProgress(_console) as progress:
@@ -93,16 +94,6 @@ def arithmetic(
         plot.write_bytes(rates_plot(results))
 
 
-def _hold_to_one_thread() -> None:
-    """Keep NumPy's linear algebra to one thread, in this process and in those it starts; before NumPy is imported.
-
-    With a thread a core, a fit on 100 inputs took 0.5 to 6 s on busy cores instead of 0.01 to 0.2 s: threads wait for
-    each other in products that take microseconds.
-    """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-
-
 def _listed(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -117,7 +108,6 @@ def solver_ablations(
     json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
 ) -> None:
     """Vary the parts of the search: snapping, precision, loss, restarts."""
-    _hold_to_one_thread()
     from training.bench.documents import write
     from training.bench.results import document
     from training.bench.solver_ablations import Row, ablate
@@ -144,7 +134,8 @@ def report(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a page is not as made.")] = False,
 ) -> None:
     """Make the tables of the benchmark's pages from the results kept."""
-    from training.bench.report import read_results, render
+    from training.bench.kept import read_results
+    from training.bench.report import render
     from training.errors import ConfigError
 
     kept = read_results(results)

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from training.data_commands import data_app
+from training.threads import hold_to_one_thread
 
 if TYPE_CHECKING:
     from models.contract.manifest import ModelManifest
 
 __all__ = ["data_app", "train_app"]
 
-train_app = typer.Typer(help="Train a network and publish it.", no_args_is_help=True)
+train_app = typer.Typer(help="Train a network and publish it.", no_args_is_help=True, callback=hold_to_one_thread)
 
 _console = Console(soft_wrap=True, highlight=False)
 

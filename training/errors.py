@@ -29,3 +29,8 @@ class UnprovenError(TrainingError):
 
 class NotFoundError(TrainingError):
     """Rows in which no exact law was found."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the beginning of another library's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

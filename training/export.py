@@ -19,11 +19,14 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
 from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, PREDICTIONS_TENSOR, Dtype
-from training.errors import ExportError
+from training.errors import ExportError, first_line
 
 OPSET = 20
 """Operator set of exported graphs: the exporter's own default in torch 2.13, IR version 10, read by onnxruntime 1.17
 and later."""
+
+IR_VERSION = 10
+"""IR version that belongs to it."""
 
 _ML_OPSET = 3
 """Operator set of ai.onnx.ml, for LabelEncoder with several key types; onnxruntime has read it since 2021."""
@@ -80,41 +83,69 @@ def export_network(network: nn.Module, signature: Signature, dtype: Dtype) -> by
         ExportError: When the exporter cannot express the network or the checker refuses the result.
     """
     target = TORCH_DTYPES[dtype]
-    module = _Entry(copy.deepcopy(network).to(target), signature).eval()
+    module = _Entry(copy.deepcopy(network).to(target), signature)
     example = _example(signature, target)
     names = [
         name for name, there in ((NUMERIC_TENSOR, signature.d_numeric), (_CODES_TENSOR, signature.categories)) if there
     ]
+    model = trace(module, example, names, PREDICTIONS_TENSOR)
+    if signature.categories:
+        _take_text(model, signature.categories)
+    return as_file(model)
+
+
+def trace(module: nn.Module, example: Sequence[Tensor], inputs: Sequence[str], output: str) -> onnx.ModelProto:
+    """Return the graph of a module in evaluation mode, free of build traces.
+
+    Args:
+        module: The module.
+        example: One tensor per input, whose first axis is the batch and becomes a free axis.
+        inputs: Names of the inputs.
+        output: Name of the output.
+
+    Raises:
+        ExportError: When the exporter cannot express the module.
+    """
     batch = torch.export.Dim("batch")
-    try:
-        with _quiet_exporter():
-            program = torch.onnx.export(
-                module,
-                example,
-                dynamo=True,
-                input_names=names,
-                output_names=[PREDICTIONS_TENSOR],
-                dynamic_shapes=(tuple({0: batch} for _ in names),),
-                external_data=False,
-                opset_version=OPSET,
-                optimize=True,
-                verbose=False,
-            )
+    with _refusal(), _quiet_exporter():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(example),
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+            external_data=False,
+            opset_version=OPSET,
+            optimize=True,
+            verbose=False,
+        )
         if program is None:
-            msg = "the exporter must return a program, however it returned none"
+            msg = "the exporter returned no program"
             raise ExportError(msg)
         ClearMetadataAndDocStringPass()(program.model)
-        model = onnx_ir.to_proto(program.model)
-        if signature.categories:
-            _take_text(model, signature.categories)
+        return onnx_ir.to_proto(program.model)
+
+
+def as_file(model: onnx.ModelProto) -> bytes:
+    """Return the ONNX file of a graph; equal graphs give equal bytes.
+
+    Raises:
+        ExportError: When the checker refuses the graph.
+    """
+    with _refusal():
         onnx.checker.check_model(model, full_check=True)
-    except ExportError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        msg = f"a network must be expressible in ONNX operator set {OPSET}, however: {reason}"
-        raise ExportError(msg) from error
     return bytes(model.SerializeToString(deterministic=True))
+
+
+@contextlib.contextmanager
+def _refusal() -> Iterator[None]:
+    """Turn what the exporter and the checker raise, which share no base class, into an ExportError."""
+    try:
+        yield
+    except Exception as error:
+        msg = f"a network must be expressible in ONNX operator set {OPSET}, however: {first_line(error)}"
+        raise ExportError(msg) from error
 
 
 class _Entry(nn.Module):

@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from models.contract.manifest import NUMERIC_TENSOR, PREDICTIONS_TENSOR, Dtype
-from training.export import OPSET
-
-_IR_VERSION = 10
-"""IR version of operator set 20, which `training.export` writes too."""
+from training.export import IR_VERSION, OPSET
 
 _ELEMENT: dict[Dtype, int] = {"float64": TensorProto.DOUBLE, "float32": TensorProto.FLOAT}
 
@@ -85,7 +82,7 @@ class GraphBuilder:
             list(self._constants.values()),
         )
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="nalu-serving"
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="nalu-serving"
         )
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))

@@ -1,6 +1,8 @@
 """Parity: the published graph must answer as the torch network and as the NumPy oracle do, in the graph's own type."""
 
 import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import nn
 
 from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, PREDICTIONS_TENSOR, Dtype
 from training import oracle
-from training.errors import ExportError
+from training.errors import ExportError, first_line
 from training.export import TORCH_DTYPES, Signature
 
 RTOL: dict[Dtype, float] = {"float64": 1e-10, "float32": 1e-3}
@@ -72,7 +74,34 @@ class GraphRunner:
             feed[NUMERIC_TENSOR] = rows.numeric.astype(self._dtype)
         if rows.text is not None:
             feed[CATEGORICAL_TENSOR] = rows.text
-        return np.asarray(self._session.run([PREDICTIONS_TENSOR], feed)[0])
+        return self.run(feed)
+
+    def run(self, feed: Mapping[str, NDArray[np.generic]]) -> NDArray[np.floating]:
+        """Return predictions for the graph's tensors by name."""
+        return np.asarray(self._session.run([PREDICTIONS_TENSOR], dict(feed))[0])
+
+
+def load_graph(onnx: bytes, dtype: Dtype) -> GraphRunner:
+    """Return a runner of a graph that was just exported.
+
+    Raises:
+        ExportError: When the runtime refuses the graph.
+    """
+    try:
+        return GraphRunner(onnx, dtype)
+    except Exception as error:  # the runtime's exceptions share no base class
+        msg = f"an exported graph must load in onnxruntime, however: {first_line(error)}"
+        raise ExportError(msg) from error
+
+
+@contextmanager
+def running(where: str) -> Iterator[None]:
+    """Turn what a run raises into an ExportError that says where."""
+    try:
+        yield
+    except Exception as error:  # the runtime's exceptions share no base class
+        msg = f"an exported graph must run at {where}, however: {first_line(error)}"
+        raise ExportError(msg) from error
 
 
 def check_parity(
@@ -100,23 +129,16 @@ def check_parity(
         ExportError: When the graph does not run, gives another shape, or differs by more than `RTOL`.
     """
     reference = copy.deepcopy(network).to(TORCH_DTYPES[dtype]).eval()
-    try:
-        runner = GraphRunner(onnx, dtype)
-    except Exception as error:  # the runtime's exceptions share no base class
-        msg = f"an exported graph must load in onnxruntime, however: {_first_line(error)}"
-        raise ExportError(msg) from error
+    runner = load_graph(onnx, dtype)
     worst = {"torch": 0.0, "numpy": 0.0}
     for region, rows in regions.items():
         for size in BATCH_SIZES:
             batch = rows.take(np.arange(size) % len(rows))
-            try:
+            with running(f"batch {size}"):
                 answer = runner(batch)
-            except Exception as error:  # likewise
-                msg = f"an exported graph must run at batch {size}, however: {_first_line(error)}"
-                raise ExportError(msg) from error
             expected = {"torch": _torch(reference, signature, batch, dtype), "numpy": _oracle(reference, batch, dtype)}
             for name, values in expected.items():
-                difference = _difference(answer, values, target_scale)
+                difference = largest_difference(answer, values, target_scale)
                 worst[name] = max(worst[name], difference)
                 if not difference <= RTOL[dtype]:
                     msg = (
@@ -141,7 +163,7 @@ def _oracle(network: nn.Module, rows: RawRows, dtype: Dtype) -> NDArray[np.float
     return oracle.answer(network, numeric, rows.codes)
 
 
-def _difference(a: NDArray[np.floating], b: NDArray[np.floating], scale: NDArray[np.float64]) -> float:
+def largest_difference(a: NDArray[np.floating], b: NDArray[np.floating], scale: NDArray[np.float64]) -> float:
     """Return the largest difference over max(|b|, scale); equal infinities and two NaN do not differ."""
     if a.shape != b.shape:
         msg = f"an exported graph must give shape {b.shape}, however: {a.shape}"
@@ -151,7 +173,3 @@ def _difference(a: NDArray[np.floating], b: NDArray[np.floating], scale: NDArray
         relative = np.abs(a.astype(np.float64) - b) / np.maximum(np.abs(b), scale)
         relative = np.where(same, 0.0, np.where(np.isnan(relative), np.inf, relative))
     return float(relative.max(initial=0.0))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

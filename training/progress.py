@@ -11,11 +11,11 @@ _LINE_EVERY_S = 5.0
 """Seconds between plain lines: a log of a two-minute run stays a page."""
 
 
-class SearchProgress:
-    """Shows a search's fits, loss and time left; a context manager, so that the bar is taken down on Ctrl-C too.
+class _Shown:
+    """A bar where the console is a terminal, taken down on Ctrl-C too; else what plain lines need.
 
     Args:
-        console: Where to write; a bar where it is a terminal, else lines.
+        console: Where to write.
     """
 
     def __init__(self, console: Console) -> None:
@@ -23,7 +23,7 @@ class SearchProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""
-        self._n_fits = 0
+        self._n_steps = 0
         self._started = self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -46,14 +46,29 @@ class SearchProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def start(self, title: str, n_fits: int) -> None:
-        """Begin a search of at most `n_fits` fits."""
-        self._title, self._n_fits = title, n_fits
+    def _begin(self, title: str, n_steps: int, counted: str) -> None:
+        self._title, self._n_steps = title, n_steps
         self._started = self._last_line = time.monotonic()
         if self._bar is not None:
-            self._task = self._bar.add_task(title, total=n_fits, what="")
+            self._task = self._bar.add_task(title, total=n_steps, what="")
         else:
-            self._console.print(f"{title}: up to {n_fits} fits")
+            self._console.print(f"{title}: {counted}", markup=False)
+
+    def _seconds_left(self, share: float) -> float | None:
+        """Return the seconds left where a plain line is due, else None."""
+        now = time.monotonic()
+        if now - self._last_line < _LINE_EVERY_S or share <= 0:
+            return None
+        self._last_line = now
+        return (now - self._started) * (1 - share) / share
+
+
+class SearchProgress(_Shown):
+    """Shows a search's fits, loss and time left; a context manager."""
+
+    def start(self, title: str, n_fits: int) -> None:
+        """Begin a search of at most `n_fits` fits."""
+        self._begin(title, n_fits, f"up to {n_fits} fits")
 
     def epoch(self, fit: int, label: str, share: float, train_loss: float, validation_loss: float) -> None:
         """Report an epoch of fit number `fit`, `share` of whose epochs are done."""
@@ -61,15 +76,33 @@ class SearchProgress:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=fit + share, what=what)
             return
-        now = time.monotonic()
-        if now - self._last_line >= _LINE_EVERY_S:
-            self._last_line = now
-            done = (fit + share) / self._n_fits
-            left = (now - self._started) * (1 - done) / done
-            self._console.print(f"{self._title}: fit {fit + 1}/{self._n_fits} {what}, at most {left:.0f} s left")
+        left = self._seconds_left((fit + share) / self._n_steps)
+        if left is not None:
+            self._console.print(f"{self._title}: fit {fit + 1}/{self._n_steps} {what}, at most {left:.0f} s left")
 
     def finish(self, summary: str) -> None:
         """End the search."""
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._n_fits)
+            self._bar.update(self._task, completed=self._n_steps)
         self._console.print(f"{self._title}: chose {summary} in {time.monotonic() - self._started:.1f} s")
+
+
+class StepProgress(_Shown):
+    """Shows how many steps of something long are done; a context manager."""
+
+    def start(self, title: str, n_steps: int) -> None:
+        """Begin `n_steps` steps."""
+        self._n_done = 0.0
+        self._begin(title, n_steps, f"{n_steps} steps")
+
+    def advance(self, what: str, n_steps: float = 1) -> None:
+        """Report steps that are done, and what they were."""
+        self._n_done += n_steps
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._n_done, what=what)
+            return
+        left = self._seconds_left(self._n_done / self._n_steps)
+        if left is not None:
+            self._console.print(
+                f"{self._title}: {self._n_done:.0f}/{self._n_steps} {what}, about {left:.0f} s left", markup=False
+            )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -107,10 +107,9 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         graph = lower_network(cast("ArithmeticNetwork", model.network), dtype)
     else:
         graph = export_network(model.network, model.signature, dtype)
-    scale = np.array([max(abs(column.minimum), abs(column.maximum), 1e-12) for column in model.outputs])
+    scale = magnitudes(model.outputs)
     parity = check_parity(graph, model.network, model.signature, dtype, dict(model.regions), scale)
     rows = model.regions["inside"].take(np.arange(min(_N_SAMPLE_ROWS, len(model.regions["inside"]))))
-    proto = onnx.load_model_from_string(graph)
     manifest = ModelManifest(
         name=model.name,
         version=1,
@@ -118,13 +117,7 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         description=model.description,
         inputs=model.inputs,
         outputs=model.outputs,
-        graph=Graph(
-            sha256=hashlib.sha256(graph).hexdigest(),
-            n_bytes=len(graph),
-            dtype=dtype,
-            opset=next(entry.version for entry in proto.opset_import if entry.domain == ""),
-            ir_version=proto.ir_version,
-        ),
+        graph=describe_graph(graph, dtype),
         formula=model.formula,
         certificate=model.certificate,
         metrics=model.metrics,
@@ -138,6 +131,23 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         ),
     )
     return manifest, graph
+
+
+def magnitudes(outputs: Sequence[OutputColumn]) -> NDArray[np.float64]:
+    """Return the magnitude of each output in training, shape (d_outputs,); differences far below it do not count."""
+    return np.array([max(abs(column.minimum), abs(column.maximum), 1e-12) for column in outputs])
+
+
+def describe_graph(graph: bytes, dtype: Dtype) -> Graph:
+    """Return what the manifest says of an ONNX file."""
+    proto = onnx.load_model_from_string(graph)
+    return Graph(
+        sha256=hashlib.sha256(graph).hexdigest(),
+        n_bytes=len(graph),
+        dtype=dtype,
+        opset=next(entry.version for entry in proto.opset_import if entry.domain == ""),
+        ir_version=proto.ir_version,
+    )
 
 
 def publish(

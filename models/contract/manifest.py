@@ -9,9 +9,13 @@ The graph's tensors follow from the manifest and have fixed names:
 |---|---|---|---|
 | `numeric` | (batch, d_numeric) | the graph's dtype | number columns in manifest order, missing values as NaN |
 | `categorical` | (batch, d_categorical) | string | category columns in manifest order, missing values as "" |
+| `tokens` | (batch, length) | int64 | a text column's tokens, as positions in its vocabulary |
+| `steps` | (batch, length, d_numbers) | the graph's dtype | a column of steps, their numbers in manifest order |
+| `images` | (batch, length, height, width) | float32 | a column of images, 0 for black and 1 for white |
 | `predictions` | (batch, d_outputs) | the graph's dtype | outputs in manifest order |
 
-A tensor with no columns is left out of the graph.
+A tensor with no columns is left out of the graph. A model that takes sequences has exactly one of `tokens`, `steps` and
+`images`; its length is a free axis, at least 1, and the same for all rows of a batch.
 """
 
 import json
@@ -20,16 +24,22 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from models.contract.certificate import Certificate
+from models.contract.columns import CategoryColumn, NumberColumn, OutputColumn
 from models.contract.errors import ManifestError, ManifestVersionError
 from models.contract.formula import Formula
 from models.contract.part import ColumnName, Domain, Dtype, Finite, Part
+from models.contract.sequences import ImagesColumn, SequenceColumn, StepsColumn, TextColumn
 
 __all__ = [
     "CATEGORICAL_TENSOR",
     "FORMAT_VERSION",
+    "IMAGES_TENSOR",
     "MAX_MANIFEST_BYTES",
     "NUMERIC_TENSOR",
     "PREDICTIONS_TENSOR",
+    "SEQUENCE_FORMAT_VERSION",
+    "STEPS_TENSOR",
+    "TOKENS_TENSOR",
     "CategoryColumn",
     "Certificate",
     "Column",
@@ -39,93 +49,38 @@ __all__ = [
     "Finite",
     "Formula",
     "Graph",
+    "ImagesColumn",
     "ModelManifest",
     "NumberColumn",
     "OutputColumn",
     "Provenance",
     "Sample",
+    "SequenceColumn",
+    "StepsColumn",
+    "TextColumn",
     "Value",
     "parse_manifest",
 ]
 
 FORMAT_VERSION: Final = 1
-"""Version of the manifest format that this release writes, and the newest it reads."""
+"""Version of the manifest format that this release writes for models of rows."""
+
+SEQUENCE_FORMAT_VERSION: Final = 2
+"""Version that it writes for models of sequences, and the newest it reads. A release that knows version 1 alone would
+take such a manifest for a broken one; so it is told that it is too old."""
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest read; 10,000 columns with 100 categories each stay well below."""
 
 NUMERIC_TENSOR = "numeric"
 CATEGORICAL_TENSOR = "categorical"
+TOKENS_TENSOR = "tokens"
+STEPS_TENSOR = "steps"
+IMAGES_TENSOR = "images"
 PREDICTIONS_TENSOR = "predictions"
 
 
-class NumberColumn(Part):
-    """An input column of numbers.
-
-    Attributes:
-        name: Column name, as in the training table.
-        unit: Unit of measurement, or None where it is not known.
-        minimum: Smallest value seen in training.
-        maximum: Largest value seen in training.
-        may_be_missing: Whether a missing value is answered (the graph imputes it).
-        domain: Values that the model can answer for, or None for all.
-    """
-
-    kind: Literal["number"] = "number"
-    name: ColumnName
-    unit: str | None = None
-    minimum: Finite
-    maximum: Finite
-    may_be_missing: bool = False
-    domain: Domain | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.minimum > self.maximum:
-            msg = f"minimum must not exceed maximum, however: {self.minimum} > {self.maximum} in column {self.name!r}"
-            raise ValueError(msg)
-        return self
-
-
-class CategoryColumn(Part):
-    """An input column of text levels.
-
-    Attributes:
-        name: Column name, as in the training table.
-        categories: Levels seen in training; another level is refused (422).
-        may_be_missing: Whether a missing value is answered (a level of its own in the graph).
-    """
-
-    kind: Literal["category"] = "category"
-    name: ColumnName
-    categories: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(min_length=1, max_length=10_000)
-    may_be_missing: bool = False
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        if len(set(self.categories)) != len(self.categories):
-            msg = f"categories must be distinct, however column {self.name!r} repeats one"
-            raise ValueError(msg)
-        return self
-
-
-Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
-
-
-class OutputColumn(Part):
-    """An output column.
-
-    Attributes:
-        name: Target name, as in the training table.
-        unit: Unit of measurement, or None where it is not known.
-        minimum: Smallest target seen in training.
-        maximum: Largest target seen in training.
-    """
-
-    name: ColumnName
-    unit: str | None = None
-    minimum: Finite
-    maximum: Finite
+Column = Annotated[NumberColumn | CategoryColumn | TextColumn | StepsColumn | ImagesColumn, Field(discriminator="kind")]
 
 
 class Graph(Part):
@@ -146,7 +101,8 @@ class Graph(Part):
     ir_version: Annotated[int, Field(ge=1)]
 
 
-Value = Finite | str | None
+Value = Finite | str | None | tuple[str, ...] | tuple[tuple[Finite, ...], ...]
+"""One value of a row: a number, a level or a text, a missing value, PNG images in base64, or steps of numbers."""
 
 
 class Sample(Part):
@@ -191,10 +147,10 @@ class ModelManifest(Part):
     """What a published model takes, gives, was trained on and was measured at.
 
     Attributes:
-        format_version: Version of this format.
+        format_version: Version of this format: 2 where the model takes sequences, 1 elsewhere.
         name: Model name, as in its path.
         version: Model version, as in its path.
-        kind: "arithmetic" or "tabular".
+        kind: "arithmetic", "tabular" or "sequence".
         description: One sentence for people.
         inputs: Input columns, in the order of the graph's tensors (numbers and categories each keep their order).
         outputs: Output columns, in the order of the graph's output.
@@ -207,10 +163,10 @@ class ModelManifest(Part):
         sample: Rows to answer before the model is ready.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1, 2] = FORMAT_VERSION
     name: str
     version: Annotated[int, Field(ge=1)]
-    kind: Literal["arithmetic", "tabular"]
+    kind: Literal["arithmetic", "tabular", "sequence"]
     description: str
     inputs: tuple[Column, ...] = Field(min_length=1)
     outputs: tuple[OutputColumn, ...] = Field(min_length=1)
@@ -243,7 +199,29 @@ class ModelManifest(Part):
                 raise ValueError(msg)
         if self.certificate is not None:
             self._check_certificate(self.certificate)
+        self._check_sequences()
         return self
+
+    def _check_sequences(self) -> None:
+        n_sequences = sum(isinstance(column, SequenceColumn) for column in self.inputs)
+        if n_sequences and len(self.inputs) > 1:
+            msg = f"a column of sequences must be the only input, however there are {len(self.inputs)}"
+            raise ValueError(msg)
+        if bool(n_sequences) != (self.kind == "sequence"):
+            msg = (
+                "a model must take sequences where it is of kind 'sequence', and only there, however: "
+                f"kind {self.kind!r}, input of kind {self.inputs[0].kind!r}"
+            )
+            raise ValueError(msg)
+        if n_sequences and self.format_version < SEQUENCE_FORMAT_VERSION:
+            msg = (
+                f"a model of sequences must have format version {SEQUENCE_FORMAT_VERSION} or later, "
+                f"however: {self.format_version}"
+            )
+            raise ValueError(msg)
+        if n_sequences and self.certificate is not None:
+            msg = "a certificate must speak for a law of numbers, however the model takes sequences"
+            raise ValueError(msg)
 
     def _check_certificate(self, certificate: Certificate) -> None:
         names = [column.name for column in self.inputs]
@@ -263,6 +241,11 @@ class ModelManifest(Part):
     def categories(self) -> tuple[CategoryColumn, ...]:
         """Category columns, in the order of the `categorical` tensor."""
         return tuple(column for column in self.inputs if isinstance(column, CategoryColumn))
+
+    @property
+    def sequence(self) -> SequenceColumn | None:
+        """The column of sequences, or None where the model takes rows of numbers and categories."""
+        return next((column for column in self.inputs if isinstance(column, SequenceColumn)), None)
 
     def to_json(self) -> bytes:
         """Return the manifest as UTF-8 JSON, indented, ending in a newline."""
@@ -291,10 +274,10 @@ def parse_manifest(raw: bytes) -> ModelManifest:
     if not isinstance(written, int) or isinstance(written, bool):
         msg = "a manifest must carry an integer format_version, however it does not; publish the model again"
         raise ManifestError(msg)
-    if written > FORMAT_VERSION:
+    if written > SEQUENCE_FORMAT_VERSION:
         msg = (
-            f"this release reads manifests up to format version {FORMAT_VERSION}, however this one has {written}; "
-            "serve it with a newer release of nalu-serving"
+            f"this release reads manifests up to format version {SEQUENCE_FORMAT_VERSION}, "
+            f"however this one has {written}; serve it with a newer release of nalu-serving"
         )
         raise ManifestVersionError(msg)
     try:
@@ -304,5 +287,5 @@ def parse_manifest(raw: bytes) -> ModelManifest:
             f"{'.'.join(str(part) for part in fault['loc']) or 'manifest'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)[:5]
         )
-        msg = f"a manifest must follow format version {FORMAT_VERSION}, however: {faults}"
+        msg = f"a manifest must follow format version {written}, however: {faults}"
         raise ManifestError(msg) from error

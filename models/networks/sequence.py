@@ -25,11 +25,12 @@ class SequenceNetwork(nn.Module):
         cell: Called with a step (batch, d_step) and a state (batch, d_state), gives the next state (batch, d_state).
         head: (batch, d_state) → (batch, d_outputs).
         initial: State before the first step, shape (d_state,), of a floating-point type; it is kept as a buffer and
-            gives the network its type.
+            gives the network its type. The encoder may have another one, such as convolutions in float32 before sums in
+            float64: what it gives is cast.
 
     Shape:
-        - steps: (batch, length, *step_shape), int64 or floating point; the latter is cast to the type of `initial`;
-          length is at least 1 and the same for all sequences of a batch
+        - steps: (batch, length, *step_shape), int64, or floating point and then cast to the encoder's type; length is
+          at least 1 and the same for all sequences of a batch
         - predictions: (batch, d_outputs)
 
     Raises:
@@ -77,10 +78,17 @@ class SequenceNetwork(nn.Module):
         if steps.dim() < 2 or not steps.shape[1]:
             msg = f"a sequence must have at least one step, however the shape of `steps` is {tuple(steps.shape)}"
             raise SequenceError(msg)
-        if steps.is_floating_point():
-            steps = steps.to(self.initial.dtype)
-        encoded: Tensor = self.encoder(steps.flatten(0, 1))
+        encoded = self.encode_steps(steps.flatten(0, 1))
         return encoded.reshape(*steps.shape[:2], *encoded.shape[1:])
+
+    def encode_steps(self, steps: Tensor) -> Tensor:
+        """Return encoded steps that need not belong together: (n, *step_shape) → (n, d_step), in the state's type."""
+        if steps.is_floating_point():
+            tensors = (*self.encoder.parameters(), *self.encoder.buffers())
+            own = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), self.initial.dtype)
+            steps = steps.to(own)
+        encoded: Tensor = self.encoder(steps)
+        return encoded.to(self.initial.dtype)
 
     def states(self, steps: Tensor) -> Tensor:
         """Return the state after every step, shape (batch, length, d_state)."""

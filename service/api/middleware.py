@@ -1,13 +1,13 @@
 """The frame around every request, as pure ASGI: its id, the limit of its body, counters, a log line, the last catch."""
 
+import itertools
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections import Counter
 from http import HTTPStatus
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,20 +15,34 @@ from service.api.problems import problem_of
 from service.errors import BodyTooLargeError
 from service.logging import LOGGER, request_id
 
-_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """Incoming ids that are kept; another could forge a log line or fill the log."""
 
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+SECURITY_HEADERS = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
 """Set where the answer does not bring its own."""
 
 _MAX_PATH = 200
 
 CLIENT_LEFT = 499
 """Status logged and counted where the client went before it had an answer; nginx uses the same number."""
+
+
+_PROCESS_ID = secrets.token_hex(10)
+_NUMBERS = itertools.count()
+
+
+def new_id() -> str:
+    """Return an id that no other request of any process has: 20 random digits for the process, 12 counted."""
+    return f"{_PROCESS_ID}{next(_NUMBERS):012x}"
+
+
+def sane_id(told: bytes) -> str | None:
+    """Return the id that a client gave, where it may be kept."""
+    return told.decode() if told and _SANE_ID.fullmatch(told) else None
 
 
 class Traffic:
@@ -63,26 +77,28 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        told = headers.get("x-request-id", "")
-        token = request_id.set(told if _SANE_ID.fullmatch(told) else uuid.uuid4().hex)
+        told, declared = b"", b"0"
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                told = value
+            elif name == b"content-length":
+                declared = value
+        token = request_id.set(sane_id(told) or new_id())
         response = _Response(send)
         started = time.perf_counter()
         self._traffic.in_flight += 1
         try:
-            await self._answer(scope, headers, receive, response)
+            await self._answer(scope, declared, receive, response)
         finally:
             self._traffic.in_flight -= 1
             status = response.status or CLIENT_LEFT
             self._traffic.answered[status] += 1
-            elapsed_ms = round((time.perf_counter() - started) * 1000, 1)
-            path = scope["path"][:_MAX_PATH]
-            facts = {"method": scope["method"], "path": path, "status": status, "elapsed_ms": elapsed_ms}
-            level = logging.DEBUG if path.startswith("/health/") and status == HTTPStatus.OK else logging.INFO
-            LOGGER.log(level, "%s %s %d %.1f ms", scope["method"], path, status, elapsed_ms, extra={"facts": facts})
+            level = logging.DEBUG if scope["path"].startswith("/health/") and status == HTTPStatus.OK else logging.INFO
+            if LOGGER.isEnabledFor(level):
+                log_answer(level, scope, status, time.perf_counter() - started)
             request_id.reset(token)
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, response: "_Response") -> None:
+    async def _answer(self, scope: Scope, declared: bytes, receive: Receive, response: "_Response") -> None:
         limit = self._max_body_bytes
         arrived = 0
 
@@ -95,8 +111,7 @@ class RequestFrame:
             return message
 
         try:
-            declared = headers.get("content-length", "0")
-            if not declared.isdecimal() or int(declared) > limit:
+            if not declared.isdigit() or int(declared) > limit:
                 raise BodyTooLargeError(limit)
             await self._app(scope, receive_limited, response.send)
         except ClientDisconnect:
@@ -106,6 +121,13 @@ class RequestFrame:
         except Exception as error:
             LOGGER.exception("a request failed inside the service")
             await response.send_unless_started(scope, receive, problem_of(error))
+
+
+def log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:
+    """Log one line about an answered request."""
+    path, elapsed_ms = scope["path"][:_MAX_PATH], round(elapsed_s * 1000, 1)
+    facts = {"method": scope["method"], "path": path, "status": status, "elapsed_ms": elapsed_ms}
+    LOGGER.log(level, "%s %s %d %.1f ms", scope["method"], path, status, elapsed_ms, extra={"facts": facts})
 
 
 class _Response:
@@ -118,10 +140,11 @@ class _Response:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = request_id.get() or ""
-            for name, value in _SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
+            own = message.get("headers", [])
+            brought = [name for name, _value in own]
+            headers = [*own, (b"x-request-id", (request_id.get() or "").encode())]
+            headers += [header for header in SECURITY_HEADERS if header[0] not in brought]
+            message["headers"] = headers
         await self._send(message)
 
     async def send_unless_started(self, scope: Scope, receive: Receive, response: ASGIApp) -> None:

@@ -34,7 +34,29 @@ def _content(*forms: tuple[str, type[BaseModel]]) -> dict[str, Any]:
     return {"application/json": {"schema": {"anyOf": schemas}, "examples": examples}}
 
 
+_STROKE = (
+    "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAABXZoBIAAAAGklEQVR4nGNgGLrg/38ULhM+taOSg1FyaAEADSwCHQ3UhIgAAAAASUVORK5CYII="
+)
+"""A vertical stroke of 28 × 28 pixels."""
+
+SEQUENCE_EXAMPLES: dict[str, Any] = {
+    "text": {
+        "summary": "Texts, for a model that takes a text.",
+        "value": {"model": "number-words", "rows": [{"text": "three hundred and twelve"}, {"text": "forty-five"}]},
+    },
+    "steps": {
+        "summary": "Steps of numbers, as lists in the model's order or as objects.",
+        "value": {"model": "recurrent", "rows": [{"steps": [[0.5, 1.0], [0.25, 2.0]]}, {"steps": [{"a": 1, "b": 0}]}]},
+    },
+    "images": {
+        "summary": "Images, as grey PNG in base64 or as rows of pixels.",
+        "value": {"model": "digit-sum", "rows": [{"images": [_STROKE, _STROKE]}]},
+    },
+}
+"""Requests to models of sequences; columns and models are named here as their publisher named them."""
+
 PREDICT_REQUEST_CONTENT = _content(("records", PredictRecordsRequest), ("split", PredictSplitRequest))
+PREDICT_REQUEST_CONTENT["application/json"]["examples"] |= SEQUENCE_EXAMPLES
 PREDICT_ANSWER_CONTENT = _content(("records", PredictRecordsAnswer), ("split", PredictSplitAnswer))
 
 

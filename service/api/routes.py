@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
-from service.api.predictions import answer_json
+from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS
 from service.api.schemas import (
     MAX_VERSION,
@@ -15,17 +15,18 @@ from service.api.schemas import (
     ModelDetail,
     ModelEntry,
     ModelList,
+    ModelSummary,
     Ready,
     detail_of,
+    summary_of,
 )
+from service.api.short_path import PREDICT_PATH
 from service.draining import Draining
 from service.errors import UnsupportedMediaTypeError, quote
+from service.inference.batches import SequenceLimits
+from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
 from service.settings import Settings
-
-INLINE_BODY_BYTES = 256 * 1024
-"""Bodies up to here are answered on the event loop, where a small run takes 15 to 35 µs and a thread switch more;
-10,000 rows of 2 columns, about this much JSON, run for a millisecond and are given a thread."""
 
 PathName = Annotated[str, Path(max_length=100)]
 
@@ -38,11 +39,13 @@ class State(TypedDict):
     Attributes:
         settings: The settings.
         registry: The loaded models.
+        quick: Reads the requests to those models that need no second look.
         draining: Whether it has been told to stop.
     """
 
     settings: Settings
     registry: Registry
+    quick: QuickReader
     draining: Draining
 
 
@@ -62,7 +65,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post(
-    "/predict",
+    PREDICT_PATH,
     summary="Predict rows",
     tags=["predictions"],
     response_class=Response,
@@ -76,16 +79,20 @@ async def predict_rows(request: Request) -> Response:
     """Answer rows in one of two forms: `rows` as objects, or `columns` and `data`; the answer has the request's form.
 
     Every column of the model must be given, `null` where the value is missing and the model allows it.
-    Text or a boolean is never taken for a number.
+    Text or a boolean is never taken for a number. A model of sequences has one column: a text, a list of steps, or a
+    list of images (grey PNG in base64, or rows of pixels); rows of one request may differ in length.
     """
     _check_media_type(request)
     state = _state(request)
     body = await request.body()
-    registry, max_rows = state["registry"], state["settings"].max_rows
-    if len(body) <= INLINE_BODY_BYTES:
-        answer = answer_json(registry, body, max_rows)
+    registry, settings = state["registry"], state["settings"]
+    limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
+    if len(body) > INLINE_BODY_BYTES:
+        answer = await run_in_threadpool(answer_large, state["quick"], registry, body, settings.max_rows, limits)
+    elif (read := read_json(registry, body, settings.max_rows)).is_light:
+        answer = answer_json(read, limits)
     else:
-        answer = await run_in_threadpool(answer_json, registry, body, max_rows)
+        answer = await run_in_threadpool(answer_json, read, limits)
     return Response(answer, media_type="application/json")
 
 
@@ -97,9 +104,12 @@ async def list_models(request: Request) -> ModelList:
 
 
 @router.get("/models/{name}", summary="Show a model", tags=["models"], responses=_problems(404, 422))
-async def show_model(request: Request, name: PathName) -> ModelEntry:
-    """Tell the versions of one model."""
-    return _entry(_state(request)["registry"], name)
+async def show_model(request: Request, name: PathName) -> ModelSummary:
+    """Tell the versions of one model, and what the newest one takes and gives."""
+    registry = _state(request)["registry"]
+    versions = registry.versions(name)
+    newest = versions.loaded.get(versions.latest)
+    return summary_of(_entry(registry, name), newest.manifest if newest else None)
 
 
 @router.get(

@@ -10,7 +10,7 @@ from service.errors import Fault, InvalidRequestError, quote
 
 MAX_VERSION = 999_999_999
 
-Value = Annotated[Any, WithJsonSchema({"type": ["number", "string", "null"]})]
+Value = Annotated[Any, WithJsonSchema({"type": ["number", "string", "array", "null"]})]
 """One value of a row. Its type is checked against the model's manifest, where the fault can name row and column."""
 
 ModelName = Annotated[str, Field(description="Name of the model.", min_length=1, max_length=100)]
@@ -68,8 +68,8 @@ class PredictRecordsAnswer(_Answer):
     version: int = Field(description="The version that answered.")
     predictions: list[dict[str, float]]
     in_range: list[bool] = Field(
-        description="Per row: whether every number lies in the range seen in training. Outside it the model "
-        "extrapolates; a missing value counts as inside."
+        description="Per row: whether every number, and the length of a sequence, lies in the range seen in training. "
+        "Outside it the model extrapolates; a missing value counts as inside."
     )
 
 
@@ -113,12 +113,20 @@ class ModelList(_Answer):
     models: list[ModelEntry]
 
 
+class ModelSummary(ModelEntry):
+    """A model, with the signature of its newest version."""
+
+    inputs: list[Column] | None = Field(description="What it takes; null where the newest version could not be loaded.")
+    outputs: list[OutputColumn] | None = Field(description="What it gives; likewise.")
+    example: dict[str, Any] | None = Field(description="A request body for POST /predict; likewise.")
+
+
 class ModelDetail(_Answer):
     """What a version takes, gives, was trained on and was measured at."""
 
     name: str
     version: int
-    kind: Literal["arithmetic", "tabular"]
+    kind: Literal["arithmetic", "tabular", "sequence"]
     description: str
     inputs: list[Column]
     outputs: list[OutputColumn]
@@ -205,6 +213,16 @@ def detail_of(manifest: ModelManifest, provider: str) -> ModelDetail:
         sha256=manifest.graph.sha256,
         provider=provider,
         example=example_request(manifest),
+    )
+
+
+def summary_of(entry: ModelEntry, newest: ModelManifest | None) -> ModelSummary:
+    """Return what is told about a model: its entry in the list, and the signature of its newest version."""
+    return ModelSummary(
+        **entry.model_dump(),
+        inputs=list(newest.inputs) if newest else None,
+        outputs=list(newest.outputs) if newest else None,
+        example=example_request(newest) if newest else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""From rows and columns to the two input tensors, checked against the manifest."""
+"""From rows and columns to the graph's input tensors, checked against the manifest."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contract.manifest import CategoryColumn, ModelManifest, NumberColumn
-from service.errors import MAX_FAULTS, Fault, InputShapeError, InvalidRequestError, quote
+from service.errors import InputShapeError, InvalidRequestError, quote
+from service.inference.batches import UNLIMITED, Batch, SequenceLimits
+from service.inference.faults import Faults, kind_of
+from service.inference.sequence_encoding import encode_sequences
 
 Values = Sequence[object] | NDArray[Any]
 
@@ -25,13 +28,15 @@ class Encoded:
     Attributes:
         numeric: Number columns in the graph's dtype, missing values as NaN, shape (n_rows, d_numeric).
         categorical: Category columns as text, missing values as "", shape (n_rows, d_categorical).
-        in_range: Whether every number of the row lies in the range seen in training, shape (n_rows,); a missing value
-            counts as inside.
+        in_range: Whether every number of the row, and the length of a sequence, lies in the range seen in training,
+            shape (n_rows,); a missing value counts as inside.
+        sequences: What a model of sequences is given run by run.
     """
 
     numeric: NDArray[np.floating[Any]]
     categorical: NDArray[np.object_]
     in_range: NDArray[np.bool_]
+    sequences: tuple[Batch, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -39,39 +44,15 @@ class Encoded:
         return len(self.in_range)
 
 
-class _Faults:
-    """Collects faults, keeping the first `MAX_FAULTS`."""
-
-    def __init__(self) -> None:
-        self.listed: list[Fault] = []
-        self.n_faults = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether looking for more only costs time."""
-        return len(self.listed) == MAX_FAULTS
-
-    def add(self, message: str, column: str | None = None, row: int | None = None) -> None:
-        self.n_faults += 1
-        if len(self.listed) < MAX_FAULTS:
-            self.listed.append(Fault(message, column, row))
-
-    def add_rows(self, message: str, column: str, rows: NDArray[np.intp]) -> None:
-        for row in rows[:MAX_FAULTS]:
-            self.add(message, column, int(row))
-        self.n_faults += max(0, len(rows) - MAX_FAULTS)
-
-    def refuse(self, error: type[InputShapeError] | type[InvalidRequestError]) -> None:
-        if self.listed:
-            raise error(self.listed, self.n_faults)
-
-
-def encode_records(manifest: ModelManifest, rows: Sequence[Mapping[str, object]]) -> Encoded:
+def encode_records(
+    manifest: ModelManifest, rows: Sequence[Mapping[str, object]], limits: SequenceLimits = UNLIMITED
+) -> Encoded:
     """Encode rows given as one mapping each.
 
     Args:
         manifest: The model's manifest.
         rows: Column name → value, for each row; None is a missing value.
+        limits: How much a model of sequences is asked for.
 
     Raises:
         InputShapeError: When there is no row, or a row lacks a column or has one that the model does not know.
@@ -79,29 +60,35 @@ def encode_records(manifest: ModelManifest, rows: Sequence[Mapping[str, object]]
     """
     names = [column.name for column in manifest.inputs]
     wanted = set(names)
-    faults = _Faults()
+    faults = Faults()
     for i, row in enumerate(rows):
         if row.keys() != wanted:
             _compare_names(names, row, faults, i)
             if faults.full:
                 break
     faults.refuse(InputShapeError)
-    return encode_columns(manifest, {name: [row[name] for row in rows] for name in names})
+    return encode_columns(manifest, {name: [row[name] for row in rows] for name in names}, limits)
 
 
-def encode_split(manifest: ModelManifest, columns: Sequence[str], data: Sequence[Sequence[object]]) -> Encoded:
+def encode_split(
+    manifest: ModelManifest,
+    columns: Sequence[str],
+    data: Sequence[Sequence[object]],
+    limits: SequenceLimits = UNLIMITED,
+) -> Encoded:
     """Encode rows given as lists of values in the order of `columns`.
 
     Args:
         manifest: The model's manifest.
         columns: Column names, each once, in any order.
         data: One list of values per row; None is a missing value.
+        limits: How much a model of sequences is asked for.
 
     Raises:
         InputShapeError: When there is no row, a column is repeated, missing or unknown, or rows are ragged.
         InvalidRequestError: When a value is not one that the column takes.
     """
-    faults = _Faults()
+    faults = Faults()
     for name, times in Counter(columns).items():
         if times > 1:
             faults.add(f"a column must be named once, however it is named {times} times", name)
@@ -110,10 +97,12 @@ def encode_split(manifest: ModelManifest, columns: Sequence[str], data: Sequence
             faults.add(f"a row must have one value per column ({len(columns)}), however it has {len(row)}", row=i)
     faults.refuse(InputShapeError)
     by_column: Iterable[Sequence[object]] = zip(*data, strict=True) if data else [()] * len(columns)
-    return encode_columns(manifest, dict(zip(columns, by_column, strict=True)))
+    return encode_columns(manifest, dict(zip(columns, by_column, strict=True)), limits)
 
 
-def encode_columns(manifest: ModelManifest, columns: Mapping[str, Values]) -> Encoded:
+def encode_columns(
+    manifest: ModelManifest, columns: Mapping[str, Values], limits: SequenceLimits = UNLIMITED
+) -> Encoded:
     """Encode columns of values.
 
     Arrays of integers or floating-point numbers are taken as they are, without a loop in Python; other sequences are
@@ -122,6 +111,7 @@ def encode_columns(manifest: ModelManifest, columns: Mapping[str, Values]) -> En
     Args:
         manifest: The model's manifest.
         columns: Column name → values, all of one length.
+        limits: How much a model of sequences is asked for.
 
     Raises:
         InputShapeError: When there is no row, a column is missing or unknown, or columns differ in length.
@@ -130,8 +120,13 @@ def encode_columns(manifest: ModelManifest, columns: Mapping[str, Values]) -> En
             know.
     """
     n_rows = _check_shape(manifest, columns)
+    if manifest.sequence is not None:
+        values = columns[manifest.sequence.name]
+        given = values.tolist() if isinstance(values, np.ndarray) else values
+        sequences, in_range = encode_sequences(manifest.sequence, manifest.graph.dtype, given, limits)
+        return Encoded(np.empty((n_rows, 0)), np.empty((n_rows, 0), dtype=object), in_range, sequences)
     dtype = np.dtype(manifest.graph.dtype)
-    faults = _Faults()
+    faults = Faults()
     numbers, categories = manifest.numbers, manifest.categories
     raw = np.empty((n_rows, len(numbers)))
     for j, number in enumerate(numbers):
@@ -148,7 +143,7 @@ def encode_columns(manifest: ModelManifest, columns: Mapping[str, Values]) -> En
 
 
 def _check_shape(manifest: ModelManifest, columns: Mapping[str, Values]) -> int:
-    faults = _Faults()
+    faults = Faults()
     _compare_names([column.name for column in manifest.inputs], columns, faults)
     faults.refuse(InputShapeError)
     lengths = {len(values) for values in columns.values()}
@@ -160,7 +155,7 @@ def _check_shape(manifest: ModelManifest, columns: Mapping[str, Values]) -> int:
     return lengths.pop()
 
 
-def _compare_names(wanted: Sequence[str], given: Mapping[str, object], faults: _Faults, row: int | None = None) -> None:
+def _compare_names(wanted: Sequence[str], given: Mapping[str, object], faults: Faults, row: int | None = None) -> None:
     for name in wanted:
         if name not in given:
             faults.add("the column is missing; send every column, null for a missing value", name, row)
@@ -177,7 +172,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _encode_numbers(
-    column: NumberColumn, values: Values, dtype: np.dtype[np.floating[Any]], faults: _Faults
+    column: NumberColumn, values: Values, dtype: np.dtype[np.floating[Any]], faults: Faults
 ) -> NDArray[np.float64]:
     if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
         encoded = values.astype(np.float64)
@@ -203,7 +198,7 @@ def _encode_numbers(
 
 
 def _each(
-    values: Values, column: NumberColumn, faults: _Faults, read: Callable[[object], float | str]
+    values: Values, column: NumberColumn, faults: Faults, read: Callable[[object], float | str]
 ) -> NDArray[np.float64]:
     """Read value by value; where `read` returns text, that is the fault and the value counts as 0."""
     encoded = np.zeros(len(values))
@@ -226,10 +221,10 @@ def _number(value: object) -> float | str:
             return float(value)
         except OverflowError:
             return float("inf")
-    return _kind(value)
+    return kind_of(value)
 
 
-def _encode_levels(column: CategoryColumn, values: Values, faults: _Faults) -> NDArray[np.object_]:
+def _encode_levels(column: CategoryColumn, values: Values, faults: Faults) -> NDArray[np.object_]:
     given: Sequence[object] = values.tolist() if isinstance(values, np.ndarray) else values
     known = set(column.categories)
     if not set(map(type, given)) <= _TEXT_OR_MISSING:
@@ -246,23 +241,9 @@ def _encode_levels(column: CategoryColumn, values: Values, faults: _Faults) -> N
                     i,
                 )
         elif not isinstance(value, str):
-            faults.add(f"a value must be text, however it is {_kind(value)}", column.name, i)
+            faults.add(f"a value must be text, however it is {kind_of(value)}", column.name, i)
         elif value not in known:
             faults.add(unseen + quote(value), column.name, i)
         else:
             encoded[i] = value
     return encoded
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return f"of type {type(value).__name__}"

@@ -1,10 +1,11 @@
 """Reads an ONNX file's wire format just far enough to refuse what no published model needs.
 
 The serving side has no `onnx` package, and the runtime must not see a file before it is known to hold no reference to
-other files, no foreign operators, no loops and no random numbers. This walks the protobuf wire format
+other files, no foreign operators, no endless loops and no random numbers. This walks the protobuf wire format
 (https://protobuf.dev/programming-guides/encoding/) with the field numbers of `onnx.proto`
 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). It copies no tensor data and recurses nowhere deeper than
-the message types below: a nested graph is refused where it is met.
+the message types below: a nested graph is refused where it is met, but for the body of a `Scan` in a model of
+sequences, which is held to the same rules and may hold no further one. A `Scan` ends with the sequence that it reads.
 """
 
 from collections.abc import Iterator
@@ -32,25 +33,28 @@ _MAX_VARINT_BYTES = 10
 _MAX_NAME_BYTES = 1000
 
 
-def scan_graph(onnx: bytes) -> None:
+def scan_graph(onnx: bytes, *, loops: bool = False) -> None:
     """Refuse a file that no published model can be.
 
     Refused are: what is not an ONNX message, data in other files, operators outside the standard domains, nested
-    graphs (`Loop`, `Scan`, `If`), functions, training information, and operators that draw random numbers.
+    graphs (`Loop`, `If`, and `Scan` where it is not asked for), functions, training information, and operators that
+    draw random numbers.
 
     Args:
         onnx: The file.
+        loops: Whether a `Scan` may run a graph from step to step.
 
     Raises:
         UnsafeModelError: When it is refused.
     """
-    _Scan().model(memoryview(onnx))
+    _Scan(loops=loops).model(memoryview(onnx))
 
 
 class _Scan:
     """One walk over one file, with what is left of its budgets."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, loops: bool) -> None:
+        self._loops = loops
         self._n_nodes = 0
         self._n_fields = 0
 
@@ -60,7 +64,7 @@ class _Scan:
             match number:
                 case 7:
                     n_graphs += 1
-                    self._graph(_message(value))
+                    self._graph(_message(value), nested=False)
                 case 8:
                     for inner, text in self._fields(_message(value)):
                         if inner == 1:
@@ -71,37 +75,42 @@ class _Scan:
         if n_graphs != 1:
             _refuse(f"a model file must hold one graph, however it holds {n_graphs}")
 
-    def _graph(self, graph: memoryview) -> None:
+    def _graph(self, graph: memoryview, *, nested: bool) -> None:
         for number, value in self._fields(graph):
             match number:
                 case 1:
                     self._n_nodes += 1
                     if self._n_nodes > MAX_NODES:
                         _refuse(f"a graph must have at most {MAX_NODES} nodes, however it has more")
-                    self._node(_message(value))
+                    self._node(_message(value), nested=nested)
                 case 5:
                     self._tensor(_message(value))
                 case 15:
                     self._sparse_tensor(_message(value))
 
-    def _node(self, node: memoryview) -> None:
+    def _node(self, node: memoryview, *, nested: bool) -> None:
+        operator, attributes = "", list[memoryview]()
         for number, value in self._fields(node):
             match number:
                 case 4:
                     if (operator := _text(value)) in NONDETERMINISTIC:
                         _refuse(f"a model must answer the same each time, however it draws random numbers ({operator})")
                 case 5:
-                    self._attribute(_message(value))
+                    attributes.append(_message(value))
                 case 7:
                     _check_domain(_text(value))
+        for attribute in attributes:  # the operator's name may stand behind them; a reader takes the last one
+            self._attribute(attribute, may_nest=self._loops and not nested and operator == "Scan")
 
-    def _attribute(self, attribute: memoryview) -> None:
+    def _attribute(self, attribute: memoryview, *, may_nest: bool) -> None:
         for number, value in self._fields(attribute):
             match number:
                 case 5 | 10:
                     self._tensor(_message(value))
+                case 6 if may_nest:
+                    self._graph(_message(value), nested=True)
                 case 6 | 11:
-                    _refuse("a graph must not nest others (Loop, Scan, If), however it does")
+                    _refuse("a graph must not nest others (Loop, If, a Scan without sequences), however it does")
                 case 22 | 23:
                     self._sparse_tensor(_message(value))
 

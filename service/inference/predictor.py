@@ -1,6 +1,6 @@
 """Rows in, predictions out: the domain before the run, finiteness after it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,7 @@ from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a model answered.
 
     Attributes:
@@ -37,22 +36,21 @@ def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = 
         NonFinitePredictionError: When the model answers NaN or infinity.
         InferenceError: When the run fails or is stopped.
     """
-    _check_domain(session.manifest, encoded)
+    if session.domains:
+        _check_domain(session, encoded)
     values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
     _check_finite(session.manifest, values)
     return Prediction(values, encoded.in_range)
 
 
-def _check_domain(manifest: ModelManifest, encoded: Encoded) -> None:
+def _check_domain(session: ModelSession, encoded: Encoded) -> None:
     """Compare in the graph's dtype: a divisor of 1e-50 is zero to a float32 graph."""
     faults: list[Fault] = []
     n_faults = 0
-    for j, column in enumerate(manifest.numbers):
-        if column.domain is None:
-            continue
-        rows = np.flatnonzero(_outside(column.domain, encoded.numeric[:, j]))
+    for j, name, domain in session.domains:
+        rows = np.flatnonzero(_outside(domain, encoded.numeric[:, j]))
         n_faults += len(rows)
-        faults += [Fault(column.domain.reason, column.name, int(row)) for row in rows[:MAX_FAULTS]]
+        faults += [Fault(domain.reason, name, int(row)) for row in rows[:MAX_FAULTS]]
     if faults:
         raise InputOutOfDomainError(faults, n_faults)
 
@@ -67,9 +65,10 @@ def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
-    wrong = ~np.isfinite(values)
-    if not wrong.any():
+    finite = np.isfinite(values)
+    if np.logical_and.reduce(finite, axis=None):
         return
+    wrong = ~finite
     rows, outputs = np.nonzero(wrong)
     faults = [
         Fault(

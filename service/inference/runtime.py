@@ -37,7 +37,7 @@ class Tensor:
 
     Attributes:
         name: Its name.
-        dtype: "float64", "float32", "string" or another type as the runtime spells it.
+        dtype: "float64", "float32", "int64", "string" or another type as the runtime spells it.
         shape: One entry per axis; None where the axis is free.
     """
 
@@ -79,6 +79,9 @@ class RuntimeSession:
         except Exception as error:  # the runtime's exceptions share no base but Exception
             msg = f"the runtime must load the graph, however: {_reason(error)}; export and publish the model again"
             raise ModelLoadError(msg) from error
+        # What the public `run` wraps in checks of names, which this class has made, and in a fallback that is off.
+        self._run = getattr(self._session, "_sess", self._session).run
+        self._unlimited = _run_options()
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -95,7 +98,7 @@ class RuntimeSession:
         """Outputs of the graph."""
         return tuple(map(_tensor, self._session.get_outputs()))
 
-    def run(self, output: str, feeds: Mapping[str, NDArray[Any]], deadline_s: float | None = None) -> NDArray[Any]:
+    def run(self, output: str, feeds: dict[str, NDArray[Any]], deadline_s: float | None = None) -> NDArray[Any]:
         """Compute one output.
 
         Args:
@@ -106,14 +109,13 @@ class RuntimeSession:
         Raises:
             InferenceError: When the run fails or is stopped.
         """
-        run_options = ort.RunOptions()
-        run_options.log_severity_level = _SILENT
+        run_options = self._unlimited if deadline_s is None else _run_options()
         try:
             if deadline_s is None:
-                (answer,) = self._session.run([output], dict(feeds), run_options)
+                (answer,) = self._run([output], feeds, run_options)
             else:
                 with _deadline(deadline_s, lambda: setattr(run_options, "terminate", True)):
-                    (answer,) = self._session.run([output], dict(feeds), run_options)
+                    (answer,) = self._run([output], feeds, run_options)
         except Exception as error:  # the runtime's exceptions share no base but Exception
             late = f" (stopped after {deadline_s} s)" if run_options.terminate else ""
             msg = f"the runtime must answer, however{late}: {_reason(error)}"
@@ -153,10 +155,19 @@ def _deadline(seconds: float, stop: Any) -> Iterator[None]:
         timer.join()
 
 
+def _run_options() -> ort.RunOptions:
+    options = ort.RunOptions()
+    options.log_severity_level = _SILENT
+    return options
+
+
 def _tensor(argument: Any) -> Tensor:
-    dtype = {"tensor(double)": "float64", "tensor(float)": "float32", "tensor(string)": "string"}.get(
-        argument.type, argument.type
-    )
+    dtype = {
+        "tensor(double)": "float64",
+        "tensor(float)": "float32",
+        "tensor(int64)": "int64",
+        "tensor(string)": "string",
+    }.get(argument.type, argument.type)
     return Tensor(argument.name, dtype, tuple(axis if isinstance(axis, int) else None for axis in argument.shape))
 
 

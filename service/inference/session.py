@@ -5,13 +5,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, PREDICTIONS_TENSOR, ModelManifest
+from models.contract.manifest import (
+    CATEGORICAL_TENSOR,
+    NUMERIC_TENSOR,
+    PREDICTIONS_TENSOR,
+    Dtype,
+    ImagesColumn,
+    ModelManifest,
+    SequenceColumn,
+    StepsColumn,
+    TextColumn,
+)
 from models.contract.repository import PublishedModel
 from service.errors import InferenceError, ModelLoadError, ProviderError
 from service.inference.encoding import Encoded
 from service.inference.graph_scan import scan_graph
 from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
 from service.inference.runtime import RuntimeSession, Tensor
+from service.inference.sequence_encoding import TENSORS
 
 
 class ModelSession:
@@ -24,21 +35,29 @@ class ModelSession:
     Attributes:
         manifest: Its manifest.
         provider: The execution provider that it really runs on.
+        output_names: Names of its outputs, in order.
+        domains: Position among the number columns, name and domain of those that have one.
     """
 
     def __init__(self, manifest: ModelManifest, runtime: RuntimeSession) -> None:
         self.manifest = manifest
         self.provider: Provider = session_provider(runtime)
+        self.output_names = [output.name for output in manifest.outputs]
+        self.domains = [
+            (j, column.name, column.domain) for j, column in enumerate(manifest.numbers) if column.domain is not None
+        ]
         self._runtime = runtime
         self._takes_numbers = bool(manifest.numbers)
         self._takes_categories = bool(manifest.categories)
+        self._takes_sequences = manifest.sequence is not None
 
     def run(self, encoded: Encoded, deadline_s: float | None = None) -> NDArray[np.floating[Any]]:
         """Run the graph.
 
         Args:
             encoded: The rows.
-            deadline_s: Time after which the run is stopped, or None for no limit.
+            deadline_s: Time after which a run is stopped, or None for no limit; sequences of different lengths run
+                apart.
 
         Shape:
             - answer: (n_rows, d_outputs), in the graph's dtype
@@ -46,13 +65,24 @@ class ModelSession:
         Raises:
             InferenceError: When the run fails, is stopped, or answers in another shape.
         """
+        if self._takes_sequences:
+            return self._run_batches(encoded, deadline_s)
         feeds: dict[str, NDArray[Any]] = {}
         if self._takes_numbers:
             feeds[NUMERIC_TENSOR] = encoded.numeric
         if self._takes_categories:
             feeds[CATEGORICAL_TENSOR] = encoded.categorical
+        return self._run(feeds, encoded.n_rows, deadline_s)
+
+    def _run_batches(self, encoded: Encoded, deadline_s: float | None) -> NDArray[np.floating[Any]]:
+        answers = np.empty((encoded.n_rows, len(self.output_names)), dtype=self.manifest.graph.dtype)
+        for batch in encoded.sequences:
+            answers[batch.rows] = self._run(batch.feeds, len(batch.rows), deadline_s)
+        return answers
+
+    def _run(self, feeds: dict[str, NDArray[Any]], n_rows: int, deadline_s: float | None) -> NDArray[np.floating[Any]]:
         answer = self._runtime.run(PREDICTIONS_TENSOR, feeds, deadline_s)
-        shape = (encoded.n_rows, len(self.manifest.outputs))
+        shape = (n_rows, len(self.output_names))
         if answer.shape != shape:
             msg = f"the graph must answer in shape {shape}, however: {answer.shape}; publish the model again"
             raise InferenceError(msg)
@@ -72,7 +102,7 @@ def load_session(published: PublishedModel, provider: Wanted = "auto", n_threads
         ModelLoadError: When the runtime refuses the graph, or its inputs and outputs are not the manifest's.
         ProviderError: When the provider is not available.
     """
-    scan_graph(published.onnx)
+    scan_graph(published.onnx, loops=published.manifest.sequence is not None)
     chosen = resolve_provider(provider)
     runtime = RuntimeSession(published.onnx, providers=PREFERENCES[chosen], n_threads=n_threads)
     if (used := session_provider(runtime)) != chosen:
@@ -84,12 +114,25 @@ def load_session(published: PublishedModel, provider: Wanted = "auto", n_threads
 
 
 def _expected_inputs(manifest: ModelManifest) -> list[Tensor]:
+    if manifest.sequence is not None:
+        return [_sequence_tensor(manifest.sequence, manifest.graph.dtype)]
     expected = []
     if manifest.numbers:
         expected.append(Tensor(NUMERIC_TENSOR, manifest.graph.dtype, (None, len(manifest.numbers))))
     if manifest.categories:
         expected.append(Tensor(CATEGORICAL_TENSOR, "string", (None, len(manifest.categories))))
     return expected
+
+
+def _sequence_tensor(column: SequenceColumn, dtype: Dtype) -> Tensor:
+    name = TENSORS[column.kind]
+    match column:
+        case TextColumn():
+            return Tensor(name, "int64", (None, None))
+        case StepsColumn():
+            return Tensor(name, dtype, (None, None, len(column.columns)))
+        case ImagesColumn():
+            return Tensor(name, "float32", (None, None, column.height, column.width))
 
 
 def _expected_outputs(manifest: ModelManifest) -> list[Tensor]:
@@ -102,8 +145,7 @@ def _check_tensors(what: str, expected: list[Tensor], found: tuple[Tensor, ...])
     wrong = by_name.keys() != {tensor.name for tensor in expected} or any(
         (there := by_name[tensor.name]).dtype != tensor.dtype
         or len(there.shape) != len(tensor.shape)
-        or there.shape[0] is not None
-        or there.shape[1] not in (None, tensor.shape[1])
+        or any(axis not in (None, wanted) for axis, wanted in zip(there.shape, tensor.shape, strict=True))
         for tensor in expected
     )
     if wrong:

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from models.networks import ArithmeticNetwork
-from training.bench.report import Kept, is_hard, read_results, render
+from training.bench.kept import Kept, read_results
+from training.bench.report import render
+from training.bench.task_tables import is_hard
 from training.errors import ConfigError
 
 CHECKOUT = Path(__file__).resolve().parents[2]

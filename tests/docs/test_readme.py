@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_every_option_that_a_page_names_exists(page: str) -> None:
         words = shlex.split(line)[1:]
         subcommand = words[:2] if words[0] in ("train", "models") else words[:3] if words[0] == "data" else words[:1]
         shown = subprocess.run(
-            [CHECKOUT / ".venv" / "bin" / "nalu", *subcommand, "--help"],
+            [Path(sys.executable).parent / "nalu", *subcommand, "--help"],
             capture_output=True, text=True, check=True, env={"COLUMNS": "200", "TERM": "dumb"},
         ).stdout  # fmt: skip
         for option in [word for word in words if word.startswith("--")]:

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from service.api.routes import INLINE_BODY_BYTES
+from service.api.predictions import INLINE_BODY_BYTES
 from service.app import create_app
 from service.settings import Settings
+from tests.paths import path_taken
 from tests.published import GRADES, TRUTH, publish_all, publish_arithmetic
 
 
-@pytest.fixture(name="client", scope="module")
-def _client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+@pytest.fixture(name="client", scope="module", params=["short path", "ordinary route"])
+def _client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[TestClient]:
     root = publish_all(tmp_path_factory.mktemp("repository"))
     publish_arithmetic(root, "multiply", "float32")
-    with TestClient(create_app(Settings(model_repository=root))) as client:
+    with path_taken(request.param), TestClient(create_app(Settings(model_repository=root))) as client:
         yield client
 
 

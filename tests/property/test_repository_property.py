@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from models.contract.errors import ContractError, IntegrityError
 from models.contract.manifest import (
     CategoryColumn,
-    Column,
     Graph,
     ModelManifest,
     NumberColumn,
@@ -47,7 +46,7 @@ def category_columns(draw: st.DrawFn, name: str) -> CategoryColumn:
 @st.composite
 def publications(draw: st.DrawFn) -> tuple[ModelManifest, bytes]:
     onnx = draw(st.binary(min_size=1, max_size=500))
-    inputs: list[Column] = [
+    inputs: list[NumberColumn | CategoryColumn] = [
         draw(st.one_of(number_columns(name), category_columns(name)))
         for name in draw(st.lists(names, min_size=1, max_size=5, unique=True))
     ]

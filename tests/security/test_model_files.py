@@ -78,6 +78,22 @@ def branch() -> onnx.NodeProto:
     return helper.make_node("If", ["yes"], [], then_branch=side, else_branch=side)
 
 
+def scan(*inside: onnx.NodeProto) -> onnx.NodeProto:
+    """Return a sum over the columns, one after the other, with more nodes in its body."""
+    body = helper.make_graph(
+        [helper.make_node("Add", ["state", "step"], ["next"]), *inside],
+        "step",
+        [
+            helper.make_tensor_value_info("state", TensorProto.DOUBLE, ["batch"]),
+            helper.make_tensor_value_info("step", TensorProto.DOUBLE, ["batch"]),
+        ],
+        [helper.make_tensor_value_info("next", TensorProto.DOUBLE, ["batch"])],
+    )
+    return helper.make_node(
+        "Scan", ["first", NUMERIC_TENSOR], ["last"], body=body, num_scan_inputs=1, scan_input_axes=[1]
+    )
+
+
 def add_function(model: onnx.ModelProto) -> None:
     node = helper.make_node("Identity", ["x"], ["y"])
     model.functions.append(helper.make_function("", "F", ["x"], ["y"], [node], [helper.make_opsetid("", 20)]))
@@ -115,6 +131,7 @@ REFUSED_BEFORE_THE_RUNTIME: dict[str, tuple[Callable[[onnx.ModelProto], object],
     "custom operator set": (lambda m: m.opset_import.append(helper.make_opsetid("com.evil", 1)), "com.evil"),
     "endless loop": (lambda m: m.graph.node.append(loop()), "Loop"),
     "branch": (lambda m: m.graph.node.append(branch()), "nest"),
+    "loop in a model of rows": (lambda m: m.graph.node.append(scan()), "nest"),
     "function": (add_function, "functions"),
     "training information": (lambda m: m.training_info.add(), "training information"),
     "random numbers": (
@@ -122,6 +139,15 @@ REFUSED_BEFORE_THE_RUNTIME: dict[str, tuple[Callable[[onnx.ModelProto], object],
         "random numbers",
     ),
     "no graph": (lambda m: m.ClearField("graph"), "holds 0"),
+}
+
+REFUSED_INSIDE_A_LOOP: dict[str, tuple[onnx.NodeProto, str]] = {
+    "endless loop": (loop(), "nest"),
+    "branch": (branch(), "nest"),
+    "a loop in the loop": (scan(), "nest"),
+    "custom operator": (helper.make_node("Conjure", ["step"], ["x"], domain="com.evil"), "com.evil"),
+    "random numbers": (helper.make_node("RandomNormal", [], ["x"], shape=[2]), "random numbers"),
+    "external data": (constant(external(small_tensor(), "x")), "external data"),
 }
 
 REFUSED_BY_THE_RUNTIME: dict[str, Callable[[onnx.ModelProto], object]] = {
@@ -203,6 +229,41 @@ def test_what_no_model_needs_is_refused_before_the_runtime_sees_it(
     assert_refused_alone(tmp_path, "add", told)
 
 
+@pytest.mark.parametrize("case", REFUSED_INSIDE_A_LOOP)
+def test_the_body_of_a_loop_is_held_to_the_same_rules(case: str) -> None:
+    inside, told = REFUSED_INSIDE_A_LOOP[case]
+    scan_graph(changed(lambda model: model.graph.node.append(scan())), loops=True)
+    with pytest.raises(UnsafeModelError, match=told):
+        scan_graph(changed(lambda model: model.graph.node.append(scan(inside))), loops=True)
+
+
+@pytest.mark.parametrize("node", [loop(), branch()], ids=lambda node: str(node.op_type))
+def test_a_model_of_sequences_has_no_other_loop(node: onnx.NodeProto) -> None:
+    with pytest.raises(UnsafeModelError, match="nest"):
+        scan_graph(changed(lambda model: model.graph.node.append(node)), loops=True)
+
+
+def test_a_loop_that_is_renamed_behind_its_body_is_refused() -> None:
+    """A reader of the wire format takes the last of several names, so the scan does too."""
+    node = scan().SerializeToString()
+    renamed = node + b"\x22\x04Loop"  # op_type once more
+    assert onnx.NodeProto.FromString(renamed).op_type == "Loop"
+    model = changed(lambda model: model.graph.node.append(onnx.NodeProto.FromString(node)))
+    old, new = (b"\x0a" + bytes(varint(len(one))) + one for one in (node, renamed))
+    assert old in model
+    graph = onnx.load_from_string(model).graph.SerializeToString()
+    longer = graph.replace(old, new)
+    head, _, tail = model.partition(graph)
+    prefix = b"\x3a" + bytes(varint(len(graph)))
+    assert head.endswith(prefix)
+    with pytest.raises(UnsafeModelError, match="nest"):
+        scan_graph(head.removesuffix(prefix) + b"\x3a" + bytes(varint(len(longer))) + longer + tail, loops=True)
+
+
+def varint(number: int) -> list[int]:
+    return [number] if number < 128 else [number & 127 | 128, *varint(number >> 7)]
+
+
 @pytest.mark.parametrize("case", REFUSED_BY_THE_RUNTIME)
 def test_what_the_runtime_refuses_is_told(case: str, tmp_path: Path) -> None:
     publish(tmp_path, changed(lambda model: (REFUSED_BY_THE_RUNTIME[case](model), None)[1]))
@@ -265,7 +326,7 @@ def test_file_and_manifest_of_another_model_under_its_name_are_refused_by_the_sa
     [
         (b"", "must be JSON"),
         (b"{}", "format_version"),
-        (b'{"format_version": 2}', "newer release"),
+        (b'{"format_version": 3}', "newer release"),
         (b'{"format_version": 1, "name": "add"}', "must follow format version 1"),
         (b"[" * 100_000, "must be JSON"),
         (b"\xff\xfe", "must be JSON"),

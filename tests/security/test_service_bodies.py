@@ -13,16 +13,20 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
+from tests.paths import path_taken
 from tests.published import publish_all
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 1024 * 1024
 
 
-@pytest.fixture(name="client", scope="module")
-def _client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+@pytest.fixture(name="client", scope="module", params=["short path", "ordinary route"])
+def _client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[TestClient]:
     root = publish_all(tmp_path_factory.mktemp("repository"))
-    with TestClient(create_app(Settings(model_repository=root, max_body_bytes=LIMIT))) as client:
+    with (
+        path_taken(request.param),
+        TestClient(create_app(Settings(model_repository=root, max_body_bytes=LIMIT))) as client,
+    ):
         yield client
 
 

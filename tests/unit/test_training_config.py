@@ -13,6 +13,15 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     assert (config.operation, config.seed, config.low) == ("add", 9, 1.0)
 
 
+def test_first_order_steps_have_starts_of_their_own(tmp_path: Path) -> None:
+    """Each of them fits every unit: the search's 14 would take nearly twice as long as was measured."""
+    assert load_config(ArithmeticConfig, None, {"operation": "add"}).restarts == 14
+    assert load_config(ArithmeticConfig, None, {"operation": "add", "solver": "adam"}).restarts == 8
+    file = tmp_path / "run.toml"
+    file.write_text('operation = "add"\nsolver = "adam"\nrestarts = 3\n')
+    assert load_config(ArithmeticConfig, file, {}).restarts == 3
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -44,7 +44,7 @@ class Trial:
         error: Largest relative error on extrapolation rows.
         error_inside: The same on fresh rows of the training range.
         error_mirrored: The same on extrapolation rows with all signs turned; None where there is no result.
-        duration_s: Seconds of the fit.
+        duration_s: Seconds of the fit, as its one thread counts them.
         n_restarts: Starts of fits with local minima.
         solved_at: First logged step below the threshold.
     """

@@ -38,7 +38,7 @@ class CellResult:
         error: Largest relative error on extrapolation rows, over the seeds solved.
         error_inside: The same on fresh rows of the training range.
         error_mirrored: The same on extrapolation rows with all signs turned.
-        duration_s: Median and largest seconds of a fit.
+        duration_s: Median and largest seconds of a fit, as its one thread counts them.
         n_restarts: Median and largest number of starts.
         solved_at: Median of the first logged step below the threshold.
         misses: Seeds not solved, with what the method said.
@@ -106,6 +106,7 @@ def document(results: Sequence[CellResult], *, command: str, duration_s: float) 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "duration_s": round(duration_s, 2),
+        "cpu_s": round(cpu_s(), 2),
         "peak_memory_mib": round(peak_memory_mib(), 1),
         "machine": machine(),
         "cells": [result.as_dict() for result in results],
@@ -136,6 +137,12 @@ def peak_memory_mib() -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return most * unit / 2**20
+
+
+def cpu_s() -> float:
+    """Return the processor seconds of this process and of its children so far."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _plain(value: Any) -> Any:

@@ -1,16 +1,18 @@
 """Runs cells: every method on every seed, in this process or in several."""
 
 import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 import torch
 
-from training.bench.cell import Cell, Problem
+from training.bench.cell import Cell
 from training.bench.judging import Trial, draw, judge
-from training.bench.published_recipes import train_published
+from training.bench.published_training import Pupil, n_together, shape, train_published
 from training.bench.results import CellResult, summarise
 from training.bench.served import served
 from training.bench.solving import Answer, solve_exact
@@ -19,23 +21,21 @@ EXACT_METHOD = "exact"
 SERVED_METHOD = "served"
 
 _SEEDS_A_JOB = {EXACT_METHOD: 10, SERVED_METHOD: 100}
-"""Seeds that one job takes; the service starts once a job. Of published recipes it is one: half a minute each."""
+"""Seeds of one cell that one job takes; the service starts once a job. Published recipes take several cells at once."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """Seeds of one cell for one method.
+    """Seeds of cells for one method.
 
     Attributes:
-        cell: The cell.
         method: `EXACT_METHOD`, `SERVED_METHOD` or the name of a published recipe.
-        seeds: The seeds.
+        trials: Cells and seeds.
         n_iterations: Steps of a published recipe.
     """
 
-    cell: Cell
     method: str
-    seeds: tuple[int, ...]
+    trials: tuple[tuple[Cell, int], ...]
     n_iterations: int
 
 
@@ -55,19 +55,27 @@ class Progress(Protocol):
         ...
 
 
-def jobs_of(cells: Iterable[Cell], methods: Sequence[str], n_seeds: int, n_iterations: int) -> list[Job]:
+def jobs_of(cells: Sequence[Cell], methods: Sequence[str], n_seeds: int, n_iterations: int) -> list[Job]:
     """Return the jobs of cells; published recipes take part where something is to be learned, without noise."""
     jobs = []
     for cell in cells:
         for method in methods:
-            if method not in _SEEDS_A_JOB and cell.task not in ("single", "dataset"):
-                continue
-            step = _SEEDS_A_JOB.get(method, 1)
-            jobs += [
-                Job(cell, method, tuple(range(start, min(start + step, n_seeds))), n_iterations)
-                for start in range(0, n_seeds, step)
-            ]
+            if method in _SEEDS_A_JOB:
+                jobs += _cut(method, [cell], n_seeds, _SEEDS_A_JOB[method], n_iterations)
+    learnable = [cell for cell in cells if cell.task in ("single", "dataset")]
+    for _, group in groupby(sorted(learnable, key=shape), shape):
+        of_shape = list(group)
+        for method in methods:
+            if method not in _SEEDS_A_JOB:
+                jobs += _cut(method, of_shape, n_seeds, n_together(of_shape[0]), n_iterations)
     return jobs
+
+
+def _cut(method: str, cells: Sequence[Cell], n_seeds: int, n_a_job: int, n_iterations: int) -> list[Job]:
+    trials = [(cell, seed) for cell in cells for seed in range(n_seeds)]
+    return [
+        Job(method, tuple(trials[start : start + n_a_job]), n_iterations) for start in range(0, len(trials), n_a_job)
+    ]
 
 
 def run(jobs: Sequence[Job], progress: Progress, n_processes: int) -> list[CellResult]:
@@ -79,25 +87,23 @@ def run(jobs: Sequence[Job], progress: Progress, n_processes: int) -> list[CellR
         n_processes: Processes; 1 for this one.
 
     Returns:
-        One result a cell and method, in the order of the jobs.
+        One result a cell and method, the methods of a cell side by side, in the order of the jobs.
     """
     torch.set_num_threads(1)
-    waiting: dict[tuple[Cell, str], int] = {}
-    for job in jobs:
-        key = job.cell, job.method
-        waiting[key] = waiting.get(key, 0) + 1
+    waiting = Counter((cell, job.method) for job in jobs for cell, _ in job.trials)
     gathered: dict[tuple[Cell, str], list[Trial]] = {key: [] for key in waiting}
     results: dict[tuple[Cell, str], CellResult] = {}
-    progress.start(sum(len(job.seeds) for job in jobs))
+    progress.start(sum(len(job.trials) for job in jobs))
     for job, trials in _done(jobs, n_processes):
-        key = job.cell, job.method
-        gathered[key] += trials
-        waiting[key] -= 1
         progress.advance(job, trials)
-        if not waiting[key]:
-            results[key] = summarise(job.cell, job.method, sorted(gathered[key], key=lambda trial: trial.seed))
-            progress.finish_cell(results[key])
-    return [results[key] for key in waiting]
+        for (cell, _), trial in zip(job.trials, trials, strict=True):
+            key = cell, job.method
+            gathered[key].append(trial)
+            if len(gathered[key]) == waiting[key]:
+                results[key] = summarise(cell, job.method, sorted(gathered[key], key=lambda one: one.seed))
+                progress.finish_cell(results[key])
+    order = {cell: position for position, (cell, _) in reversed(list(enumerate(waiting)))}
+    return [results[key] for key in sorted(waiting, key=lambda key: order[key[0]])]
 
 
 def _done(jobs: Sequence[Job], n_processes: int) -> Iterator[tuple[Job, list[Trial]]]:
@@ -118,22 +124,18 @@ def _done(jobs: Sequence[Job], n_processes: int) -> Iterator[tuple[Job, list[Tri
 
 def run_job(job: Job) -> list[Trial]:
     """Run one job."""
-    problems = [draw(job.cell, seed) for seed in job.seeds]
+    pupils = [Pupil(cell, draw(cell, seed), seed) for cell, seed in job.trials]
     if job.method not in _SEEDS_A_JOB:
-        answers = [
-            train_published(job.method, job.cell, problem, seed, job.n_iterations)
-            for problem, seed in zip(problems, job.seeds, strict=True)
-        ]
-        return _judged(job, problems, answers, first_order=True)
-    answers = [solve_exact(job.cell, problem, seed) for problem, seed in zip(problems, job.seeds, strict=True)]
+        return _judged(pupils, train_published(job.method, pupils, job.n_iterations), first_order=True)
+    answers = [solve_exact(one.cell, one.problem, one.seed) for one in pupils]
     if job.method == EXACT_METHOD:
-        return _judged(job, problems, answers, first_order=False)
-    with served(problems, answers) as asking:
-        return _judged(job, problems, asking, first_order=False)
+        return _judged(pupils, answers, first_order=False)
+    with served([one.problem for one in pupils], answers) as asking:
+        return _judged(pupils, asking, first_order=False)
 
 
-def _judged(job: Job, problems: Sequence[Problem], answers: Sequence[Answer], *, first_order: bool) -> list[Trial]:
+def _judged(pupils: Sequence[Pupil], answers: Sequence[Answer], *, first_order: bool) -> list[Trial]:
     return [
-        judge(job.cell, problem, seed, answer, first_order=first_order)
-        for problem, seed, answer in zip(problems, job.seeds, answers, strict=True)
+        judge(one.cell, one.problem, one.seed, answer, first_order=first_order)
+        for one, answer in zip(pupils, answers, strict=True)
     ]

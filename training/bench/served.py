@@ -1,6 +1,5 @@
 """Answers of the service instead of ours: laws are published, `nalu serve` is started, and POST /predict is asked."""
 
-import hashlib
 import http.client
 import json
 import os
@@ -16,9 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 
-from models.contract.manifest import Graph, ModelManifest, NumberColumn, OutputColumn, Provenance, Sample
+from models.contract.manifest import ModelManifest, NumberColumn, OutputColumn, Provenance, Sample
 from models.contract.repository import ModelRepository
 from training.bench.cell import Floats, Problem
 from training.bench.solving import Answer
@@ -26,6 +24,7 @@ from training.errors import TrainingError
 from training.fitting.law import Law
 from training.lowering import lower_network
 from training.parity import RTOL, GraphRunner, RawRows
+from training.publish import describe_graph
 
 _START_S = 120.0
 """Longest wait for the service: a hundred models take a second."""
@@ -68,7 +67,6 @@ def _publish(repository: ModelRepository, name: str, law: Law, problem: Problem)
     graph = lower_network(law.network(), "float64")
     rows = problem.inputs[:3]
     predictions = GraphRunner(graph, "float64")(RawRows(rows))
-    proto = onnx.load_model_from_string(graph)
     names = _names(problem.inputs.shape[1])
     scale = max(float(np.abs(problem.targets).max()), 1e-12)
     manifest = ModelManifest(
@@ -81,13 +79,7 @@ def _publish(repository: ModelRepository, name: str, law: Law, problem: Problem)
             for column, values in zip(names, problem.inputs.T, strict=True)
         ),
         outputs=(OutputColumn(name="y", minimum=problem.targets.min(), maximum=problem.targets.max()),),
-        graph=Graph(
-            sha256=hashlib.sha256(graph).hexdigest(),
-            n_bytes=len(graph),
-            dtype="float64",
-            opset=next(entry.version for entry in proto.opset_import if entry.domain == ""),
-            ir_version=proto.ir_version,
-        ),
+        graph=describe_graph(graph, "float64"),
         provenance=Provenance(task="nalu bench arithmetic", n_rows=len(problem.inputs), seed=0),
         sample=Sample(
             rows=tuple(dict(zip(names, row, strict=True)) for row in rows.tolist()),

@@ -89,7 +89,7 @@ class BenchProgress:
         self._n_done += len(trials)
         if job.method in ("exact", "served"):
             self._n_missed += sum(not trial.solved for trial in trials)
-        what = f"{job.method}: {describe(job.cell)}"
+        what = f"{job.method}: {describe(job.trials[-1][0])}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._n_done, description=what, missed=self._n_missed)
             return

@@ -1,0 +1,226 @@
+"""The quick reader against the strict one: whatever it accepts, the strict one accepts and reads the same."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.contract.repository import ModelRepository
+from service.api.json_body import parse_json
+from service.api.schemas import PredictRecordsRequest, read_predict_request
+from service.inference import quick_rows
+from service.inference.encoding import Encoded, encode_records, encode_split
+from service.inference.quick_rows import QuickReader
+from service.inference.registry import Registry, load_registry
+from service.inference.session import ModelSession
+from tests.published import GRADES, publish_all, publish_arithmetic
+
+MAX_ROWS = 50
+
+NUMBER_TEXTS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(10**25), 10**25).map(str),
+    st.sampled_from(["-0", "-0.0", "1e5", "1E-3", "0.1e-400", "1e308", "3.5e38", "9007199254740993", "4.35"]),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+)
+ODD_TEXTS = st.sampled_from(
+    [
+        "null",
+        "true",
+        '"1"',
+        "NaN",
+        "-Infinity",
+        "1e999",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "-",
+        "[]",
+        "[1]",
+        "{}",
+        '""',
+        "1 2",
+        "",
+    ]
+)
+SPACES = st.sampled_from(["", "", "", " ", "\n\t", "  "])
+
+
+@pytest.fixture(name="registry", scope="module")
+def _registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    root = publish_all(tmp_path_factory.mktemp("repository"))
+    publish_arithmetic(root, "multiply", "float32")
+    return load_registry(ModelRepository(root))
+
+
+@pytest.fixture(name="reader", scope="module")
+def _reader(registry: Registry) -> QuickReader:
+    return QuickReader(registry, MAX_ROWS)
+
+
+@pytest.fixture(name="whole_and_in_blocks", params=[False, True], ids=["whole", "in blocks"])
+def _whole_and_in_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read small bodies whole, then cut even those between rows."""
+    if request.param:
+        monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 12)
+
+
+def read_strictly(registry: Registry, body: bytes) -> tuple[ModelSession, Encoded, bool]:
+    request = read_predict_request(parse_json(body), MAX_ROWS)
+    session = registry.get(request.model, request.version)
+    if isinstance(request, PredictRecordsRequest):
+        return session, encode_records(session.manifest, request.rows), False
+    return session, encode_split(session.manifest, request.columns, request.data), True
+
+
+def assert_never_disagree(registry: Registry, reader: QuickReader, body: bytes) -> bool:
+    """Check that the strict reader agrees with what the quick one accepted; return whether it accepted."""
+    quick = reader.read(body)
+    if quick is None:
+        return False
+    session, encoded, split = read_strictly(registry, body)
+    assert quick.session is session
+    assert quick.split is split
+    assert quick.encoded.numeric.dtype == encoded.numeric.dtype
+    assert quick.encoded.numeric.shape == encoded.numeric.shape
+    assert quick.encoded.numeric.tobytes() == encoded.numeric.tobytes()
+    assert quick.encoded.categorical.tolist() == encoded.categorical.tolist()
+    assert quick.encoded.in_range.tolist() == encoded.in_range.tolist()
+    return True
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """Draw requests that are right, nearly right, or broken somewhere."""
+    odd = draw(st.integers(0, 3)) == 0
+    text = st.one_of(NUMBER_TEXTS, ODD_TEXTS) if odd else NUMBER_TEXTS
+    if draw(st.booleans()):
+        model, names = draw(st.sampled_from(["multiply", "add", "divide"])), ["a", "b"]
+        values = [text, text]
+    else:
+        model, names = "graded", ["mass", "grade"]
+        level = st.sampled_from([*(json.dumps(grade) for grade in GRADES), "null", '"\\u0041"', '"Z"', '""', "1"])
+        values = [st.one_of(text, st.just("null")), level]
+    n_rows = draw(st.integers(0, 5) if draw(st.integers(0, 9)) else st.integers(MAX_ROWS - 1, MAX_ROWS + 2))
+    rows = [[draw(value) for value in values] for _ in range(n_rows)]
+    gap = draw(SPACES)
+    colon, comma = f"{gap}:{draw(SPACES)}", f"{draw(SPACES)},{gap}"
+    if draw(st.booleans()):
+        written = [
+            "{" + comma.join(f'"{name}"{colon}{value}' for name, value in zip(names, row, strict=True)) + "}"
+            for row in rows
+        ]
+        members = [f'"rows"{colon}[{gap}{comma.join(written)}{gap}]']
+    else:
+        written = [f"[{gap}{comma.join(row)}]" for row in rows]
+        members = [
+            f'"columns"{colon}[{comma.join(json.dumps(name) for name in names)}]',
+            f'"data"{colon}[{comma.join(written)}{gap}]',
+        ]
+    members.insert(0, f'"model"{colon}"{model}"')
+    if draw(st.integers(0, 3)) == 0:
+        members.insert(
+            draw(st.integers(0, len(members))),
+            f'"version"{colon}{draw(st.sampled_from(["1", "2", "null", "1.0", "true", "3"]))}',
+        )
+    if odd and draw(st.booleans()):
+        members.append(draw(st.sampled_from(members)))
+    body = ("{" + comma.join(members) + "}" + gap).encode()
+    if odd and draw(st.booleans()):
+        at = draw(st.integers(0, len(body)))
+        gone = draw(st.integers(0, 3))
+        body = (
+            body[:at]
+            + draw(st.sampled_from([b"", b",", b"]", b"[", b"}", b'"', b"{", b"0", b"\\", b"\xff", b" "]))
+            + body[at + gone :]
+        )
+    return body
+
+
+@pytest.mark.usefixtures("whole_and_in_blocks")
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=bodies())
+def test_what_is_accepted_is_read_as_the_strict_reader_does(
+    registry: Registry, reader: QuickReader, body: bytes
+) -> None:
+    assert_never_disagree(registry, reader, body)
+
+
+RIGHT: list[dict[str, Any]] = [
+    {"model": "add", "rows": [{"a": 1, "b": 2.5}]},
+    {"model": "add", "rows": [{"b": 1, "a": -2.5e300}, {"a": 0, "b": 0}, {"a": 7, "b": 8}]},
+    {"model": "add", "version": 1, "rows": [{"a": 1, "b": 2}]},
+    {"model": "multiply", "version": 2, "rows": [{"a": 1, "b": 2}]},
+    {"rows": [{"a": 1, "b": 2}, {"a": 3, "b": 2}], "version": None, "model": "multiply"},
+    {"model": "add", "columns": ["a", "b"], "data": [[1, 2], [3, 4.5], [5, 6]]},
+    {"model": "graded", "rows": [{"mass": None, "grade": "A"}, {"mass": 3, "grade": None}, {"grade": "C", "mass": 1}]},
+    {"model": "graded", "columns": ["mass", "grade"], "data": [[None, "A"], [3, None], [1, "C"]]},
+]
+
+
+@pytest.mark.usefixtures("whole_and_in_blocks")
+@pytest.mark.parametrize("request_", RIGHT, ids=lambda request: json.dumps(request)[:60])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_ordinary_requests_are_not_left_to_the_strict_reader(
+    registry: Registry, reader: QuickReader, request_: dict[str, Any], indent: int | None
+) -> None:
+    assert assert_never_disagree(registry, reader, json.dumps(request_, indent=indent).encode())
+
+
+@pytest.mark.usefixtures("whole_and_in_blocks")
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"model": "add", "rows": [{"a": 1, "a": 1, "b": 2}]}',
+        '{"model": "add", "model": "add", "rows": [{"a": 1, "b": 2}]}',
+        '{"model": "add", "rows": [{"a": 9, "b": 9}], "rows": [{"a": 1, "b": 2}]}',
+        '{"model": "add", "columns": ["a", "b"], "columns": ["a", "b"], "data": [[1, 2]]}',
+        '{"model": "add", "columns": ["a", "b"], "data": [[9, 9]], "data": [[1, 2]]}',
+        '{"model": "graded", "rows": [{"mass": 1, "grade": "B", "grade": "A"}]}',
+        '{"model": "add", "columns": ["a", "b"], "data": [[1], [1, 2, 3]]}',
+        '{"model": "add", "columns": ["a", "b"], "data": [[1, [2]], [3, 4]]}',
+        '{"model": "add", "columns": ["a", "b"], "data": [[1, 2], [3, 4],]}',
+        '{"model": "add", "columns": ["a", "b"], "data": [[1, 2] [3, 4]]}',
+        '{"model": "add", "columns": ["a", "b"], "data": [[1, 2], [3, 1e999]]}',
+        '{"model": "multiply", "columns": ["a", "b"], "data": [[1, 2], [3, 1e39]]}',
+        '{"model": "add", "columns": ["a", "b"], "data": [[1, 2], [3, 4]]}]',
+        '{"model": "add", "columns": ["a", "b"], "data": []}',
+        '{"model": "add", "rows": []}',
+        '{"model": "add", "version": 1.0, "rows": [{"a": 1, "b": 2}]}',
+        '{"model": "multiply", "version": 1, "rows": [{"a": 1, "b": 2}]}',
+        '{"model": "unknown", "rows": [{"a": 1, "b": 2}]}',
+        "[]",
+    ],
+)
+def test_doubt_is_left_to_the_strict_reader(reader: QuickReader, body: str) -> None:
+    assert reader.read(body.encode()) is None
+
+
+@pytest.mark.usefixtures("whole_and_in_blocks")
+def test_too_many_rows_are_left_to_the_strict_reader(reader: QuickReader) -> None:
+    most = {"model": "add", "rows": [{"a": 1, "b": 2}] * MAX_ROWS}
+    more = {"model": "add", "rows": [{"a": 1, "b": 2}] * (MAX_ROWS + 1)}
+
+    assert reader.read(json.dumps(most).encode()) is not None
+    assert reader.read(json.dumps(more).encode()) is None
+
+
+def test_a_large_body_is_read_in_blocks(registry: Registry) -> None:
+    rows = np.random.default_rng(0).normal(size=(20_000, 2)).tolist()
+    split = json.dumps({"model": "add", "columns": ["a", "b"], "data": rows}).encode()
+    records = json.dumps({"model": "add", "rows": [{"a": a, "b": b} for a, b in rows]}).encode()
+    reader = QuickReader(registry, 100_000)
+
+    assert min(len(split), len(records)) > 4 * quick_rows.BLOCK_BYTES
+    for body in (split, records):
+        request = reader.read(body)
+        assert request is not None
+        assert request.encoded.numeric.tolist() == rows
+
+
+def test_a_registry_without_models_leaves_everything_to_the_strict_reader() -> None:
+    assert QuickReader(Registry({}), 10).read(b'{"model": "add", "rows": [{"a": 1, "b": 2}]}') is None

@@ -1,0 +1,1 @@
+"""`nalu reproduce`: the experiments of the NALU paper, its numbers beside ours."""
