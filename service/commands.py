@@ -48,10 +48,10 @@ def serve(
 
 def predict(
     model: Annotated[str, typer.Argument(help="Name of a published model.")],
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet file with the model's input columns.")],
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON-lines file with the model's input columns.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="CSV or Parquet file to write, by its extension; without it CSV goes to standard output."),
+        typer.Option(help="CSV, Parquet or JSON-lines file to write, by its extension; by default standard output."),
     ] = None,
     version: Annotated[int | None, typer.Option(help="Version of the model. [default: the latest]", min=1)] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
@@ -67,10 +67,11 @@ def predict(
         typer.Option(help="Whether rows that the model does not answer refuse the file, or are left empty."),
     ] = "refuse",
 ) -> None:
-    """Predict a CSV or Parquet file with a published model.
+    """Predict a CSV, Parquet or JSON-lines (.jsonl) file with a published model.
 
     The file may be larger than memory and may have more columns than the model takes. The output has its rows in order,
     with a column per output of the model, and in_range: whether every number lay in the range seen in training.
+    Models of sequences of numbers or images take JSON lines, models of texts any of the three.
     """
     from rich.console import Console
 

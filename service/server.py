@@ -148,6 +148,6 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     for fault in registry.faults():
         console.print(f"[yellow]Not ready:[/] {escape(fault)}")
     if answering:
-        name = _PREFERRED_EXAMPLE if _PREFERRED_EXAMPLE in answering else answering[0]
-        body = shlex.quote(json.dumps(example_request(registry.get(name).manifest)))
+        bodies = {name: json.dumps(example_request(registry.get(name).manifest)) for name in answering}
+        body = shlex.quote(bodies.get(_PREFERRED_EXAMPLE, min(bodies.values(), key=len)))
         console.print(f"Try:\n  curl {url}/predict -H 'Content-Type: application/json' -d {escape(body)}")

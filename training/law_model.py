@@ -98,7 +98,7 @@ def law_model(
         msg = "a law must be sums and products of powers, however it has other units"
         raise ExportError(msg)
     domain = law_domain(terms)
-    if outcome.noise > 0:
+    if not outcome.proven:
         remark = f"the rows agree with it only within noise of {outcome.noise:.2g}, which another law may do too"
         return LawModel(snapped, names, used, True, domain, formula_of(terms), None, remark)
     certificate = certify(

@@ -29,14 +29,18 @@ class TableWriter(Protocol):
         """Append a `pyarrow.RecordBatch`; all have the same columns."""
 
 
-def check_output(path: Path) -> None:
-    """Refuse a path that no table can be written to, before any work is done.
+def check_output(path: Path, extensions: tuple[str, ...] = WRITTEN_EXTENSIONS) -> None:
+    """Refuse a path that cannot be written to, before any work is done.
+
+    Args:
+        path: The path.
+        extensions: Those that are written; by default those of tables.
 
     Raises:
         TableError: When the extension is unknown, the folder is not there, or the path is a folder.
     """
-    if not path.name.lower().endswith(WRITTEN_EXTENSIONS):
-        known = ", ".join(WRITTEN_EXTENSIONS)
+    if not path.name.lower().endswith(extensions):
+        known = ", ".join(extensions)
         msg = f"an output must be a file named {known}, however: {path.name[-80:]!a}; rename it"
         raise TableError(msg)
     if not path.parent.is_dir() or path.is_dir():
@@ -61,12 +65,25 @@ def open_table_writer(path: Path | None, *, delimiter: str = ",", decimal: str =
         sys.stdout.buffer.flush()
         return
     check_output(path)
+    csv = path.name.lower().endswith(".csv")
+    with (
+        open_staged(path) as stream,
+        contextlib.closing(_Delimited(stream, delimiter, decimal) if csv else _Parquet(stream)) as writer,
+    ):
+        yield writer
+
+
+@contextlib.contextmanager
+def open_staged(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path` when the block ends, and not at all when it fails or is interrupted.
+
+    Raises:
+        TableError: When the file cannot be written.
+    """
     staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with staging.open("wb") as stream:
-            csv = path.name.lower().endswith(".csv")
-            with contextlib.closing(_Delimited(stream, delimiter, decimal) if csv else _Parquet(stream)) as writer:
-                yield writer
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         staging.replace(path)

@@ -43,6 +43,7 @@ def test_results_kept_are_as_good_as_the_page_asks() -> None:
             assert record["n_solved"] == record["n_seeds"], record
     for record in kept.cells("controls"):
         assert is_hard(record) or record["n_found"] == 0, record
+        assert record.get("n_false_certificates", 0) == 0, record
     assert all(document["peak_memory_mib"] < 1024 for document in kept.documents.values())
 
 

@@ -17,7 +17,8 @@ from models.contract.errors import ModelNotFoundError, TableError
 from models.contract.repository import ModelRepository
 from nalu_cli import main
 from service.inference.session import ModelSession, load_session
-from service.offline import RowsRefusedError, predict_file
+from service.offline import predict_file
+from service.offline_rows import RowsRefusedError
 from tests.published import GRADES, TRUTH, publish_all
 
 
@@ -274,7 +275,7 @@ def test_ctrl_c_leaves_nothing(repository: Path, tmp_path: Path) -> None:
         "def hang(*_, **__):\n"
         "    print('hanging', flush=True)\n"
         "    time.sleep(60)\n"
-        "service.offline._answer = hang\n"
+        "service.offline.answer_rows = hang\n"
         "from nalu_cli import main\n"
         "main()\n"
     )

@@ -1,5 +1,7 @@
 """The benchmark's problems against plain arithmetic, and what its answers are judged to be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from training.bench import arithmetic_dataset, compositions, controls, noise, si
 from training.bench.cell import Cell, Floats, Problem
 from training.bench.judging import draw, judge
 from training.bench.plan import Plan, planned_cells
+from training.bench.results import summarise
 from training.bench.solving import Answer, solve_exact, widened
 from training.errors import ConfigError
 from training.fitting.law import Law, Layer
@@ -143,6 +146,24 @@ def test_a_law_found_in_a_control_is_a_miss() -> None:
     assert problem.truth is None
     assert not judge(cell, problem, 0, answer(1), first_order=False).solved
     assert judge(cell, problem, 0, solve_exact(cell, problem, 0), first_order=False).solved
+
+
+def test_false_laws_and_false_certificates_are_counted_apart() -> None:
+    cell = controls.cells(("1:2",))[0]
+    problem = draw(cell, 0)
+    likely, proven = answer(1), replace(answer(1), certified=True)
+    trials = [judge(cell, problem, 0, one, first_order=False) for one in (likely, proven, answer(1, found=False))]
+    result = summarise(cell, "exact", trials)
+    assert (result.n_found, result.n_certified, result.n_false_certificates) == (2, 1, 1)
+    noise_free = single_module.cells(("multiply",), ("1:2",), (2,))[0]
+    problem = draw(noise_free, 0)
+    trial = judge(noise_free, problem, 0, solve_exact(noise_free, problem, 0), first_order=False)
+    result = summarise(noise_free, "exact", [trial])
+    assert (result.n_certified, result.n_false_certificates) == (1, 0)
+    through_noise = noise.cells(("multiply",), ("1:2",))[0]
+    found = solve_exact(through_noise, draw(through_noise, 0), 0)
+    assert found.found
+    assert not found.certified
 
 
 def test_what_is_not_offered_is_not_found() -> None:

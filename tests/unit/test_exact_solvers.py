@@ -7,7 +7,7 @@ import pytest
 from mpmath import mp, mpf
 
 from training.fitting.bilinear import fit_product
-from training.fitting.evidence import likelihood, pattern, standing_out
+from training.fitting.evidence import pattern
 from training.fitting.law import Floats, stack
 from training.fitting.linear_domain import least_squares
 from training.fitting.log_domain import fit_powers
@@ -118,17 +118,3 @@ def test_a_pattern_is_seen_and_none_is_not_imagined() -> None:
     assert max(none) < 4
     assert pattern(x, x[:, 0], noise[0] + 2 * x[:, 3] * x[:, 7]) > 5
     assert pattern(x, x[:, 0], noise[0] + x[:, 0] ** 3) > 5
-
-
-def test_shuffled_labels_do_not_stand_out() -> None:
-    generator = np.random.default_rng(6)
-    x = rows(200, 2)
-    y = x[:, 0] * x[:, 1] * (1 + 0.05 * generator.normal(size=200))
-    mixed = generator.permutation(y)
-    predictions = x[:, 0] * x[:, 1]
-    right, wrong = likelihood(y, predictions), likelihood(mixed, predictions)
-    assert right is not None
-    assert wrong is not None
-    assert right.spread == pytest.approx(0.05, rel=0.25)
-    assert standing_out(y, predictions, right, generator) > 8
-    assert abs(standing_out(mixed, predictions, wrong, generator)) < 4

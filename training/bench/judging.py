@@ -47,6 +47,7 @@ class Trial:
         duration_s: Seconds of the fit, as its one thread counts them.
         n_restarts: Starts of fits with local minima.
         solved_at: First logged step below the threshold.
+        certified: Whether the law found may have a certificate.
     """
 
     seed: int
@@ -60,6 +61,7 @@ class Trial:
     error_inside: float | None = None
     error_mirrored: float | None = None
     solved_at: int | None = None
+    certified: bool = False
 
 
 def judge(cell: Cell, problem: Problem, seed: int, answer: Answer, *, first_order: bool) -> Trial:
@@ -73,7 +75,15 @@ def judge(cell: Cell, problem: Problem, seed: int, answer: Answer, *, first_orde
         first_order: Whether the method is a published recipe, which never says "not found".
     """
     if problem.truth is None:
-        return Trial(seed, not answer.found, answer.found, answer.said, answer.duration_s, answer.n_restarts)
+        return Trial(
+            seed,
+            not answer.found,
+            answer.found,
+            answer.said,
+            answer.duration_s,
+            answer.n_restarts,
+            certified=answer.certified,
+        )
     generator = cell.generator(seed, "test")
     outside = cell.input_range.draw_outside(N_TEST_ROWS, cell.d_inputs, generator)
     inside = cell.input_range.draw_inside(N_TEST_ROWS, cell.d_inputs, generator)
@@ -94,6 +104,7 @@ def judge(cell: Cell, problem: Problem, seed: int, answer: Answer, *, first_orde
         largest_relative_error(answer.predict(inside), problem.truth(inside, np.longdouble)),
         _mirrored(problem, answer, outside[:_N_MIRRORED_ROWS]),
         answer.solved_at,
+        answer.certified,
     )
 
 

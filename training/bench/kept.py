@@ -91,3 +91,11 @@ def seconds(records: Sequence[Record]) -> str:
     """Return the range of the median seconds a fit, and the largest in brackets."""
     medians = [record["duration_s"][0] for record in records]
     return f"{min(medians):.2g}–{max(medians):.2g} ({max(record['duration_s'][1] for record in records):.2g})"
+
+
+def false_certificates(records: Sequence[Record]) -> str:
+    """Return how many laws that are wrong may have a certificate; results kept before these were counted lack them."""
+    if any("n_false_certificates" not in record for record in records):
+        return "not counted"
+    false, n_seeds = (sum(record[key] for record in records) for key in ("n_false_certificates", "n_seeds"))
+    return f"{false} of {n_seeds:,}"

@@ -32,6 +32,8 @@ class CellResult:
         n_seeds: Seeds run.
         n_solved: Seeds solved; for a control, those with the answer "not found".
         n_found: Seeds for which the method says that it has the exact law.
+        n_certified: Those of them whose law may have a certificate.
+        n_false_certificates: Those of these that are not solved.
         interval: Wilson's 95 % interval of the rate solved.
         threshold: Largest mean squared error that counts as solved; None where exactness decides.
         mse: Median of the mean squared error on extrapolation rows.
@@ -49,6 +51,8 @@ class CellResult:
     n_seeds: int
     n_solved: int
     n_found: int
+    n_certified: int
+    n_false_certificates: int
     interval: tuple[float, float]
     threshold: float | None
     mse: float | None
@@ -78,6 +82,8 @@ def summarise(cell: Cell, method: str, trials: Sequence[Trial]) -> CellResult:
         len(trials),
         len(solved),
         sum(trial.found for trial in trials),
+        sum(trial.certified for trial in trials),
+        sum(trial.certified and not trial.solved for trial in trials),
         wilson_interval(len(solved), len(trials)),
         threshold(cell) if has_threshold(cell) else None,
         float(np.median(squares)) if squares else None,
@@ -88,7 +94,13 @@ def summarise(cell: Cell, method: str, trials: Sequence[Trial]) -> CellResult:
         (float(np.median(restarts)), max(restarts)),
         float(np.median(steps)) if steps else None,
         tuple(
-            {"seed": trial.seed, "said": trial.said, "found": trial.found, "error": trial.error}
+            {
+                "seed": trial.seed,
+                "said": trial.said,
+                "found": trial.found,
+                "certified": trial.certified,
+                "error": trial.error,
+            }
             for trial in trials
             if not trial.solved
         )[:_MOST_MISSES],

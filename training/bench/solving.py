@@ -24,6 +24,7 @@ class Answer:
         n_iterations: Steps of first-order fits.
         solved_at: First logged step below the threshold; None where there is no such step.
         law: The exact law, where that is what was found.
+        certified: Whether the law may have a certificate; one found through noise may not.
     """
 
     predict: Callable[[Floats], Floats]
@@ -34,6 +35,7 @@ class Answer:
     n_iterations: int = 0
     solved_at: int | None = None
     law: Law | None = None
+    certified: bool = False
 
 
 Method = Callable[[Cell, Problem, int], Answer]
@@ -53,7 +55,7 @@ def solve_exact(cell: Cell, problem: Problem, seed: int) -> Answer:
     n_restarts = sum(candidate.n_restarts for candidate in outcome.report.candidates)
     if isinstance(outcome, Found):
         law = widened(outcome.snapped, cell.d_hidden) if cell.task == "dataset" else outcome.snapped
-        return Answer(law.evaluate, True, law.structure, duration_s, n_restarts, law=law)
+        return Answer(law.evaluate, True, law.structure, duration_s, n_restarts, law=law, certified=outcome.proven)
     return Answer(outcome.ordinary.evaluate, False, outcome.reason, duration_s, n_restarts)
 
 

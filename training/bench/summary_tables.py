@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from training.bench.cell import RANGES
-from training.bench.kept import Kept, Record, number, seconds, table, total, worst
+from training.bench.kept import Kept, Record, false_certificates, number, seconds, table, total, worst
 from training.bench.task_tables import ABLATIONS, is_hard
 
 
@@ -49,6 +49,8 @@ def summary(kept: Kept) -> str:
     ]
     rows.append(row("Compositions", kept.cells("compositions"), "≥ 19 of 20"))
     controls = kept.cells("controls")
+    certificates = false_certificates(controls) if controls else "not measured"
+    rows.append(["Controls: false certificates", certificates, "", "", "0"])
     for what, some in (
         ("Controls: false laws", [one for one in controls if not is_hard(one)]),
         ("Hard controls (a smooth function under noise): false laws", [one for one in controls if is_hard(one)]),

@@ -4,7 +4,19 @@ from collections.abc import Callable
 
 from training.bench import published_numbers as published
 from training.bench.cell import RANGES
-from training.bench.kept import SYMBOL, Kept, Record, interval, number, rate, seconds, table, total, worst
+from training.bench.kept import (
+    SYMBOL,
+    Kept,
+    Record,
+    false_certificates,
+    interval,
+    number,
+    rate,
+    seconds,
+    table,
+    total,
+    worst,
+)
 from training.tasks.arithmetic import OPERATIONS
 
 
@@ -121,7 +133,8 @@ def noise(kept: Kept) -> str:
                 )
         wrong = sum(record["n_found"] - record["n_solved"] for record in of_kind)
         parts.append(
-            f"{kind}, {of_kind[0]['n_rows']} rows: exact in {total(of_kind)}; a wrong law was found {wrong} times; "
+            f"{kind}, {of_kind[0]['n_rows']} rows: exact in {total(of_kind)}; a wrong law was found {wrong} times "
+            f"(false certificates: {false_certificates(of_kind)}); "
             f"median seconds a fit {seconds(of_kind)}, largest in brackets.\n\n"
             + table(["Range", *SYMBOL.values()], rows)
         )
@@ -146,7 +159,7 @@ def compositions(kept: Kept) -> str:
 
 def is_hard(record: Record) -> bool:
     """Return whether a control is a smooth function under noise, which over a narrow range looks like any other."""
-    return bool(record["operation"].endswith("1 % noise"))
+    return bool(record["operation"].endswith("% noise"))
 
 
 def controls(kept: Kept) -> str:
@@ -157,9 +170,14 @@ def controls(kept: Kept) -> str:
     for kind in dict.fromkeys(record["operation"] for record in records):
         here = {record["range_name"]: record for record in records if record["operation"] == kind}
         rows.append(
-            [kind, *(f"{here[name]['n_found']}/{here[name]['n_seeds']}" if name in here else "" for name in names)]
+            [
+                kind,
+                str(next(iter(here.values()))["n_rows"]),
+                *(f"{here[name]['n_found']}/{here[name]['n_seeds']}" if name in here else "" for name in names),
+                false_certificates(list(here.values())),
+            ]
         )
-    return table(["False laws found", *(RANGES[name].label for name in names)], rows)
+    return table(["False laws found", "Rows", *(RANGES[name].label for name in names), "False certificates"], rows)
 
 
 def thresholds(kept: Kept) -> str:

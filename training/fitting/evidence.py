@@ -16,8 +16,12 @@ Floats = NDArray[np.float64]
 
 Noise = Literal["multiplicative", "additive"]
 
-_NU = 4.0
-_LOG_T = log(gamma((_NU + 1) / 2) / gamma(_NU / 2) / sqrt(_NU * pi))
+NU = 4.0
+"""Degrees of freedom of the noise's density."""
+_LOG_T = log(gamma((NU + 1) / 2) / gamma(NU / 2) / sqrt(NU * pi))
+
+LEVEL_WIDTH = 4.0
+"""Width of the prior of a level, in typical results."""
 
 _FLOOR = 1e-16
 """Smallest relative spread: float64 rounding."""
@@ -53,13 +57,19 @@ def likelihood(targets: Floats, predictions: Floats) -> Likelihood | None:
 
 
 def constant_likelihood(targets: Floats) -> float:
-    """Return the log-likelihood of the best constant, less ½ log n for the number fitted."""
+    """Return the log-likelihood of the best constant, less the price of its number.
+
+    The number's prior is even within twice the typical result either side of 0 (`LEVEL_WIDTH`).
+    """
     level = float(np.median(targets))
     for _ in range(_EM_STEPS):
         spread = t_spread(targets - level)
-        weight = 1 / (_NU + ((targets - level) / spread) ** 2)
+        weight = 1 / (NU + ((targets - level) / spread) ** 2)
         level = float((weight * targets).sum() / weight.sum())
-    return _likelihood(targets, np.full_like(targets, level), "additive").total - 0.5 * log(len(targets))
+    found = _likelihood(targets, np.full_like(targets, level), "additive")
+    curvature = float(np.sum(1 / found.widths**2)) * (NU + 1) / (NU + 3)
+    width = LEVEL_WIDTH * (float(np.median(np.abs(targets))) or float(np.abs(targets).max()))
+    return found.total - max(0.5 * log(curvature / (2 * pi)) + log(width), 0.0)
 
 
 def _likelihood(targets: Floats, predictions: Floats, noise: Noise) -> Likelihood:
@@ -71,7 +81,7 @@ def _likelihood(targets: Floats, predictions: Floats, noise: Noise) -> Likelihoo
     residuals = (targets - predictions) / scale
     spread = t_spread(residuals)
     standard = residuals / spread
-    density = _LOG_T - (_NU + 1) / 2 * np.log1p(standard**2 / _NU)
+    density = _LOG_T - (NU + 1) / 2 * np.log1p(standard**2 / NU)
     total = float((density - np.log(spread) - np.log(scale)).sum())
     return Likelihood(total, noise, spread, spread * scale, standard)
 
@@ -94,7 +104,7 @@ def t_spread(residuals: Floats) -> float:
 def _climb(square: Floats, variance: float) -> float:
     """Return the variance at the maximum of likelihood next to a start, by expectation–maximisation."""
     for _ in range(_EM_STEPS):
-        updated = max((_NU + 1) * float((square / (_NU + square / variance)).sum()) / len(square), _FLOOR**2)
+        updated = max((NU + 1) * float((square / (NU + square / variance)).sum()) / len(square), _FLOOR**2)
         if abs(updated - variance) <= 1e-3 * variance:
             return updated
         variance = updated
@@ -102,20 +112,7 @@ def _climb(square: Floats, variance: float) -> float:
 
 
 def _log_likelihood(square: Floats, variance: float) -> float:
-    return -0.5 * len(square) * log(variance) - (_NU + 1) / 2 * float(np.log1p(square / (_NU * variance)).sum())
-
-
-def standing_out(targets: Floats, predictions: Floats, found: Likelihood, generator: np.random.Generator) -> float:
-    """Return how far the likelihood lies above what it is with the results in random order, in standard deviations.
-
-    Shuffling keeps the distribution of the results and their level: only what the inputs say about them is left out.
-    """
-
-    def score(y: Floats) -> float:
-        return -float(np.log1p(((y - predictions) / found.widths) ** 2 / _NU).sum())
-
-    chance = np.array([score(generator.permutation(targets)) for _ in range(100)])
-    return float((score(targets) - chance.mean()) / max(float(chance.std()), 1e-300))
+    return -0.5 * len(square) * log(variance) - (NU + 1) / 2 * float(np.log1p(square / (NU * variance)).sum())
 
 
 def pattern(inputs: Floats, predictions: Floats, residuals: Floats) -> float:

@@ -183,7 +183,7 @@ def _try_noisy(search: _Search) -> Found | str:
     if not pool:
         return "no structure offered is determined by the rows"
     pool.sort(key=lambda one: -one.score)
-    fault = verdict(pool, x, y, search.held_out, search.generator)
+    fault = verdict(pool, x, y, search.held_out)
     if fault is not None:
         return fault
     best = pool[0]

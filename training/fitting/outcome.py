@@ -49,11 +49,11 @@ class SearchReport:
 
 @dataclass(frozen=True)
 class Found:
-    """An exact law.
+    """A law.
 
-    Where labels agree with it to rounding (`noise` is 0), every row is a proof. With noise the proof is statistical:
-    the law is the likeliest by far and nothing is left for the inputs to explain, yet a term much smaller than the
-    noise would not be seen.
+    Where labels agree with it to rounding (`noise` is 0), every row is a proof. With noise there is none: the law is
+    then the simplest formula that the rows cannot tell from the truth, with odds of 50 against all others tried. A term
+    much smaller than the noise is not seen, and a sine of small numbers passes for its argument.
 
     Attributes:
         raw: Weights as fitted.
@@ -69,6 +69,11 @@ class Found:
     noise: float
     outlier_share: float
     report: SearchReport
+
+    @property
+    def proven(self) -> bool:
+        """Whether labels agree with the law to rounding, outliers excepted: only then may it have a certificate."""
+        return self.noise == 0
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from math import exp, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from training.fitting.evidence import Likelihood, constant_likelihood, likelihood, pattern, standing_out, t_spread
+from training.fitting.evidence import Likelihood, constant_likelihood, likelihood, pattern, t_spread
 from training.fitting.law import Floats, Law
 from training.fitting.noisy import Guess
+from training.fitting.rivals import Rival, rivals
 
 _ROUNDING = 16.0
 """Rounding bounds by which data and an exact law may differ: both are computed in an order of their own."""
@@ -17,14 +18,8 @@ _ROUNDING = 16.0
 _TELLING = 1e-6
 """Largest rounding bound, as a share of a result, at which agreement within it says anything."""
 
-_ODDS = log(100)
-"""How much likelier than chance a law must be beyond its description length, in nats."""
-
 _PATTERN = 4.0
 """Normal score of a pattern in the residuals above which a law is not the whole truth: 3 in 100,000 by chance."""
-
-_WORSE = 3.0
-"""Standard errors by which the snapped law may explain held-out rows worse than the fitted one."""
 
 _FURTHER = 4.0
 """Standard errors by which held-out rows may lie further from a law than fitted ones."""
@@ -33,8 +28,11 @@ _MOST_NOISE = 0.25
 """Largest spread of labels around a law, relative to the result or to the results' own spread: beyond it something that
 the law leaves out may be taken for noise."""
 
-_AHEAD = log(100)
-"""How much likelier than the next law a law must be, in nats."""
+_NEGLIGIBLE = log(1e-6)
+"""Nats behind a law at which another formula is left out of the odds."""
+
+_DOUBT = 0.02
+"""Largest odds against a law: the prior-weighed likelihoods of all other formulas, over its own."""
 
 
 def agreement(law: Law, inputs: Floats, targets: Floats) -> float:
@@ -78,33 +76,27 @@ def scored(guesses: Iterable[Guess], inputs: Floats, targets: Floats) -> list[Sc
     return sorted(result, key=lambda one: -one.score)
 
 
-def verdict(
-    ranking: list[Scored], inputs: Floats, targets: Floats, held_out: NDArray[np.intp], generator: np.random.Generator
-) -> str | None:
+def verdict(ranking: list[Scored], inputs: Floats, targets: Floats, held_out: NDArray[np.intp]) -> str | None:
     """Return why a law is not proven by noisy rows, or None where it is.
 
-    A law must be likelier than the best constant and than itself on shuffled labels, each by its description length and
-    odds of 100; be ahead of the next law; explain held-out rows as well as the weights fitted do, up to their sampling
-    error; and leave residuals in which the inputs show no pattern.
+    A law must be likelier than the best constant by its description length and odds of 50; leave little noise; have
+    odds of 50 against all other formulas together, those outside the structures too (`training.fitting.rivals`); lie
+    no further from held-out rows than from fitted ones; and leave residuals in which the inputs show no pattern.
     """
     guess, predictions, found = ranking[0].guess, ranking[0].predictions, ranking[0].found
-    needed = guess.cost + _ODDS
+    needed = guess.cost - log(_DOUBT)
     beyond = found.total - constant_likelihood(targets)
     if beyond < needed:
         return f"the likeliest law explains the labels no better than a constant ({beyond:.1f} of {needed:.1f} nats)"
     if not _mostly_explained(targets, predictions):
         return f"the likeliest law leaves noise of more than {_MOST_NOISE:.0%} of the results"
-    out = standing_out(targets, predictions, found, generator)
-    if out < sqrt(2 * needed):
-        return f"the likeliest law explains shuffled labels too ({out:.1f} standard deviations apart)"
-    different = [other for other in ranking[1:] if not np.allclose(other.predictions, predictions, rtol=1e-9, atol=0)]
-    ahead = ranking[0].score - different[0].score if different else np.inf
-    if ahead < _AHEAD:
-        return f"another law is almost as likely (1 to {exp(ahead):.1f})"
+    beside = _beside(ranking, inputs, targets)
+    if beside:
+        odds = sum(exp(min(rival.score - ranking[0].score, 700.0)) for rival in beside)
+        if odds > _DOUBT:
+            return f"other formulas are almost as likely (1 to {1 / odds:.2g}), the likeliest of them {beside[0].text}"
     if not _alike(found.residuals, held_out):
         return "the likeliest law explains held-out rows worse than the rows that were fitted"
-    if not _holds_out(ranking[0], inputs, targets, held_out):
-        return "the likeliest law explains held-out rows worse than the weights as fitted"
     score = pattern(inputs, predictions, found.residuals)
     if score > _PATTERN:
         return f"the likeliest law leaves a pattern in its residuals (normal score {score:.1f})"
@@ -126,11 +118,19 @@ def _alike(residuals: Floats, held_out: NDArray[np.intp]) -> bool:
     return bool(distance[out].mean() - distance[~out].mean() <= _FURTHER * error + 1e-12)
 
 
-def _holds_out(one: Scored, inputs: Floats, targets: Floats, held_out: NDArray[np.intp]) -> bool:
-    """Return whether the snapped law explains held-out rows as well as the weights fitted, up to sampling error."""
-    raw = one.guess.raw.evaluate(inputs[held_out])
-    if not np.isfinite(raw).all():
-        return True
-    fitted = (targets[held_out] - raw) / one.found.widths[held_out]
-    gap = np.log1p(one.found.residuals[held_out] ** 2 / 4) - np.log1p(fitted**2 / 4)
-    return bool(gap.mean() <= _WORSE * gap.std() / sqrt(len(gap)) + 1e-12)
+def _beside(ranking: list[Scored], inputs: Floats, targets: Floats) -> list[Rival]:
+    """Return every other formula that the rows may come from, the likeliest first, each set of results once."""
+    best = ranking[0]
+    used = np.flatnonzero((best.guess.snapped.layers[0].weight != 0).any(axis=0))
+    others = rivals(inputs, targets, used, best.predictions, best.found, best.guess.cost)
+    others += [Rival(f"a {one.guess.snapped.structure}", one.predictions, one.score) for one in ranking[1:]]
+    kept: list[Rival] = []
+    for rival in sorted(others, key=lambda one: -one.score):
+        if rival.score < best.score + _NEGLIGIBLE:
+            break
+        if not any(
+            np.allclose(rival.predictions, known, rtol=1e-9, atol=0)
+            for known in (best.predictions, *(one.predictions for one in kept))
+        ):
+            kept.append(rival)
+    return kept
