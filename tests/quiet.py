@@ -10,5 +10,8 @@ class Quiet:
     def epoch(self, fit: int, label: str, share: float, train_loss: float, validation_loss: float) -> None:
         """Ignore an epoch."""
 
+    def step(self, done: int, what: str) -> None:
+        """Ignore a step."""
+
     def finish(self, summary: str) -> None:
         """Ignore the end of a search."""

@@ -125,6 +125,58 @@ def solver_ablations(
         write(json, {**content, "ablations": [row.as_dict() for row in rows]})
 
 
+@bench_app.command("table")
+def table(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of data sets with a META.json. [default: NALU_DATA_DIR]")
+    ] = None,
+    data_set: Annotated[list[str] | None, typer.Option("--set", help="Data set; repeatable. [default: all]")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--split", help="inside, driver, target, group or time; repeatable. [default: all]"),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all]")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds a task.", min=1, max=100)] = 1,
+    keep: Annotated[
+        Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+) -> None:
+    """Compare our model of tables with its peers on real data sets, inside and outside the training range.
+
+    Outside means: fitted up to the 80th percentile of the driving column or of the target, judged above it.
+    """
+    hold_to_one_thread()
+    from training.bench.documents import write
+    from training.bench.results import document
+    from training.bench.table.data_sets import tasks_of
+    from training.bench.table.peers import METHODS
+    from training.bench.table.protocols import PROTOCOLS
+    from training.bench.table.report import as_document, print_summary, told
+    from training.bench.table.running import Kept, run
+    from training.datasets import data_dir
+    from training.errors import ConfigError
+
+    for what, asked, known in (("split", protocol, PROTOCOLS), ("method", method, METHODS)):
+        unknown = [name for name in asked or () if name not in known]
+        if unknown:
+            msg = f"a {what} must be one of {', '.join(known)}, however: {', '.join(unknown)}"
+            raise ConfigError(msg)
+    started = time.perf_counter()
+    results = run(
+        tasks_of(data or data_dir(), data_set or ()),
+        protocol or list(PROTOCOLS),
+        method or list(METHODS),
+        seeds,
+        Kept(keep),
+        lambda result: _console.print(told(result), markup=False),
+    )
+    print_summary(_console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False), results)
+    if json is not None:
+        content = document([], command=_command(), duration_s=time.perf_counter() - started)
+        write(json, {**content, **as_document(results)})
+
+
 @bench_app.command("report")
 def report(
     results: Annotated[Path, typer.Option(help="Folder of JSON results.")] = Path("benchmarks/results"),

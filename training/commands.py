@@ -197,15 +197,27 @@ def train_table(
     restarts: Restarts = None,
     dtype: DtypeOption = None,
     threads: Threads = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most. [default: 200]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows a step. [default: by the table's length]")] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help="trunk: arithmetic and boosted trees; network: trained by gradients. [default: trunk]"),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="Where to be accurate: inside the training range, outside, or balanced. [default: balanced]"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes of a network over the rows at most. [default: 200]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows of a network's step. [default: by the table's length]")
+    ] = None,
     outside: Annotated[
         bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
     ] = None,
     note: Annotated[str | None, typer.Option(help="What a reader of the model must know about the data.")] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Learn a table's target columns from the others and publish the network.
+    """Learn a table's target columns from the others and publish the model.
 
     Prints a leaderboard against a mean, a linear and a gradient-boosted baseline, inside and outside the range.
     """
@@ -231,6 +243,8 @@ def train_table(
             "restarts": restarts,
             "dtype": dtype,
             "threads": threads,
+            "family": family,
+            "objective": objective,
             "max_epochs": epochs,
             "batch_size": batch_size,
             "outside": outside,

@@ -122,6 +122,13 @@ class LawConfig(ExactConfig):
     note: str | None = None
 
 
+Family = Literal["trunk", "network"]
+"""Families of models for a table."""
+
+Objective = Literal["inside", "balanced", "outside"]
+"""Where a table's model is to be accurate: where the training rows are, outside, or both."""
+
+
 class TableConfig(RunConfig):
     """A run on a table.
 
@@ -132,6 +139,9 @@ class TableConfig(RunConfig):
         categories: Number columns to read as categories.
         numbers: Text columns to read as numbers.
         units: Unit of measurement by column, kept in the manifest.
+        family: "trunk" fits arithmetic trunks and boosted trees on what they leave, "network" candidate networks by
+            gradients; the settings from `max_epochs` to `residual`, and `restarts`, are those of the network.
+        objective: What the choice of trunks weighs.
         max_epochs: Passes over the training rows at most.
         batch_size: Rows a step; None chooses by the table's length.
         learning_rate: Adam's step size at the start.
@@ -149,6 +159,8 @@ class TableConfig(RunConfig):
     categories: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     units: dict[str, str] = {}
+    family: Family = "trunk"
+    objective: Objective = "balanced"
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 200
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 3e-3

@@ -7,26 +7,36 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from models.contract.manifest import NUMERIC_TENSOR, PREDICTIONS_TENSOR, Dtype
+from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, PREDICTIONS_TENSOR, Dtype
 from training.export import IR_VERSION, OPSET
+
+_ML_OPSET = 5
+"""Operator set of ai.onnx.ml, for a TreeEnsemble that answers in float64; onnxruntime reads it since 1.20."""
+
+_ML_DOMAIN = "ai.onnx.ml"
 
 _ELEMENT: dict[Dtype, int] = {"float64": TensorProto.DOUBLE, "float32": TensorProto.FLOAT}
 
 
 class GraphBuilder:
-    """Collects nodes and constants of one graph on `numeric`.
+    """Collects nodes and constants of one graph on `numeric` and `categorical`.
 
     Nodes are numbered in the order in which they are asked for, and the same operator on the same tensors is one node,
     so that equal networks give equal bytes.
 
     Args:
         d_numeric: Columns of `numeric`.
-        dtype: Floating-point type of the graph.
+        dtype: Floating-point type that the graph computes in.
+        d_categorical: Columns of `categorical`.
+        outer: Floating-point type of `numeric` and `predictions`; None for that of the graph. Casting `numeric` is left
+            to the caller.
     """
 
-    def __init__(self, d_numeric: int, dtype: Dtype) -> None:
+    def __init__(self, d_numeric: int, dtype: Dtype, *, d_categorical: int = 0, outer: Dtype | None = None) -> None:
         self._d_numeric = d_numeric
+        self._d_categorical = d_categorical
         self._dtype = dtype
+        self._outer = outer or dtype
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._known: dict[tuple[object, ...], tuple[str, ...]] = {}
@@ -37,11 +47,15 @@ class GraphBuilder:
 
     def columns(self, indices: Sequence[int]) -> str:
         """Return columns of `numeric`, shape (batch, len(indices))."""
-        return self.node("Gather", NUMERIC_TENSOR, self._integers(indices), axis=1)
+        return self.node("Gather", NUMERIC_TENSOR, self.integers(indices), axis=1)
 
-    def node(self, operator: str, *inputs: str, **attributes: int) -> str:
-        """Return the output of an operator."""
-        return self._add(operator, inputs, 1, attributes)[0]
+    def node(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+        """Return the output of an operator, by default of the standard operator set."""
+        return self._add(operator, inputs, 1, attributes, domain)[0]
+
+    def nodes(self, operator: str, n_outputs: int, *inputs: str, **attributes: object) -> tuple[str, ...]:
+        """Return the outputs of an operator that has several."""
+        return self._add(operator, inputs, n_outputs, attributes)
 
     def join(self, columns: Sequence[str]) -> str:
         """Return columns side by side; one column is itself."""
@@ -49,7 +63,7 @@ class GraphBuilder:
 
     def split(self, block: str, widths: Sequence[int]) -> tuple[str, ...]:
         """Return a block in parts of the widths given."""
-        return self._add("Split", (block, self._integers(widths)), len(widths), {"axis": 1})
+        return self.nodes("Split", len(widths), block, self.integers(widths), axis=1)
 
     def number(self, value: float) -> str:
         """Return a number as a constant of the graph's type, shape (1, 1)."""
@@ -59,46 +73,73 @@ class GraphBuilder:
         """Return a row of numbers as a constant of the graph's type, shape (1, len(values))."""
         return self._constant(np.array([values], dtype=self._dtype))
 
+    def column_of(self, values: Sequence[float]) -> str:
+        """Return a column of numbers as a constant of the graph's type, shape (len(values), 1)."""
+        return self._constant(np.array(values, dtype=self._dtype)[:, None])
+
+    def vector(self, values: Sequence[float]) -> str:
+        """Return numbers as a constant of the graph's type, shape (len(values),)."""
+        return self._constant(np.array(values, dtype=self._dtype))
+
+    def flags(self, values: Sequence[bool]) -> str:
+        """Return truth values as a constant, shape (1, len(values))."""
+        return self._constant(np.array([values], dtype=np.bool_))
+
+    def integers(self, values: Sequence[int]) -> str:
+        """Return integers as a constant, shape (len(values),)."""
+        return self._constant(np.array(values, dtype=np.int64))
+
     def filled(self, value: float) -> str:
         """Return a column that holds one number in every row of the batch, shape (batch, 1)."""
-        batch = self.node("Shape", NUMERIC_TENSOR, start=0, end=1)
-        shape = self.node("Concat", batch, self._integers([1]), axis=0)
+        batch = self.node("Shape", NUMERIC_TENSOR if self._d_numeric else CATEGORICAL_TENSOR, start=0, end=1)
+        shape = self.node("Concat", batch, self.integers([1]), axis=0)
         return self.node("Expand", self.number(value), shape)
 
     def finish(self, columns: Sequence[str]) -> bytes:
         """Return the ONNX file whose `predictions` are the columns given."""
         last = self.node("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+        element = _ELEMENT[self._outer]
+        if self._outer != self._dtype:
+            last = self.node("Cast", last, to=element)
         for node in self._nodes:
             for names in (node.input, node.output):
                 for position, name in enumerate(names):
                     if name == last:
                         names[position] = PREDICTIONS_TENSOR
-        element = _ELEMENT[self._dtype]
+        inputs = []
+        if self._d_numeric:
+            inputs.append(helper.make_tensor_value_info(NUMERIC_TENSOR, element, ["batch", self._d_numeric]))
+        if self._d_categorical:
+            inputs.append(
+                helper.make_tensor_value_info(CATEGORICAL_TENSOR, TensorProto.STRING, ["batch", self._d_categorical])
+            )
+        opsets = [helper.make_opsetid("", OPSET)]
+        if any(node.domain == _ML_DOMAIN for node in self._nodes):
+            opsets.append(helper.make_opsetid(_ML_DOMAIN, _ML_OPSET))
         graph = helper.make_graph(
             self._nodes,
             "law",
-            [helper.make_tensor_value_info(NUMERIC_TENSOR, element, ["batch", self._d_numeric])],
+            inputs,
             [helper.make_tensor_value_info(PREDICTIONS_TENSOR, element, ["batch", len(columns)])],
             list(self._constants.values()),
         )
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="nalu-serving"
-        )
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="nalu-serving")
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _add(self, operator: str, inputs: Sequence[str], n_outputs: int, attributes: dict[str, int]) -> tuple[str, ...]:
-        known = (operator, *inputs, n_outputs, *sorted(attributes.items()))
+    def _add(
+        self, operator: str, inputs: Sequence[str], n_outputs: int, attributes: dict[str, object], domain: str = ""
+    ) -> tuple[str, ...]:
+        made = [helper.make_attribute(key, value) for key, value in sorted(attributes.items())]
+        content = b"".join(attribute.SerializeToString(deterministic=True) for attribute in made)
+        known = (domain, operator, *inputs, n_outputs, content)
         if known not in self._known:
             outputs = tuple(f"t{len(self._nodes)}_{i}" for i in range(n_outputs))
-            node = helper.make_node(operator, inputs, outputs, name=f"n{len(self._nodes)}")
-            node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+            node = helper.make_node(operator, inputs, outputs, name=f"n{len(self._nodes)}", domain=domain)
+            node.attribute.extend(made)
             self._nodes.append(node)
             self._known[known] = outputs
         return self._known[known]
-
-    def _integers(self, values: Sequence[int]) -> str:
-        return self._constant(np.array(values, dtype=np.int64))
 
     def _constant(self, value: NDArray[np.generic]) -> str:
         key = f"{value.dtype}_{value.shape}_{value.tobytes().hex()}"

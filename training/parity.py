@@ -1,7 +1,7 @@
-"""Parity: the published graph must answer as the torch network and as the NumPy oracle do, in the graph's own type."""
+"""Parity: the published graph must answer as what was fitted does, and as an oracle in NumPy, in its own type."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,6 +50,10 @@ class RawRows:
             None if self.text is None else self.text[index],
             None if self.codes is None else self.codes[index],
         )
+
+
+Reference = Callable[[RawRows], NDArray[np.floating]]
+"""What a graph must answer, shape (n_rows, d_outputs)."""
 
 
 class GraphRunner:
@@ -129,20 +133,50 @@ def check_parity(
         ExportError: When the graph does not run, gives another shape, or differs by more than `RTOL`.
     """
     reference = copy.deepcopy(network).to(TORCH_DTYPES[dtype]).eval()
+    references: dict[str, Reference] = {
+        "torch": lambda rows: _torch(reference, signature, rows, dtype),
+        "numpy": lambda rows: _oracle(reference, rows, dtype),
+    }
+    return compare(onnx, references, dtype, regions, target_scale, RTOL[dtype])
+
+
+def compare(
+    onnx: bytes,
+    references: Mapping[str, Reference],
+    dtype: Dtype,
+    regions: Mapping[str, RawRows],
+    target_scale: NDArray[np.float64],
+    rtol: float,
+) -> dict[str, float]:
+    """Compare a graph with what must answer alike, at batches of 1, 2 and 1,000 rows.
+
+    Args:
+        onnx: The exported graph.
+        references: Name → answers for raw rows, shape (n_rows, d_outputs).
+        dtype: Floating-point type of the graph.
+        regions: Rows to compare on by region, such as "inside" and "outside" of the training range.
+        target_scale: Magnitude of each output, shape (d_outputs,): differences far below it do not count.
+        rtol: Largest difference accepted.
+
+    Returns:
+        The largest difference relative to max(|answer|, magnitude) by reference.
+
+    Raises:
+        ExportError: When the graph does not run, gives another shape, or differs by more than `rtol`.
+    """
     runner = load_graph(onnx, dtype)
-    worst = {"torch": 0.0, "numpy": 0.0}
+    worst = dict.fromkeys(references, 0.0)
     for region, rows in regions.items():
         for size in BATCH_SIZES:
             batch = rows.take(np.arange(size) % len(rows))
             with running(f"batch {size}"):
                 answer = runner(batch)
-            expected = {"torch": _torch(reference, signature, batch, dtype), "numpy": _oracle(reference, batch, dtype)}
-            for name, values in expected.items():
-                difference = largest_difference(answer, values, target_scale)
+            for name, reference in references.items():
+                difference = largest_difference(answer, reference(batch), target_scale)
                 worst[name] = max(worst[name], difference)
-                if not difference <= RTOL[dtype]:
+                if not difference <= rtol:
                     msg = (
-                        f"an exported graph must answer as {name} does, to {RTOL[dtype]:g} in {dtype}, however it "
+                        f"an exported graph must answer as {name} does, to {rtol:g} in {dtype}, however it "
                         f"differs by {difference:.3g} at batch {size} {region} the training range; "
                         "nothing was published"
                     )

@@ -80,6 +80,15 @@ class SearchProgress(_Shown):
         if left is not None:
             self._console.print(f"{self._title}: fit {fit + 1}/{self._n_steps} {what}, at most {left:.0f} s left")
 
+    def step(self, done: int, what: str) -> None:
+        """Report that `done` of the fits are made, and what comes now."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, what=what)
+            return
+        left = self._seconds_left(done / max(self._n_steps, 1))
+        if left is not None:
+            self._console.print(f"  {what}, about {left:.0f} s left", markup=False)
+
     def finish(self, summary: str) -> None:
         """End the search."""
         if self._bar is not None and self._task is not None:

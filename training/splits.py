@@ -70,7 +70,8 @@ def driver_split(numeric: Floats, targets: Floats, seed: int) -> DriverSplit | N
     Returns:
         The split, or None where no column has a tail.
     """
-    for column in _by_rank_correlation(numeric, targets):
+    strength = rank_correlations(numeric, targets)
+    for column in (int(j) for j in np.argsort(-strength, kind="stable") if strength[j] >= 0):
         values = numeric[:, column]
         known = ~np.isnan(values)
         threshold = float(np.quantile(values[known], _DRIVER_QUANTILE))
@@ -83,20 +84,22 @@ def driver_split(numeric: Floats, targets: Floats, seed: int) -> DriverSplit | N
     return None
 
 
-def _by_rank_correlation(numeric: Floats, targets: Floats) -> list[int]:
+def rank_correlations(numeric: Floats, targets: Floats) -> Floats:
+    """Return the mean absolute rank correlation of each number column with the targets, shape (d_numeric,).
+
+    A column that says nothing gets −1: one value, fewer than three known values, or a count of the rows, whose tail is
+    the end of the file and not a region.
+    """
     target_ranks = _ranks(targets)
-    strength = []
+    strength = np.full(numeric.shape[1], -1.0)
     for j in range(numeric.shape[1]):
         known = ~np.isnan(numeric[:, j])
-        counts_rows = bool((np.diff(numeric[:, j]) == 1).all())  # its tail is the end of the file, not a region
+        counts_rows = bool((np.diff(numeric[:, j]) == 1).all())
         if known.sum() < 3 or np.ptp(numeric[known, j]) == 0 or counts_rows:
-            strength.append(-1.0)
             continue
         ranks = _ranks(numeric[known, j : j + 1])[:, 0]
-        strength.append(
-            float(np.mean([abs(_correlation(ranks, target_ranks[known, t])) for t in range(targets.shape[1])]))
-        )
-    return [int(j) for j in np.argsort(-np.array(strength), kind="stable") if strength[j] >= 0]
+        strength[j] = np.mean([abs(_correlation(ranks, target_ranks[known, t])) for t in range(targets.shape[1])])
+    return strength
 
 
 def _ranks(columns: Floats) -> Floats:

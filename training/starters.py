@@ -52,6 +52,7 @@ def fit_starter(
             targets=FORGING_TARGETS,
             units=dict(FORGING_UNITS),
             note=SYNTHETIC_NOTE,
+            family="network",
             restarts=1,
             max_epochs=100,
             residual=8,

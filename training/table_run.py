@@ -1,42 +1,34 @@
-"""A run on a table: split, try networks, compare with baselines inside and outside the training range, publish."""
+"""A run on a table: split, fit, compare with baselines inside and outside the training range, publish."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from models.contract.manifest import CategoryColumn, Column, ModelManifest, NumberColumn, OutputColumn, Provenance
 from models.contract.repository import ModelRepository
-from models.networks import TabularNetwork
-from models.preprocessing import TablePreprocessing
 from training.coded_table import CodedTable, rows_as_csv, with_every_level
 from training.config import TableConfig
 from training.datasets import TrainingTable, load_training_table
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
 from training.evaluation.metrics import regression_metrics
 from training.evaluation.plots import driver_error_plot
-from training.fitting.first_order import FirstOrderConfig
-from training.fitting.selection import Candidate, Progress, Selection, search
+from training.fitting.selection import Progress
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
 from training.runs import config_report, name_after, save_run
 from training.splits import DriverSplit, Split, driver_split, random_split
+from training.table_fits import FITS, FittedTable
 
-OURS = "arithmetic network"
+OURS = "this model"
 """What the leaderboard calls the published model."""
 
 _STRETCH = 3.0
 """Parity outside the range is checked on rows stretched this far from the middle of each column's range."""
-
-_STEPS_PER_EPOCH = 100
-_BATCH_SIZES = (32, 1024)
-"""Without a batch size, rows a step follow from the table: about a hundred steps an epoch, between these bounds."""
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -62,7 +54,7 @@ class TableResult:
 def fit_table(
     config: TableConfig, progress: Progress
 ) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
-    """Fit a network to a table without publishing it.
+    """Fit a model to a table without publishing it.
 
     Returns:
         The fitted model, its report, its plots with the rows of the test split as CSV, and the leaderboards.
@@ -77,10 +69,9 @@ def fit_table(
         config.data, config.targets, drop=config.drop, categories=config.categories, numbers=config.numbers
     )
     split = with_every_level(table, random_split(table.n_rows, config.seed))
-    coded = CodedTable.of(table, split.train)
-    selection = _select(config, coded, split, progress, f"fit {name_after(config.name, config.data)}")
-    predictions = _predict(selection.network, coded, split.test)
-    leaderboards = {"inside": _leaderboard(config, coded, split, predictions)}
+    fitted = FITS[config.family](config, table, split, progress, f"fit {name_after(config.name, config.data)}")
+    predictions = fitted.predict(split.test)
+    leaderboards = {"inside": _leaderboard(config, fitted.coded, split, predictions)}
     metrics = {"inside": regression_metrics(table.targets[split.test], predictions, table.target_names)}
     files = {"test.csv": rows_as_csv(table, split.test)}
     notes = list(table.notes)
@@ -100,7 +91,7 @@ def fit_table(
         )
     elif config.outside:
         notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
-    model = _fitted_model(config, coded, split, selection, metrics)
+    model = _fitted_model(config, fitted, split, metrics)
     report = {
         "task": f"table {table.source}",
         "config": config_report(config),
@@ -108,20 +99,18 @@ def fit_table(
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "notes": notes,
-        "chosen": selection.candidate,
-        "validation_loss": selection.validation_loss,
+        **fitted.report,
         "leaderboards": {
             region: [{"model": row.model, "metrics": row.metrics} for row in rows]
             for region, rows in leaderboards.items()
         },
-        "trials": [trial.as_dict() for trial in selection.trials],
         "versions": library_versions(),
     }
     return model, report, files, leaderboards
 
 
 def run_table(config: TableConfig, progress: Progress) -> TableResult:
-    """Fit a network to a table, publish it and keep the run's folder.
+    """Fit a model to a table, publish it and keep the run's folder.
 
     Raises:
         TableError: When the file is no table.
@@ -140,68 +129,14 @@ def run_table(config: TableConfig, progress: Progress) -> TableResult:
     return TableResult(manifest, folder, leaderboards, tuple(report["notes"]))
 
 
-def _select(config: TableConfig, coded: CodedTable, split: Split, progress: Progress, title: str) -> Selection:
-    train, validation = coded.tensors(split.train), coded.tensors(split.validation)
-    preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
-    targets = coded.table.targets[split.train]
-    mean, scale = targets.mean(axis=0), targets.std(axis=0)
-    scale[~(scale > 0)] = 1.0
-    unit = torch.as_tensor(scale)
-
-    def loss(predictions: Tensor, expected: Tensor) -> Tensor:
-        return torch.mean(((predictions - expected) / unit) ** 2)
-
-    def build(n_power_terms: int, d_residual: int, generator: torch.Generator) -> nn.Module:
-        return TabularNetwork(
-            preprocessing,
-            target_mean=mean,
-            target_scale=scale,
-            n_power_terms=n_power_terms,
-            d_residual=d_residual,
-            generator=generator,
-        )
-
-    low, high = _BATCH_SIZES
-    settings = FirstOrderConfig(
-        max_epochs=config.max_epochs,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size or max(low, min(high, len(train) // _STEPS_PER_EPOCH)),
-        patience=config.patience,
-        weight_decay=config.weight_decay,
-        regulariser_weight=1e-3,
-    )
-    kinds = {
-        "linear": (0, 0),
-        "powers": (config.power_terms, 0),
-        "linear + residual": (0, config.residual),
-        "powers + residual": (config.power_terms, config.residual),
-    }
-    candidates = [
-        Candidate(name, partial(build, *widths), settings)
-        for position, (name, widths) in enumerate(kinds.items())
-        if widths not in list(kinds.values())[:position]
-    ]
-    return search(
-        candidates,
-        train,
-        validation,
-        loss,
-        seed=config.seed,
-        n_restarts=config.restarts,
-        progress=progress,
-        title=title,
-    )
-
-
 def _judge_outside(
     config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress
 ) -> tuple[dict[str, Floats], list[BoardRow]]:
     """Fit without the tail; return every model's errors on held-out rows inside and outside, and the leaderboard."""
-    coded = CodedTable.of(table, tail.split.train)
-    selection = _select(config, coded, tail.split, progress, "fit without the tail")
+    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail")
     everything = np.concatenate([tail.split.validation, tail.split.test])
-    train, held_out = coded.rows(tail.split.train), coded.rows(everything)
-    answers = {OURS: _predict(selection.network, coded, everything)}
+    train, held_out = fitted.coded.rows(tail.split.train), fitted.coded.rows(everything)
+    answers = {OURS: fitted.predict(everything)}
     answers |= {name: baseline(train, held_out, config.seed) for name, baseline in BASELINES.items()}
     n_inside = len(tail.split.validation)
     spread = table.targets.std(axis=0)
@@ -222,14 +157,8 @@ def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictio
     return [board_row(name, test.targets, answer, coded.table.target_names) for name, answer in answers.items()]
 
 
-@torch.no_grad()
-def _predict(network: nn.Module, coded: CodedTable, index: NDArray[np.int64]) -> Floats:
-    return np.asarray(network(*coded.tensors(index).inputs).numpy(), dtype=np.float64)
-
-
-def _fitted_model(
-    config: TableConfig, coded: CodedTable, split: Split, selection: Selection, metrics: dict[str, Any]
-) -> FittedModel:
+def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metrics: dict[str, Any]) -> FittedModel:
+    coded = fitted.coded
     table = coded.table
     inside = coded.raw(split.test)
     inputs = _inputs(config, coded, split.train)
@@ -237,7 +166,7 @@ def _fitted_model(
         name=name_after(config.name, config.data),
         kind="tabular",
         description=f"{', '.join(table.target_names)} from {len(table.features)} columns of {table.source}.",
-        network=selection.network,
+        network=fitted.model,
         inputs=inputs,
         outputs=tuple(
             OutputColumn(name=name, unit=config.units.get(name), minimum=column.min(), maximum=column.max())

@@ -35,10 +35,13 @@ def test_every_option_that_a_page_names_exists(page: str) -> None:
     assert commands
     for line in lines:
         words = shlex.split(line)[1:]
-        subcommand = words[:2] if words[0] in ("train", "models") else words[:3] if words[0] == "data" else words[:1]
+        subcommand = (
+            words[:2] if words[0] in ("train", "models", "bench") else words[:3] if words[0] == "data" else words[:1]
+        )
         shown = subprocess.run(
             [Path(sys.executable).parent / "nalu", *subcommand, "--help"],
-            capture_output=True, text=True, check=True, env={"COLUMNS": "200", "TERM": "dumb"},
+            capture_output=True, text=True, check=True,
+            env={"COLUMNS": "200", "TERM": "dumb", "PYTHONPATH": str(CHECKOUT)},
         ).stdout  # fmt: skip
         for option in [word for word in words if word.startswith("--")]:
             assert option in shown, line

@@ -52,7 +52,7 @@ class Found:
     """A law.
 
     Where labels agree with it to rounding (`noise` is 0), every row is a proof. With noise there is none: the law is
-    then the simplest formula that the rows cannot tell from the truth, with odds of 50 against all others tried. A term
+    then the simplest formula that the rows cannot tell from the truth, with odds of 20 against all others tried. A term
     much smaller than the noise is not seen, and a sine of small numbers passes for its argument.
 
     Attributes:

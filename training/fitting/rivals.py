@@ -47,6 +47,8 @@ a sine is its argument, and rows there can never tell a · b from sin(a) · b.""
 
 _PRODUCT_COST = 0.7
 _TWO_TERMS_COST = 3.0
+"""Description length of a sum of two terms, in nats, and of a plane."""
+
 _EXTENSION_COST = 5.0
 """Description length, in nats, of all terms together that may stand beside the law itself: a term much smaller than the
 noise is never seen, and there are many."""
@@ -347,7 +349,7 @@ def _plane(inputs: Floats, targets: Floats, predictions: Floats, found: Likeliho
     half = 0.5 * float(np.linalg.slogdet(curvature)[1])
     d = inputs.shape[1]
     price = log(LEVEL_WIDTH) + d * log(_PLANE_SLOPE) - 0.5 * (d + 1) * log(2 * pi) + half
-    return Rival("a plane", own, told.total - price)
+    return Rival("a plane", own, told.total - price - _TWO_TERMS_COST)
 
 
 def _text(terms: list[_Term], sketch: _Sketch) -> str:

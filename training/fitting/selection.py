@@ -64,6 +64,10 @@ class Progress(Protocol):
         """Report an epoch of fit number `fit`, `share` of whose epochs are done."""
         ...
 
+    def step(self, done: int, what: str) -> None:
+        """Report that `done` of the fits are made, and what comes now."""
+        ...
+
     def finish(self, summary: str) -> None:
         """End the search."""
         ...

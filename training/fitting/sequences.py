@@ -9,7 +9,7 @@ clipping of the gradient's norm, Pascanu et al., arXiv:1211.5063.
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -123,12 +123,8 @@ def fit_sequences(
         >>> fit.validation_loss < 1e-4
         True
     """
-    optimiser = _optimiser(network, config)
-    schedule = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.max_steps, eta_min=config.learning_rate * 1e-3)
-        if config.schedule == "cosine"
-        else None
-    )
+    optimiser = optimiser_of(network.parameters(), config)
+    schedule = schedule_of(optimiser, config)
     project_ = getattr(network, "project_", None)
     best, weights, best_step, since_best = math.inf, copy.deepcopy(network.state_dict()), 0, 0
     history: list[tuple[int, float]] = []
@@ -172,15 +168,27 @@ def fit_sequences(
     return SequenceFit(best, step, best_step, reason, tuple(history))
 
 
-def _optimiser(network: nn.Module, config: SequenceFitConfig) -> torch.optim.Optimizer:
+def optimiser_of(parameters: Iterable[Tensor], config: SequenceFitConfig) -> torch.optim.Optimizer:
+    """Return the optimiser that a config names.
+
+    Raises:
+        ConfigError: When it would ignore a setting.
+    """
     if config.optimiser == "rmsprop":
         if config.weight_decay:
             msg = f"RMSProp takes no decoupled weight decay, however: weight_decay={config.weight_decay}; use adam"
             raise ConfigError(msg)
-        return torch.optim.RMSprop(network.parameters(), lr=config.learning_rate)
-    return torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+        return torch.optim.RMSprop(parameters, lr=config.learning_rate)
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def schedule_of(
+    optimiser: torch.optim.Optimizer, config: SequenceFitConfig
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """Return the schedule that a config names, or None for a constant step size."""
+    if config.schedule == "constant":
+        return None
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.max_steps, eta_min=config.learning_rate * 1e-3)
 
 
 @torch.no_grad()

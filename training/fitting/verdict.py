@@ -31,7 +31,7 @@ the law leaves out may be taken for noise."""
 _NEGLIGIBLE = log(1e-6)
 """Nats behind a law at which another formula is left out of the odds."""
 
-_DOUBT = 0.02
+_DOUBT = 0.05
 """Largest odds against a law: the prior-weighed likelihoods of all other formulas, over its own."""
 
 
@@ -79,8 +79,8 @@ def scored(guesses: Iterable[Guess], inputs: Floats, targets: Floats) -> list[Sc
 def verdict(ranking: list[Scored], inputs: Floats, targets: Floats, held_out: NDArray[np.intp]) -> str | None:
     """Return why a law is not proven by noisy rows, or None where it is.
 
-    A law must be likelier than the best constant by its description length and odds of 50; leave little noise; have
-    odds of 50 against all other formulas together, those outside the structures too (`training.fitting.rivals`); lie
+    A law must be likelier than the best constant by its description length and odds of 20; leave little noise; have
+    odds of 20 against all other formulas together, those outside the structures too (`training.fitting.rivals`); lie
     no further from held-out rows than from fitted ones; and leave residuals in which the inputs show no pattern.
     """
     guess, predictions, found = ranking[0].guess, ranking[0].predictions, ranking[0].found
@@ -93,6 +93,8 @@ def verdict(ranking: list[Scored], inputs: Floats, targets: Floats, held_out: ND
     beside = _beside(ranking, inputs, targets)
     if beside:
         odds = sum(exp(min(rival.score - ranking[0].score, 700.0)) for rival in beside)
+        if odds > 1:
+            return f"other formulas are likelier, {beside[0].text} most of all"
         if odds > _DOUBT:
             return f"other formulas are almost as likely (1 to {1 / odds:.2g}), the likeliest of them {beside[0].text}"
     if not _alike(found.residuals, held_out):

@@ -125,7 +125,9 @@ def _draw_curve(axes: "Axes", curve: Curve, panel: Panel, look: tuple[str, Line]
         axes.plot(curve.x, y, ".", color=colour, markersize=4)
     else:
         marker = "." if len(curve.x) <= 30 else ""
-        axes.plot(curve.x, y, color=colour, linestyle="--" if curve.kind == "published" else line, marker=marker)
+        style: Line = "--" if curve.kind == "published" else line
+        width = 2.2 if curve.kind == "ours" else 1.3
+        axes.plot(curve.x, y, color=colour, linestyle=style, linewidth=width, marker=marker)
     if low is not None and high is not None:
         axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
 

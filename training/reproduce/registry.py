@@ -2,9 +2,10 @@
 
 from training.errors import ConfigError
 from training.reproduce.experiment import Experiment
+from training.reproduce.identity import IDENTITY
 from training.reproduce.outcome import NAMES
 
-_ALL: tuple[Experiment, ...] = ()
+_ALL: tuple[Experiment, ...] = (IDENTITY,)
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in sorted(_ALL, key=lambda one: NAMES.index(one.name))}
 """Name → experiment, in the paper's order."""

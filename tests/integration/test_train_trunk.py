@@ -1,0 +1,92 @@
+"""`nalu train table` by default: trunks and boosted trees in one graph, published, served and predicted alike."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.csv
+import pytest
+
+from models.contract.manifest import CategoryColumn, NumberColumn
+from models.contract.repository import ModelRepository
+from service.inference.session import load_session
+from tests.quiet import Quiet
+from training.config import TableConfig
+from training.parity import GraphRunner, RawRows
+from training.table_run import OURS, TableResult, run_table
+
+
+def write(path: Path, n_rows: int = 150) -> Path:
+    """Strength by a power law of thickness and time, a shift by grade, gaps in the time."""
+    rng = np.random.default_rng(0)
+    lines = ["thickness,time,grade,strength,hardness"]
+    for _ in range(n_rows):
+        thickness, time, grade = rng.uniform(1, 5), rng.uniform(1, 9), rng.choice(["soft", "hard"])
+        strength = 100 * thickness**-0.5 * time**0.25 * (1.5 if grade == "hard" else 1) * np.exp(0.01 * rng.normal())
+        gap = rng.random() < 0.03
+        lines.append(f"{thickness:.4f},{'' if gap else f'{time:.4f}'},{grade},{strength:.4f},{strength / 3 - 5:.4f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def run(tmp_path: Path, **more: Any) -> TableResult:
+    config = {
+        "data": write(tmp_path / "data.csv"),
+        "targets": ("strength",),
+        "drop": ("hardness",),
+        "repository": tmp_path / "repository",
+        "runs": tmp_path / "runs",
+        "outside": False,
+    }
+    return run_table(TableConfig.model_validate({**config, **more}), Quiet())
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TableResult]:
+    folder = tmp_path_factory.mktemp("trunk")
+    return folder, run(folder, outside=True, dtype="float32")
+
+
+def test_a_power_law_with_a_shift_by_level_is_found_inside_and_outside(published: tuple[Path, TableResult]) -> None:
+    _, result = published
+    for region, board in result.leaderboards.items():
+        rmse = {row.model: row.rmse["strength"] for row in board}
+        assert rmse[OURS] < 0.6 * min(error for name, error in rmse.items() if name != OURS), region
+    assert len(result.leaderboards) == 2
+
+
+def test_the_report_says_what_was_tried_on_which_rows_held_out(published: tuple[Path, TableResult]) -> None:
+    _, result = published
+    report = json.loads((result.folder / "report.json").read_text())
+    choice = report["choices"]["strength"]
+    assert "power law" in choice["trunks"][0]
+    assert report["chosen"]["strength"] == ", ".join(choice["trunks"])
+    assert {"random", "top of the target", "top of thickness"} <= set(choice["candidates"][0]["error_over_trees"])
+    assert sum(report["rows"].values()) == 150
+    assert set(result.manifest.parity) == {"numpy"}
+    assert result.manifest.parity["numpy"] < 1e-6
+
+
+def test_the_service_loads_the_graph_and_answers_levels_and_gaps(published: tuple[Path, TableResult]) -> None:
+    folder, result = published
+    model = ModelRepository(folder / "repository").load(result.manifest.name)
+    load_session(model)
+    kinds = {column.name: column for column in result.manifest.inputs}
+    assert isinstance(kinds["grade"], CategoryColumn)
+    assert isinstance(kinds["time"], NumberColumn)
+    assert kinds["time"].may_be_missing
+    table = pyarrow.csv.read_csv(result.folder / "test.csv").to_pydict()
+    numeric = np.array([table["thickness"], [np.nan if t is None else t for t in table["time"]]], dtype=np.float64).T
+    text = np.array(table["grade"], dtype=object)[:, None]
+    answer = GraphRunner(model.onnx, "float32")(RawRows(numeric, text))[:, 0]
+    rmse = float(np.sqrt(np.mean((answer - np.array(table["strength"])) ** 2)))
+    assert rmse == pytest.approx(result.leaderboards["inside"][0].rmse["strength"], rel=1e-4)
+
+
+def test_several_targets_share_a_graph_and_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (
+        run(tmp_path, targets=("strength", "hardness"), drop=("thickness",), seed=4).manifest for _ in range(2)
+    )
+    assert [output.name for output in first.outputs] == ["strength", "hardness"]
+    assert first.graph.sha256 == second.graph.sha256

@@ -1,0 +1,123 @@
+"""The graph of a tabular model answers as the fitted pipeline does: gaps, unseen levels, far outside, both types."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from models.contract.manifest import Dtype
+from service.inference.graph_scan import scan_graph
+from training.export import CategoryCodes, Signature
+from training.parity import GraphRunner, RawRows, compare
+from training.tabular.fit import fit_table_model
+from training.tabular.lowering import lower_table_model
+from training.tabular.model import TabularModel
+from training.tabular.residual import TreeSettings
+from training.tabular.rows import Rows
+
+GRADES = ("a", "b", "c")
+HEATS = tuple(f"h{i:02d}" for i in range(19))
+SIGNATURE = Signature(5, (CategoryCodes(GRADES, False), CategoryCodes(HEATS, True)))
+N_CODES = (3, 20)
+TREES = TreeSettings(n_trees=60, n_ensembles=2)
+BOUND: dict[Dtype, float] = {"float64": 1e-9, "float32": 1e-5}
+
+
+def process_rows(n_rows: int, seed: int) -> tuple[Rows, RawRows]:
+    """Rows with gaps in all columns but the first, zeros in the fourth, a year in the fifth."""
+    rng = np.random.default_rng(seed)
+    numeric = rng.lognormal(size=(n_rows, 5))
+    numeric[:, 3] *= rng.integers(0, 2, n_rows)
+    numeric[:, 4] = rng.integers(2000, 2020, n_rows)
+    numeric[:, 1:][rng.random((n_rows, 4)) < 0.05] = np.nan
+    codes = np.stack([rng.integers(0, 3, n_rows), rng.integers(0, 20, n_rows)], axis=1)
+    return Rows(numeric, codes), raw(numeric, codes)
+
+
+def raw(numeric: np.ndarray, codes: np.ndarray) -> RawRows:
+    text = np.array([[GRADES[a], (*HEATS, "", "never seen")[b]] for a, b in codes], dtype=object)
+    return RawRows(numeric, text, codes)
+
+
+def hard_rows() -> RawRows:
+    """10,000 rows up to ten times outside, with a tenth of gaps and a tenth of unseen levels."""
+    rng = np.random.default_rng(5)
+    rows, _ = process_rows(10_000, 1)
+    numeric = rows.numeric * rng.lognormal(0, 1, rows.numeric.shape)
+    numeric[rng.random(numeric.shape) < 0.1] = np.nan
+    codes = rows.codes.copy()
+    codes[rng.random(len(codes)) < 0.1, 1] = -1
+    return raw(numeric, codes)
+
+
+@pytest.fixture(scope="module")
+def model() -> TabularModel:
+    rows, _ = process_rows(200, 0)
+    filled = np.nan_to_num(rows.numeric, nan=1.0)
+    product = filled[:, 0] * np.sqrt(filled[:, 1]) + 2 * rows.codes[:, 0] + np.sin(rows.codes[:, 1])
+    line = filled[:, 0] - 2 * (filled[:, 4] - 2010) - 5
+    return fit_table_model(rows, N_CODES, np.stack([product, line], axis=1), trees=TREES).model
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("width", [None, np.inf, 0.05])
+def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside(
+    model: TabularModel, dtype: Dtype, width: float | None
+) -> None:
+    if width is not None:
+        targets = (replace(one, fade=replace(one.fade, width=width)) for one in model.targets)
+        model = TabularModel(tuple(targets))
+    graph = lower_table_model(model, SIGNATURE, dtype)
+    rows = hard_rows()
+    assert rows.numeric is not None
+    assert rows.codes is not None
+    expected = model.predict(Rows(rows.numeric, rows.codes))
+    answer = GraphRunner(graph, dtype)(rows)
+    assert answer.dtype == np.dtype(dtype)
+    scale = np.maximum(np.abs(expected), np.abs(expected).mean(axis=0))
+    assert (np.abs(answer - expected) / scale).max() < BOUND[dtype]
+
+
+def test_batches_of_one_two_and_a_thousand_agree(model: TabularModel) -> None:
+    graph = lower_table_model(model, SIGNATURE, "float64")
+
+    def pipeline(rows: RawRows) -> np.ndarray:
+        assert rows.numeric is not None
+        assert rows.codes is not None
+        return model.predict(Rows(rows.numeric, rows.codes))
+
+    compare(graph, {"numpy": pipeline}, "float64", {"outside": hard_rows()}, np.array([1.0, 1.0]), 1e-9)
+
+
+def test_the_service_accepts_the_graph_and_equal_models_give_equal_bytes(model: TabularModel) -> None:
+    graph = lower_table_model(model, SIGNATURE, "float32")
+    scan_graph(graph)
+    assert graph == lower_table_model(model, SIGNATURE, "float32")
+    domains = {entry.domain for entry in onnx.load_model_from_string(graph).opset_import}
+    assert domains == {"", "ai.onnx.ml"}
+
+
+def test_a_table_of_categories_alone_and_one_without_a_residual_are_lowered() -> None:
+    rows, given = process_rows(80, 0)
+    only = Rows(np.zeros((80, 0)), rows.codes)
+    targets = (rows.codes[:, :1] * 3.0 + rows.codes[:, 1:] % 4).astype(np.float64)
+    fitted = fit_table_model(only, N_CODES, targets, trees=TREES).model
+    signature = Signature(0, SIGNATURE.categories)
+    answer = GraphRunner(lower_table_model(fitted, signature, "float64"), "float64")(RawRows(None, given.text))
+    np.testing.assert_allclose(answer, fitted.predict(only), rtol=1e-12, atol=1e-12)
+    bare = TabularModel((replace(fitted.targets[0], forest=None, columns=None),))
+    answer = GraphRunner(lower_table_model(bare, signature, "float64"), "float64")(RawRows(None, given.text))
+    np.testing.assert_allclose(answer, bare.predict(only), rtol=1e-12, atol=1e-12)
+
+
+def test_trees_of_one_leaf_and_a_committee_of_one_are_lowered(model: TabularModel) -> None:
+    from training.tabular.forest import Forest
+
+    rows, given = process_rows(50, 0)
+    small = tuple(
+        replace(one, trunks=one.trunks[:n], forest=Forest.of_constant(2.0))
+        for n, one in zip((1, 2), model.targets, strict=True)
+    )
+    answer = GraphRunner(lower_table_model(TabularModel(small), SIGNATURE, "float64"), "float64")(given)
+    np.testing.assert_allclose(answer, TabularModel(small).predict(rows), rtol=1e-9, atol=1e-9)

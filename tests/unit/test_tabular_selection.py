@@ -1,0 +1,127 @@
+"""The choice of trunks and residual, on held-out tails of the training rows."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from training.config import Objective
+from training.tabular.fit import fit_table_model
+from training.tabular.model import middle
+from training.tabular.residual import Fade, TreeColumns, TreeSettings
+from training.tabular.rows import Rows
+from training.tabular.selection import Trial, choose, kind_name, try_out
+from training.tabular.tails import folds
+
+FEW_TREES = TreeSettings(n_trees=40, n_ensembles=2)
+
+
+def rows_of(numeric: np.ndarray) -> Rows:
+    return Rows(numeric, np.zeros((len(numeric), 0), dtype=np.int64))
+
+
+def noisy_power_law(n_rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(1, 4, (n_rows, 3))
+    return x, x[:, 0] ** 2 * x[:, 1] / x[:, 2] * np.exp(0.03 * rng.normal(size=n_rows))
+
+
+def test_folds_hold_out_tails_that_the_rest_does_not_reach() -> None:
+    x, y = noisy_power_law()
+    made = {fold.name: fold for fold in folds(rows_of(x), y, 0, ["p", "q", "r"])}
+    assert list(made)[:3] == ["random", "top of the target", "bottom of the target"]
+    assert {"top of p", "bottom of p"} <= set(made)
+    for fold in made.values():
+        assert not set(fold.train) & set(fold.held_out)
+        assert len(fold.train) + len(fold.held_out) == 300
+    assert y[made["top of the target"].train].max() < y[made["top of the target"].held_out].min()
+    assert x[made["bottom of p"].train, 0].min() > x[made["bottom of p"].held_out, 0].max()
+
+
+def test_a_column_of_two_values_or_of_gaps_gives_no_tail_that_is_too_small() -> None:
+    x, y = noisy_power_law()
+    x[:, 0] = y > np.median(y)
+    x[5:, 1] = np.nan
+    assert all(len(fold.held_out) >= 15 for fold in folds(rows_of(x), y, 0))
+    assert not [fold for fold in folds(rows_of(x), y, 0, ["p", "q", "r"]) if fold.name.endswith(("p", "q"))]
+
+
+@pytest.fixture(scope="module")
+def tried() -> list[Trial]:
+    x, y = noisy_power_law(200)
+    return try_out(rows_of(x), (), y, 0)
+
+
+def test_a_power_law_is_chosen_where_there_is_one_and_lines_have_no_voice(tried: list[Trial]) -> None:
+    choice = choose(tried, "balanced")
+    names = [kind_name(kind) for kind in choice.kinds]
+    assert "power law" in names[0]
+    assert not {"mean", "linear", "bent lines", "logarithms"} & set(names)
+    assert choice.scores[0].score < -0.5
+    assert [one.score for one in choice.scores] == sorted(one.score for one in choice.scores)
+    assert choice.width == choice.committee[0].width
+
+
+def test_a_law_that_was_chosen_answers_outside() -> None:
+    x, y = noisy_power_law(200)
+    model = fit_table_model(rows_of(x), (), y[:, None], trees=FEW_TREES).model
+    far = 3 * x[:40]
+    law = far[:, 0] ** 2 * far[:, 1] / far[:, 2]
+    assert np.median(np.abs(model.predict(rows_of(far))[:, 0] / law - 1)) < 0.1
+
+
+def test_a_step_that_no_trunk_knows_is_left_to_the_residual() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (300, 2))
+    y = np.sign(x[:, 0] * x[:, 1]) + 0.01 * rng.normal(size=300)
+    rows = rows_of(x)
+    fit = fit_table_model(rows, (), y[:, None], trees=FEW_TREES)
+    model = fit.model.targets[0]
+    assert model.forest is not None
+    assert np.mean((model.predict(rows) - y) ** 2) < 0.3 * np.mean((model.trunk(rows) - y) ** 2)
+
+
+def test_the_objective_says_which_folds_count(tried: list[Trial]) -> None:
+    scores = {
+        objective: {(one.name, one.width): one for one in choose(tried, objective).scores}
+        for objective in get_args(Objective)
+    }
+    key = ("linear", np.inf)
+    assert {objective: scores[objective][key].ratios for objective in scores} == dict.fromkeys(
+        scores, scores["inside"][key].ratios
+    )
+    random = scores["inside"][key].ratios["random"]
+    assert scores["inside"][key].score == pytest.approx(np.log(random))
+    assert len({scores[objective][key].score for objective in scores}) == 3
+    assert all(scores[objective][("mean", np.inf)].score == 0 for objective in scores)
+
+
+def test_the_same_seed_chooses_and_answers_the_same() -> None:
+    x, y = noisy_power_law(80)
+    first, second = (fit_table_model(rows_of(x), (), y[:, None], trees=FEW_TREES, seed=3) for _ in range(2))
+    assert first.choices == second.choices
+    np.testing.assert_array_equal(first.model.predict(rows_of(2 * x)), second.model.predict(rows_of(2 * x)))
+
+
+def test_two_answers_that_run_away_are_outvoted() -> None:
+    answers = [np.array([value]) for value in (1.0, 2.0, 3.0, 1e9, -np.inf)]
+    assert middle(answers).tolist() == [2.0]
+
+
+def test_the_residual_fades_with_the_distance_and_is_whole_inside() -> None:
+    rows = rows_of(np.array([[0.0], [10.0]]))
+    fade = Fade.fit(rows, np.array([0.0, 100.0]), 0.1)
+    numeric = np.array([[5.0], [10.0], [10.5], [11.0], [np.nan], [-0.5]])
+    inside = np.full(6, 50.0)
+    assert fade(rows_of(numeric), inside).tolist() == pytest.approx([1, 1, 0.5, 0, 1, 0.5])
+    assert fade(rows_of(numeric[:2]), np.array([105.0, -20.0])).tolist() == pytest.approx([0.5, 0])
+    assert Fade.fit(rows, np.array([0.0, 1.0]), np.inf)(rows_of(numeric), inside).tolist() == [1.0] * 6
+
+
+def test_trees_take_levels_in_the_order_of_their_targets() -> None:
+    codes = np.array([[0]] * 20 + [[1]] * 20 + [[2]] * 20)
+    targets = np.repeat([5.0, 1.0, 3.0], 20)
+    columns = TreeColumns.fit(codes, (3,), targets)
+    assert columns.order[0].tolist() == [2, 0, 1]
+    features = columns(Rows(np.zeros((3, 1)), np.array([[1], [0], [-1]])))
+    np.testing.assert_array_equal(features, [[0, 0, 0, 1, 0], [0, 2, 1, 0, 0], [0, np.nan, 0, 0, 0]])

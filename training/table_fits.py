@@ -1,0 +1,152 @@
+"""The families of models for a table: a trunk with a residual of boosted trees, and a network trained by gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.networks import TabularNetwork
+from models.preprocessing import TablePreprocessing
+from training.coded_table import CodedTable
+from training.config import Family, TableConfig
+from training.datasets import TrainingTable
+from training.fitting.first_order import FirstOrderConfig
+from training.fitting.selection import Candidate, Progress, search
+from training.splits import Split
+from training.tabular.fit import N_STEPS, fit_table_model
+from training.tabular.model import TabularModel
+from training.tabular.rows import Rows
+from training.tabular.selection import kind_name
+
+_STEPS_PER_EPOCH = 100
+_BATCH_SIZES = (32, 1024)
+"""Without a batch size, rows a step follow from the table: about a hundred steps an epoch, between these bounds."""
+
+
+@dataclass(frozen=True)
+class FittedTable:
+    """A model fitted to a table.
+
+    Attributes:
+        coded: The table with the levels that the training rows have as codes.
+        model: The network or the tabular model.
+        report: What was tried and chosen, for `report.json`.
+    """
+
+    coded: CodedTable
+    model: nn.Module | TabularModel
+    report: dict[str, Any]
+
+    @torch.no_grad()
+    def predict(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return predictions for rows of the table, shape (len(index), d_outputs)."""
+        if isinstance(self.model, TabularModel):
+            return self.model.predict(Rows(self.coded.table.numeric[index], self.coded.codes[index]))
+        return np.asarray(self.model(*self.coded.tensors(index).inputs).numpy(), dtype=np.float64)
+
+
+def _fit_network(
+    config: TableConfig, table: TrainingTable, split: Split, progress: Progress, title: str
+) -> FittedTable:
+    """Fit candidate networks by gradients and keep the one that validates best.
+
+    Raises:
+        FitError: When every fit diverged.
+    """
+    coded = CodedTable.of(table, split.train)
+    train, validation = coded.tensors(split.train), coded.tensors(split.validation)
+    preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
+    targets = coded.table.targets[split.train]
+    mean, scale = targets.mean(axis=0), targets.std(axis=0)
+    scale[~(scale > 0)] = 1.0
+    unit = torch.as_tensor(scale)
+
+    def loss(predictions: Tensor, expected: Tensor) -> Tensor:
+        return torch.mean(((predictions - expected) / unit) ** 2)
+
+    def build(n_power_terms: int, d_residual: int, generator: torch.Generator) -> nn.Module:
+        return TabularNetwork(
+            preprocessing,
+            target_mean=mean,
+            target_scale=scale,
+            n_power_terms=n_power_terms,
+            d_residual=d_residual,
+            generator=generator,
+        )
+
+    low, high = _BATCH_SIZES
+    settings = FirstOrderConfig(
+        max_epochs=config.max_epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size or max(low, min(high, len(train) // _STEPS_PER_EPOCH)),
+        patience=config.patience,
+        weight_decay=config.weight_decay,
+        regulariser_weight=1e-3,
+    )
+    kinds = {
+        "linear": (0, 0),
+        "powers": (config.power_terms, 0),
+        "linear + residual": (0, config.residual),
+        "powers + residual": (config.power_terms, config.residual),
+    }
+    candidates = [
+        Candidate(name, partial(build, *widths), settings)
+        for position, (name, widths) in enumerate(kinds.items())
+        if widths not in list(kinds.values())[:position]
+    ]
+    selection = search(
+        candidates,
+        train,
+        validation,
+        loss,
+        seed=config.seed,
+        n_restarts=config.restarts,
+        progress=progress,
+        title=title,
+    )
+    report = {
+        "chosen": selection.candidate,
+        "validation_loss": selection.validation_loss,
+        "trials": [trial.as_dict() for trial in selection.trials],
+    }
+    return FittedTable(coded, selection.network, report)
+
+
+def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress: Progress, title: str) -> FittedTable:
+    """Fit a committee of trunks and a residual; the choice cross-validates the training rows alone."""
+    coded = CodedTable.of(table, split.train)
+    steps = count()
+    n_steps = len(table.target_names) * N_STEPS
+    progress.start(title, n_steps)
+    fit = fit_table_model(
+        Rows(table.numeric[split.train], coded.codes[split.train]),
+        coded.n_codes,
+        table.targets[split.train],
+        objective=config.objective,
+        seed=config.seed,
+        names=table.number_names,
+        tick=lambda what: progress.step(min(next(steps), n_steps), what),
+    )
+    chosen = {
+        name: ", ".join(kind_name(kind) for kind in choice.kinds)
+        for name, choice in zip(table.target_names, fit.choices, strict=True)
+    }
+    progress.finish("; ".join(f"{name}: {kinds}" for name, kinds in chosen.items()))
+    report = {
+        "chosen": chosen,
+        "choices": {name: choice.as_dict() for name, choice in zip(table.target_names, fit.choices, strict=True)},
+    }
+    return FittedTable(coded, fit.model, report)
+
+
+FITS: dict[Family, Callable[[TableConfig, TrainingTable, Split, Progress, str], FittedTable]] = {
+    "trunk": _fit_trunk,
+    "network": _fit_network,
+}
+"""Family of models → fits one to the training rows of a split, told what to call itself."""

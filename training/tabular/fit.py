@@ -1,0 +1,120 @@
+"""From a table's rows to a fitted tabular model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.config import Objective
+from training.tabular.model import TabularModel, TargetModel, middle
+from training.tabular.residual import Fade, TreeColumns, TreeSettings, fit_forest
+from training.tabular.rows import Columns, Floats, Rows
+from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
+from training.tabular.tails import MOST_FOLDS
+from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
+
+N_STEPS = MOST_FOLDS + 1
+"""Pieces of work for each target, at most."""
+
+_N_PARTS = 5
+"""Parts of the cross-fit: the trunk's answer that the residual corrects comes from a trunk fitted without the row."""
+
+_CROSS_FIT_ROWS = 20_000
+"""Beyond this many rows, leaving a row out changes a trunk so little that its leave-one-out answer does."""
+
+
+@dataclass(frozen=True)
+class TabularFit:
+    """A fitted model and how it was chosen.
+
+    Attributes:
+        model: The model.
+        choices: What was chosen for each target, with all scores.
+    """
+
+    model: TabularModel
+    choices: tuple[Choice, ...]
+
+
+def fit_table_model(
+    rows: Rows,
+    n_codes: tuple[int, ...],
+    targets: Floats,
+    *,
+    objective: Objective = "balanced",
+    seed: int = 0,
+    trees: TreeSettings | None = None,
+    names: Sequence[str] = (),
+    tick: Callable[[str], object] = len,
+) -> TabularFit:
+    """Choose and fit a trunk and a residual for each target.
+
+    Args:
+        rows: Training rows; nothing else is seen.
+        n_codes: Codes of each category column, the code for "missing" included.
+        targets: Shape (n_rows, d_outputs), finite.
+        objective: Whether accuracy inside the range, outside, or both counts.
+        seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
+        trees: Settings of the residual.
+        names: Names of the number columns, for what is told and reported; by default they are numbered.
+        tick: Told what begins, `N_STEPS` times a target at most.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.uniform(1, 2, (200, 2))
+        >>> fit = fit_table_model(Rows(x, np.zeros((200, 0), dtype=np.int64)), (), (x[:, :1] / x[:, 1:]))
+        >>> far = Rows(np.array([[6.0, 1.5]]), np.zeros((1, 0), dtype=np.int64))
+        >>> fit.model.predict(far).round(2).tolist()
+        [[4.0]]
+    """
+    settings = trees or TreeSettings()
+    choices, models = [], []
+    for column in targets.T:
+        choice = choose(try_out(rows, n_codes, column, seed, names, tick), objective)
+        choices.append(choice)
+        tick("the chosen trunks and their residual")
+        models.append(_fit_target(rows, n_codes, column, choice, settings, seed))
+    return TabularFit(TabularModel(tuple(models)), tuple(choices))
+
+
+def _fit_target(
+    rows: Rows, n_codes: tuple[int, ...], targets: Floats, choice: Choice, settings: TreeSettings, seed: int
+) -> TargetModel:
+    trunks, left_out = [], []
+    for kind in choice.kinds:
+        if kind is None:
+            trunks.append(_constant(rows, n_codes, float(targets.mean())))
+            left_out.append(np.full(len(targets), targets.mean()))
+            continue
+        fit = fit_trunk(kind, rows, n_codes, targets)
+        if fit is not None:
+            trunks.append(fit.trunk)
+            left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
+    fade = Fade.fit(rows, targets, choice.width)
+    if choice.width == 0:
+        return TargetModel(tuple(trunks), None, None, fade)
+    columns = TreeColumns.fit(rows.codes, n_codes, targets)
+    forest = fit_forest(columns(rows), targets - middle(left_out), settings, seed)
+    return TargetModel(tuple(trunks), columns, forest, fade)
+
+
+def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
+    kind = TrunkKind(NO_TRUNK, "raw", "identity", 0)
+    return Trunk(kind, Columns.fit(rows, n_codes, "raw"), (), (), np.zeros(0), value, 0.0, (value, value))
+
+
+def _out_of_fold(
+    kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Floats, left_out: Floats, seed: int
+) -> Floats:
+    """Return each row's answer of a trunk fitted without it; leave-one-out where a part does not allow the fit."""
+    if len(rows) > _CROSS_FIT_ROWS:
+        return left_out
+    result = left_out.copy()
+    part = np.random.default_rng(seed).permutation(len(rows)) % _N_PARTS
+    for i in range(_N_PARTS):
+        rest = np.flatnonzero(part != i)
+        fit = fit_trunk(kind, rows.take(rest), n_codes, targets[rest])
+        if fit is not None:
+            held_out = np.flatnonzero(part == i)
+            result[held_out] = fit.trunk.predict(rows.take(held_out))
+    return result

@@ -1,0 +1,174 @@
+"""A fitted tabular model → one graph of native operators: imputation, scales, categories, trunks, trees, fade.
+
+Everything is computed in float64, in graphs of both types: a column such as a year, standardised in float32, loses four
+digits before the trunk begins. A float32 graph takes and gives float32.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import TensorProto
+
+from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, Dtype
+from training.export import Signature
+from training.graph_builder import GraphBuilder
+from training.tabular.forest import forest_attributes
+from training.tabular.model import TabularModel, TargetModel, left_out
+from training.tabular.residual import Fade, TreeColumns
+from training.tabular.rows import Columns
+from training.tabular.trunks import Trunk
+
+
+def lower_table_model(model: TabularModel, signature: Signature, dtype: Dtype) -> bytes:
+    """Lower a fitted model.
+
+    Args:
+        model: The model.
+        signature: Its columns; the levels of its categories are in the order of their codes.
+        dtype: Floating-point type of the graph's numeric tensors.
+
+    Returns:
+        The ONNX file, with tensors named as in `models.contract.manifest`; equal models give equal bytes.
+    """
+    lowering = _Lowering(signature, dtype)
+    return lowering.builder.finish([lowering.target(target) for target in model.targets])
+
+
+class _Lowering:
+    def __init__(self, signature: Signature, dtype: Dtype) -> None:
+        self.builder = builder = GraphBuilder(
+            signature.d_numeric, "float64", d_categorical=len(signature.categories), outer=dtype
+        )
+        self._d_numeric = signature.d_numeric
+        self._numeric = self._cast(NUMERIC_TENSOR, TensorProto.DOUBLE) if signature.d_numeric else ""
+        self._codes = []
+        for j, column in enumerate(signature.categories):
+            text = builder.node("Gather", CATEGORICAL_TENSOR, builder.integers([j]), axis=1)
+            keys = [*column.levels, *([""] if column.may_be_missing else [])]
+            self._codes.append(
+                builder.node(
+                    "LabelEncoder",
+                    text,
+                    domain="ai.onnx.ml",
+                    keys_strings=keys,
+                    values_int64s=list(range(len(keys))),
+                    default_int64=-1,
+                )
+            )
+
+    def target(self, target: TargetModel) -> str:
+        """Return the prediction of one target, shape (batch, 1)."""
+        node, number = self.builder.node, self.builder.number
+        trunk = self._middle([self._trunk(one) for one in target.trunks])
+        if target.forest is None or target.columns is None:
+            return trunk
+        if len(target.forest.roots):
+            attributes = forest_attributes(target.forest)
+            features = self._tree_features(target.columns)
+            sums = node("TreeEnsemble", features, domain="ai.onnx.ml", **attributes)
+            residual = node("Add", sums, number(target.forest.constant))
+        else:
+            residual = self.builder.filled(target.forest.constant)
+        if not np.isinf(target.fade.width):
+            residual = node("Mul", residual, self._fade(target.fade, trunk))
+        return node("Add", trunk, residual)
+
+    def _cast(self, tensor: str, element: int) -> str:
+        return self.builder.node("Cast", tensor, to=element)
+
+    def _imputed(self, fill: Sequence[float]) -> str:
+        return self.builder.node(
+            "Where", self.builder.node("IsNaN", self._numeric), self.builder.row(fill), self._numeric
+        )
+
+    def _block(self, columns: Columns) -> str:
+        """Return number columns and indicators, as `Columns` does."""
+        node, row = self.builder.node, self.builder.row
+        parts = []
+        if columns.d_numeric:
+            scaled = self._imputed(columns.fill.tolist())
+            plain = np.isnan(columns.shift)
+            if not plain.all():
+                shifted = node("Max", scaled, row(columns.floor.tolist()))
+                shifted = node("Add", shifted, row(np.where(plain, 1.0, columns.shift).tolist()))
+                scaled = node("Where", self.builder.flags(plain.tolist()), scaled, node("Log", shifted))
+            scaled = node("Min", node("Max", scaled, row(columns.lower.tolist())), row(columns.upper.tolist()))
+            scaled = node("Sub", scaled, row(columns.mean.tolist()))
+            parts.append(node("Div", scaled, row(columns.spread.tolist())))
+        if columns.missing:
+            unknown = node("IsNaN", node("Gather", self._numeric, self.builder.integers(columns.missing), axis=1))
+            parts.append(self._cast(unknown, TensorProto.DOUBLE))
+        parts += [self._indicators(j, n) for j, n in enumerate(columns.n_codes)]
+        return self.builder.join(parts)
+
+    def _indicators(self, column: int, n_codes: int) -> str:
+        codes = self.builder.integers(range(n_codes))
+        return self._cast(self.builder.node("Equal", self._codes[column], codes), TensorProto.DOUBLE)
+
+    def _trunk(self, trunk: Trunk) -> str:
+        node, number = self.builder.node, self.builder.number
+        low, high = trunk.bounds
+        if not trunk.terms:
+            total = self.builder.filled(trunk.intercept)
+        else:
+            factors = self._block(trunk.columns)
+            if trunk.hinges:
+                bent = node("Gather", factors, self.builder.integers([h.column for h in trunk.hinges]), axis=1)
+                bent = node("Sub", bent, self.builder.row([h.knot for h in trunk.hinges]))
+                factors = self.builder.join([factors, node("Max", bent, number(0.0))])
+            # singles before products: the weights are brought into the same order
+            order = sorted(range(len(trunk.terms)), key=lambda i: len(trunk.terms[i]))
+            singles = [trunk.terms[i][0] for i in order if len(trunk.terms[i]) == 1]
+            pairs = [trunk.terms[i] for i in order if len(trunk.terms[i]) == 2]
+            parts = []
+            if singles:
+                parts.append(node("Gather", factors, self.builder.integers(singles), axis=1))
+            if pairs:
+                first, second = (
+                    node("Gather", factors, self.builder.integers([pair[side] for pair in pairs]), axis=1)
+                    for side in (0, 1)
+                )
+                parts.append(node("Mul", first, second))
+            weights = self.builder.column_of(trunk.weights[order].tolist())
+            total = node("Add", node("MatMul", self.builder.join(parts), weights), number(trunk.intercept))
+        held = node("Min", node("Max", total, number(low)), number(high))
+        if trunk.kind.link == "identity":
+            return held
+        return node("Sub", node("Mul", node("Exp", held), number(trunk.factor)), number(trunk.shift))
+
+    def _middle(self, answers: Sequence[str]) -> str:
+        node, integers = self.builder.node, self.builder.integers
+        if len(answers) == 1:
+            return answers[0]
+        cut = left_out(len(answers))
+        block = self.builder.join(answers)
+        if cut:
+            ordered = self.builder.nodes("TopK", 2, block, integers([len(answers)]), axis=1)[0]
+            block = node("Slice", ordered, integers([cut]), integers([len(answers) - cut]), integers([1]))
+        return node("ReduceMean", block, integers([1]), keepdims=1)
+
+    def _fade(self, fade: Fade, trunk: str) -> str:
+        node, row, number = self.builder.node, self.builder.row, self.builder.number
+        low, high = fade.target_range
+        answer = node("Max", node("Sub", trunk, number(high)), node("Sub", number(low), trunk))
+        worst = node("Div", answer, number(high - low))
+        if self._d_numeric:
+            numeric = self._imputed(fade.lower.tolist())
+            lower, upper = row(fade.lower.tolist()), row(fade.upper.tolist())
+            spread = np.where(fade.upper > fade.lower, fade.upper - fade.lower, 1.0)
+            beyond = node("Max", node("Sub", numeric, upper), node("Sub", lower, numeric))
+            beyond = node("Div", beyond, row(spread.tolist()))
+            worst = node("Max", worst, node("ReduceMax", beyond, self.builder.integers([1]), keepdims=1))
+        share = node("Sub", number(1.0), node("Div", worst, number(fade.width)))
+        return node("Min", node("Max", share, number(0.0)), number(1.0))
+
+    def _tree_features(self, columns: TreeColumns) -> str:
+        parts = []
+        if self._d_numeric:
+            parts.append(self._cast(self._cast(self._numeric, TensorProto.FLOAT), TensorProto.DOUBLE))
+        for j, place in enumerate(columns.order):
+            # a level never seen has code −1, which gathers the last entry
+            table = self.builder.vector([*place.tolist(), np.nan])
+            parts.append(self.builder.node("Gather", table, self._codes[j], axis=0))
+        parts += [self._indicators(j, len(columns.order[j])) for j in columns.with_indicators]
+        return self.builder.join(parts)

@@ -1,0 +1,71 @@
+"""A fitted tabular model: a committee of trunks, a residual of boosted trees, and how far that reaches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.tabular.forest import Forest
+from training.tabular.residual import Fade, TreeColumns
+from training.tabular.rows import Floats, Rows
+from training.tabular.trunks import Trunk
+
+COMMITTEE = 5
+"""Trunks whose median is the trunk's answer; an odd number, so that two that run away are outvoted.
+
+Measured on 43 splits of 10 data sets, errors over those of the trees alone, geometric mean outside: the best trunk by
+cross-validation 0.80, the mean of the best three 0.76, the median of the best five 0.73."""
+
+
+def middle(answers: Sequence[Floats]) -> Floats:
+    """Return each row's median of the answers (of two: their mean), shape (n_rows,)."""
+    return np.asarray(np.median(np.stack(answers, axis=1), axis=1))
+
+
+def left_out(n_answers: int) -> int:
+    """Return how many answers a median leaves out at either end."""
+    return (n_answers - 1) // 2
+
+
+@dataclass(frozen=True)
+class TargetModel:
+    """The model of one target: trunk + fade · residual.
+
+    Attributes:
+        trunks: The committee.
+        columns: Columns of the trees; None without a residual.
+        forest: The residual; None for none.
+        fade: Where it counts.
+    """
+
+    trunks: tuple[Trunk, ...]
+    columns: TreeColumns | None
+    forest: Forest | None
+    fade: Fade
+
+    def trunk(self, rows: Rows) -> Floats:
+        """Return the committee's answers, shape (n_rows,)."""
+        return middle([trunk.predict(rows) for trunk in self.trunks])
+
+    def predict(self, rows: Rows) -> Floats:
+        """Return predictions, shape (n_rows,)."""
+        trunk = self.trunk(rows)
+        if self.forest is None or self.columns is None:
+            return trunk
+        return np.asarray(trunk + self.fade(rows, trunk) * self.forest.predict(self.columns(rows)))
+
+
+@dataclass(frozen=True)
+class TabularModel:
+    """Models of all targets.
+
+    Attributes:
+        targets: One per target.
+    """
+
+    targets: tuple[TargetModel, ...]
+
+    def predict(self, rows: Rows) -> NDArray[np.float64]:
+        """Return predictions, shape (n_rows, d_outputs)."""
+        return np.stack([target.predict(rows) for target in self.targets], axis=1)

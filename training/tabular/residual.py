@@ -1,0 +1,186 @@
+"""The residual: boosted trees on what the trunk leaves, constant outside the range seen or faded there."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from training.tabular.forest import Forest, as_tree_input
+from training.tabular.rows import Codes, Floats, Rows
+
+_MAX_INDICATORS = 12
+"""Category columns of at most this many codes get an indicator per code beside their order."""
+
+_PRIOR_ROWS = 5.0
+"""A level's mean is pulled towards the overall mean as if this many rows had that mean."""
+
+
+@dataclass(frozen=True)
+class TreeColumns:
+    """How raw columns become the trees': numbers as they are, categories ordered by their mean target.
+
+    Attributes:
+        order: For each category column the place of each code, shape (n_codes,).
+        with_indicators: Category columns with an indicator per code.
+    """
+
+    order: tuple[Floats, ...]
+    with_indicators: tuple[int, ...]
+
+    @classmethod
+    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats) -> Self:
+        """Learn the orders from training rows."""
+        overall = float(targets.mean())
+        order = []
+        for j, n in enumerate(n_codes):
+            known = codes[:, j] >= 0
+            counts = np.bincount(codes[known, j], minlength=n)
+            sums = np.bincount(codes[known, j], weights=targets[known], minlength=n)
+            means = (sums + _PRIOR_ROWS * overall) / (counts + _PRIOR_ROWS)
+            order.append(np.argsort(np.argsort(means, kind="stable"), kind="stable").astype(np.float64))
+        return cls(tuple(order), tuple(j for j, n in enumerate(n_codes) if 2 < n <= _MAX_INDICATORS))
+
+    def __call__(self, rows: Rows) -> Floats:
+        """Return what trees take; a level never seen is a missing value, its indicators are 0."""
+        parts = [rows.numeric]
+        for j, place in enumerate(self.order):
+            codes = rows.codes[:, j]
+            parts.append(np.where(codes >= 0, place[codes], np.nan)[:, None])
+        for j in self.with_indicators:
+            parts.append((rows.codes[:, j : j + 1] == np.arange(len(self.order[j]))).astype(np.float64))
+        return as_tree_input(np.concatenate(parts, axis=1))
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """Settings of the boosted trees.
+
+    Attributes:
+        n_trees: Trees of each ensemble, at most.
+        n_ensembles: Ensembles averaged, each from its own seed.
+        learning_rate: Share of each tree that is taken.
+        n_leaves: Leaves of a tree.
+        least_rows: Rows of a leaf.
+    """
+
+    n_trees: int = 1000
+    n_ensembles: int = 5
+    learning_rate: float = 0.05
+    n_leaves: int = 31
+    least_rows: int = 10
+
+    def as_parameters(self, seed: int) -> dict[str, Any]:
+        """Return LightGBM's parameters; one thread and forced layout give the same trees everywhere."""
+        return {
+            "objective": "l2",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.n_leaves,
+            "min_data_in_leaf": self.least_rows,
+            "feature_fraction": 0.8,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "seed": seed,
+            "num_threads": 1,
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbose": -1,
+        }
+
+
+QUICK_TREES = TreeSettings(n_trees=100, n_ensembles=1, learning_rate=0.1)
+"""Trees for choosing between trunks: what they lack in accuracy they lack for every trunk."""
+
+_PATIENCE = 50
+"""Trees without a better error on the rows left out, averaged over the ensembles, after which all end."""
+
+
+def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> Forest:
+    """Fit boosted trees.
+
+    Each ensemble leaves out another part of the rows, on which their common number of trees is found, and the ensembles
+    are averaged: every row is in all of them but one.
+
+    Args:
+        features: From `TreeColumns`, shape (n_rows, n_features).
+        targets: Shape (n_rows,).
+        settings: Their settings.
+        seed: Seed of parts and trees.
+    """
+    data = lightgbm.Dataset(features, targets, free_raw_data=False)
+    parameters = settings.as_parameters(seed)
+    part = np.random.default_rng(seed).permutation(len(targets)) % settings.n_ensembles
+    parts = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(settings.n_ensembles)]
+    outcome: dict[str, Any] = lightgbm.cv(
+        parameters | {"metric": "l2"},
+        data,
+        settings.n_trees,
+        folds=parts,
+        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
+        return_cvbooster=True,
+    )
+    fitted = outcome["cvbooster"]
+    forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
+    return Forest.summed(forests, np.full(len(forests), 1 / len(forests)))
+
+
+class QuickTrees:
+    """Fits quick trees to many targets of the same rows, and answers for other rows.
+
+    Args:
+        train: Features of the rows to fit, from `TreeColumns`.
+        held_out: Features of the rows to answer for.
+        seed: Seed of the trees.
+    """
+
+    def __init__(self, train: Floats, held_out: Floats, seed: int) -> None:
+        self._parameters = QUICK_TREES.as_parameters(seed)
+        self._data = lightgbm.Dataset(train, np.zeros(len(train)), params=self._parameters, free_raw_data=False)
+        self._held_out = held_out
+
+    def __call__(self, targets: Floats) -> Floats:
+        """Return the trees' answers for the rows held out."""
+        self._data.set_label(targets)
+        booster = lightgbm.train(self._parameters, self._data, QUICK_TREES.n_trees)
+        return np.asarray(booster.predict(self._held_out, num_threads=1), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Fade:
+    """How much of the residual counts: all of it inside, none of it farther outside than `width` ranges.
+
+    Attributes:
+        lower: Smallest value of each number column seen, shape (d_numeric,).
+        upper: Largest value seen.
+        target_range: Smallest and largest target seen; the trunk's answer is held against it.
+        width: Distance at which nothing is left, in ranges; infinite to freeze the residual instead.
+    """
+
+    lower: Floats
+    upper: Floats
+    target_range: tuple[float, float]
+    width: float
+
+    @classmethod
+    def fit(cls, rows: Rows, targets: Floats, width: float) -> Self:
+        """Learn the ranges from training rows."""
+        known: NDArray[np.bool_] = ~np.isnan(rows.numeric)
+        lower = np.where(known, rows.numeric, np.inf).min(axis=0, initial=np.inf)
+        upper = np.where(known, rows.numeric, -np.inf).max(axis=0, initial=-np.inf)
+        none = ~(upper >= lower)
+        return cls(
+            np.where(none, 0.0, lower), np.where(none, 0.0, upper), (float(targets.min()), float(targets.max())), width
+        )
+
+    def __call__(self, rows: Rows, trunk: Floats) -> Floats:
+        """Return the share of the residual that counts, between 0 and 1, shape (n_rows,)."""
+        if np.isinf(self.width):
+            return np.ones(len(rows))
+        spread = np.where(self.upper > self.lower, self.upper - self.lower, 1.0)
+        numeric = np.where(np.isnan(rows.numeric), self.lower, rows.numeric)
+        beyond = np.maximum(numeric - self.upper, self.lower - numeric) / spread
+        low, high = self.target_range
+        answer = np.maximum(trunk - high, low - trunk) / (high - low)
+        worst = np.maximum(beyond.max(axis=1, initial=0.0), answer)
+        return np.asarray(np.clip(1 - worst / self.width, 0.0, 1.0))

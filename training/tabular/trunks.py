@@ -1,0 +1,316 @@
+"""Arithmetic trunks: a sum of products of columns and of hinges, behind an identity or a logarithmic link.
+
+One representation holds every trunk. A *factor* is a column u, a hinge max(u − t, 0), or an indicator; a *term* is a
+factor or the product of two; the trunk is link⁻¹(Σ weight · term + intercept). On raw columns with the identity link
+that is a linear model or a sum of products; on logarithms with the logarithmic link it is a product of powers, and a
+hinge there changes a power from a threshold on. Hinges are those of multivariate adaptive regression splines (J. H.
+Friedman, Annals of Statistics 19, 1991, doi:10.1214/aos/1176347963): straight outside the outermost knot, so that the
+trunk continues with the slope it has at the border.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from training.tabular.rows import Columns, Floats, Rows, Scale
+
+Link = Literal["identity", "log"]
+
+_RIDGE_SHARES = 10.0 ** np.arange(-6, 2.5, 0.5)
+"""Ridge penalties tried, as shares of the number of rows (terms are standardised)."""
+
+_ROOM: dict[Link, float] = {"identity": 3.0, "log": 1.0}
+"""A trunk's sum is held within this many ranges beyond the range that it had to reach in training: a guard against a
+runaway term, far beyond what any validation accepts."""
+
+N_KNOTS = 5
+"""Quantiles at which a column may bend."""
+
+_MAX_TERMS = 20
+_KNOT_COST = 3.0
+"""Friedman's penalty d for each term that was searched for, in generalised cross-validation (his recommendation)."""
+
+_MIN_SIDE_SHARE = 0.05
+_MIN_SIDE_ROWS = 10
+"""Rows that must lie on either side of a knot."""
+
+_COLLINEAR = 0.05
+"""A candidate of which less than this share of the norm is left after the terms chosen adds nothing but noise."""
+
+_PATIENCE = 1.05
+"""The search ends when the criterion is this much above its best."""
+
+Term = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """max(u − knot, 0) of one standardised number column."""
+
+    column: int
+    knot: float
+
+
+@dataclass(frozen=True)
+class TrunkKind:
+    """A kind of trunk to fit.
+
+    Attributes:
+        name: How reports call it.
+        scale: Scale of its columns.
+        link: Its link.
+        degree: 0 for all columns, none chosen (ridge); 1 for chosen columns and hinges; 2 with their products.
+    """
+
+    name: str
+    scale: Scale
+    link: Link
+    degree: int
+
+
+KINDS = (
+    TrunkKind("linear", "raw", "identity", 0),
+    TrunkKind("exponential", "raw", "log", 0),
+    TrunkKind("logarithms", "log", "identity", 0),
+    TrunkKind("power law", "log", "log", 0),
+    TrunkKind("bent lines", "raw", "identity", 1),
+    TrunkKind("bent exponential", "raw", "log", 1),
+    TrunkKind("bent logarithms", "log", "identity", 1),
+    TrunkKind("bent power law", "log", "log", 1),
+    TrunkKind("products of bent lines", "raw", "identity", 2),
+    TrunkKind("products of bent logarithms", "log", "identity", 2),
+    TrunkKind("bent power law with products", "log", "log", 2),
+)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A fitted trunk.
+
+    Attributes:
+        kind: What it is.
+        columns: Its columns.
+        hinges: Its hinges; factor `columns.width + i` is hinge i.
+        terms: Factors of each term.
+        weights: Weight of each term, shape (n_terms,).
+        intercept: Added to the sum.
+        shift: Added to the target before the logarithm; 0 for positive targets.
+        bounds: The sum is held within these.
+        factor: The answer's factor behind the logarithmic link, against the bias of averaging logarithms.
+    """
+
+    kind: TrunkKind
+    columns: Columns
+    hinges: tuple[Hinge, ...]
+    terms: tuple[Term, ...]
+    weights: Floats
+    intercept: float
+    shift: float
+    bounds: tuple[float, float]
+    factor: float = 1.0
+
+    def predict(self, rows: Rows) -> Floats:
+        """Return predictions, shape (n_rows,)."""
+        return self.answer(_products(_factors(self.columns(rows), self.hinges), self.terms) @ self.weights)
+
+    def answer(self, total: Floats) -> Floats:
+        """Return predictions for the weighted sums of the terms, intercept not included."""
+        held = np.clip(total + self.intercept, *self.bounds)
+        return held if self.kind.link == "identity" else self.factor * np.exp(held) - self.shift
+
+
+@dataclass(frozen=True)
+class TrunkFit:
+    """A trunk and what it would have answered for each training row, had that row not been fitted.
+
+    Attributes:
+        trunk: The trunk.
+        left_out: Leave-one-out predictions, shape (n_rows,), with the terms held fixed.
+    """
+
+    trunk: Trunk
+    left_out: Floats
+
+
+def fit_trunk(kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Floats) -> TrunkFit | None:
+    """Fit a trunk.
+
+    Args:
+        kind: What to fit.
+        rows: Training rows.
+        n_codes: Codes of each category column.
+        targets: Shape (n_rows,).
+
+    Returns:
+        The fit, or None where the targets do not allow it (a logarithm of negative targets).
+    """
+    shift = _target_shift(targets) if kind.link == "log" else 0.0
+    if shift is None:
+        return None
+    wanted = targets if kind.link == "identity" else np.log(targets + shift)
+    columns = Columns.fit(rows, n_codes, kind.scale)
+    block = columns(rows)
+    hinges: tuple[Hinge, ...] = ()
+    terms: tuple[Term, ...]
+    if kind.degree == 0:
+        terms = tuple((j,) for j in range(columns.width))
+    else:
+        hinges, terms = search_terms(block, columns.d_numeric, wanted, kind.degree)
+    products = _products(_factors(block, hinges), terms)
+    weights, intercept, left_out = _ridge(products, wanted)
+    low, high = float(wanted.min()), float(wanted.max())
+    room = _ROOM[kind.link] * (high - low)
+    trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, (low - room, high + room))
+    if kind.link == "log":
+        fitted = np.exp(np.clip(left_out, *trunk.bounds))
+        trunk = replace(trunk, factor=float(fitted @ (targets + shift) / (fitted @ fitted)))
+    return TrunkFit(trunk, trunk.answer(left_out - intercept))
+
+
+def _target_shift(targets: Floats) -> float | None:
+    smallest = float(targets.min())
+    if smallest > 0:
+        return 0.0
+    if smallest < 0 or not (targets > 0).any():
+        return None
+    return float(np.median(targets[targets > 0]))
+
+
+def _factors(block: Floats, hinges: tuple[Hinge, ...]) -> Floats:
+    bent = [np.maximum(block[:, hinge.column] - hinge.knot, 0.0) for hinge in hinges]
+    return np.column_stack([block, *bent]) if bent else block
+
+
+def _products(factors: Floats, terms: tuple[Term, ...]) -> Floats:
+    result = np.empty((len(factors), len(terms)))
+    for i, term in enumerate(terms):
+        result[:, i] = factors[:, term[0]]
+        for k in term[1:]:
+            result[:, i] *= factors[:, k]
+    return result
+
+
+def _ridge(products: Floats, wanted: Floats) -> tuple[Floats, float, Floats]:
+    """Fit weights by ridge regression on standardised terms, the penalty by leave-one-out.
+
+    Returns:
+        Weights, intercept, and leave-one-out predictions: ŷ_i − h_i (y_i − ŷ_i) / (1 − h_i), h the leverages.
+    """
+    n_rows = len(wanted)
+    mean, centre = products.mean(axis=0), float(wanted.mean())
+    spread = products.std(axis=0)
+    spread[~(spread > 1e-12 * (1 + np.abs(mean)))] = np.inf
+    standard = (products - mean) / spread
+    u, s, vt = np.linalg.svd(standard, full_matrices=False)
+    coordinates = u.T @ (wanted - centre)
+    best, result = np.inf, (np.zeros(products.shape[1]), centre, np.full(n_rows, centre))
+    for share in _RIDGE_SHARES:
+        shrink = s**2 / (s**2 + share * n_rows)
+        fitted = u @ (shrink * coordinates) + centre
+        leverage = np.minimum((u**2) @ shrink + 1 / n_rows, 1 - 1e-6)
+        left_out = wanted - (wanted - fitted) / (1 - leverage)
+        error = float(np.mean((wanted - left_out) ** 2))
+        if error < best:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                pull = np.where(s > 0, shrink * coordinates / s, 0.0)
+            weights = (vt.T @ pull) / spread
+            best, result = error, (weights, centre - float(mean @ weights), left_out)
+    return result
+
+
+def search_terms(
+    block: Floats, d_numeric: int, wanted: Floats, degree: int
+) -> tuple[tuple[Hinge, ...], tuple[Term, ...]]:
+    """Choose terms forward, each the one that explains most of what is left, as many as cross-validation wants.
+
+    Args:
+        block: Columns and indicators, shape (n_rows, width), number columns first.
+        d_numeric: Number columns.
+        wanted: Shape (n_rows,).
+        degree: 1, or 2 with products of a chosen factor and any other.
+
+    Returns:
+        Hinges used, and terms.
+    """
+    hinges = _hinges(block, d_numeric)
+    factors = _factors(block, hinges)
+    search = _Search(factors, wanted)
+    width = block.shape[1]
+
+    def source(factor: int) -> int:
+        return factor if factor < width else hinges[factor - width].column
+
+    search.offer([(k,) for k in range(factors.shape[1])])
+    while len(search.chosen) < min(_MAX_TERMS, len(wanted) // 8) and search.step():
+        last = search.chosen[-1]
+        if degree == 2 and len(last) == 1:
+            search.offer([(last[0], k) for k in range(factors.shape[1]) if source(k) != source(last[0])])
+    terms = search.best()
+    used = sorted({k for term in terms for k in term if k >= width})
+    place = {k: width + i for i, k in enumerate(used)}
+    return (
+        tuple(hinges[k - width] for k in used),
+        tuple(tuple(place.get(k, k) for k in term) for term in terms),
+    )
+
+
+def _hinges(block: Floats, d_numeric: int) -> tuple[Hinge, ...]:
+    """Return a hinge for each inner quantile with enough rows and at least two values on either side."""
+    n_rows = len(block)
+    least = max(_MIN_SIDE_ROWS, _MIN_SIDE_SHARE * n_rows)
+    result = []
+    for j in range(d_numeric):
+        values = np.unique(block[:, j])
+        if len(values) < 5:
+            continue
+        for knot in np.unique(np.quantile(block[:, j], np.linspace(0, 1, N_KNOTS + 2)[1:-1])):
+            n_above, n_below = int((block[:, j] > knot).sum()), int((block[:, j] < knot).sum())
+            if min(n_above, n_below) >= least and (values > knot).sum() >= 2 and (values < knot).sum() >= 2:
+                result.append(Hinge(j, float(knot)))
+    return tuple(result)
+
+
+class _Search:
+    """Orthogonal matching pursuit over a growing set of candidates."""
+
+    def __init__(self, factors: Floats, wanted: Floats) -> None:
+        self._factors = factors
+        self._rest = wanted - wanted.mean()
+        self._basis = np.empty((len(wanted), 0))
+        self._candidates: list[Term] = []
+        self._left = np.empty((len(wanted), 0))
+        self._norms = np.empty(0)
+        self._criteria: list[float] = []
+        self.chosen: list[Term] = []
+
+    def offer(self, terms: list[Term]) -> None:
+        products = _products(self._factors, tuple(terms))
+        products -= products.mean(axis=0)
+        norms = np.sqrt((products**2).sum(axis=0))
+        products -= self._basis @ (self._basis.T @ products)
+        self._candidates += terms
+        self._left = np.concatenate([self._left, products], axis=1)
+        self._norms = np.concatenate([self._norms, norms])
+
+    def step(self) -> bool:
+        """Choose one more term; return whether another is worth trying."""
+        left = np.sqrt((self._left**2).sum(axis=0))
+        useful = left > np.maximum(_COLLINEAR * self._norms, 1e-9)
+        if not useful.any():
+            return False
+        gain = np.where(useful, np.abs(self._left.T @ self._rest) / np.where(useful, left, 1.0), 0.0)
+        k = int(np.argmax(gain))
+        direction = self._left[:, k] / left[k]
+        self._rest = self._rest - direction * (direction @ self._rest)
+        self._left -= np.outer(direction, direction @ self._left)
+        self._basis = np.column_stack([self._basis, direction])
+        self.chosen.append(self._candidates[k])
+        n_rows = len(self._rest)
+        n_parameters = 1 + len(self.chosen) * (1 + _KNOT_COST / 2)
+        slack = max(1 - n_parameters / n_rows, 0.05)
+        self._criteria.append(float(self._rest @ self._rest) / n_rows / slack**2)
+        return len(self.chosen) < 6 or self._criteria[-1] <= _PATIENCE * min(self._criteria)
+
+    def best(self) -> tuple[Term, ...]:
+        return tuple(self.chosen[: int(np.argmin(self._criteria)) + 1]) if self._criteria else ()
