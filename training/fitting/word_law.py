@@ -32,7 +32,7 @@ class WordLaw:
     @property
     def n_registers(self) -> int:
         """Number of registers."""
-        return self.shift.shape[1]
+        return int(self.shift.shape[1])
 
     def n_not_neutral(self) -> int:
         """Return how many parameters do something: the length of the law."""

@@ -1,10 +1,11 @@
 """The search for the simplest law of words, from sentences and their numbers alone.
 
-Laws are tried in the order of their length: fewer entries of all A_w that are not neutral, then fewer registers. Words add to the last register, and these additions follow in closed form (`training.fitting.word_projection`); the
-entries come from a scan over magnitudes and a refinement. All laws with one entry are tried, longer ones grow from the
-best of the length before (a beam). The first length at which laws, snapped to simple numbers, give every sentence
-exactly ends the search, and all laws of that length that were met are returned: what they disagree in is what the
-sentences leave open.
+Laws are tried in the order of their length: fewer entries of all A_w that are not neutral, then fewer registers. Words
+add to the last register, and these additions follow in closed form (`training.fitting.word_projection`); the entries
+come from a scan over a few values and a refinement. All laws of one register with one entry are tried, longer ones grow
+from the best of the length before (a beam). The first length at which laws, snapped to simple numbers, give every
+sentence exactly ends the search, and all laws of that length that were met are returned: what they disagree in is what
+the sentences leave open.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.simple_numbers import MAX_DENOMINATOR
 from training.fitting.word_law import Floats, Sentence, WordLaw
-from training.fitting.word_projection import Candidates, Ints, Sentences, additions, measured, refined
+from training.fitting.word_projection import Candidates, Sentences, additions, measured, refined
 
 _SCAN = (0.0, -1.0, 10.0, 1e3)
 """Values that a new entry starts from: none, a change of sign, and two magnitudes."""
@@ -169,7 +171,7 @@ def _sparsest(design: Floats, data: Sentences) -> Floats:
     return np.array([_simple(value) for value in shift])
 
 
-def _solved(design: Floats, target: Floats, free: np.typing.NDArray[np.bool_]) -> Floats:
+def _solved(design: Floats, target: Floats, free: NDArray[np.bool_]) -> Floats:
     shift = np.zeros(len(free))
     if free.any():
         shift[free] = np.linalg.lstsq(design[:, free], target, rcond=None)[0]

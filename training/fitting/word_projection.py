@@ -102,8 +102,9 @@ def measured(sentences: Sentences, n_registers: int, candidates: Candidates) -> 
     """Return the candidates with the cost of their values, the additions being the best for them."""
     costs = np.concatenate(
         [
-            _Projection(sentences, n_registers, candidates.entries[at : at + _CHUNK], candidates.values[at : at + _CHUNK])
-            .costs
+            _Projection(
+                sentences, n_registers, candidates.entries[at : at + _CHUNK], candidates.values[at : at + _CHUNK]
+            ).costs
             for at in range(0, len(candidates), _CHUNK)
         ]
     )
@@ -113,7 +114,9 @@ def measured(sentences: Sentences, n_registers: int, candidates: Candidates) -> 
 def refined(sentences: Sentences, n_registers: int, candidates: Candidates, *, iterations: int) -> Candidates:
     """Return the candidates with values improved by Levenberg–Marquardt steps."""
     parts = [
-        _levenberg(sentences, n_registers, candidates.take(np.arange(at, min(at + _CHUNK, len(candidates)))), iterations)
+        _levenberg(
+            sentences, n_registers, candidates.take(np.arange(at, min(at + _CHUNK, len(candidates)))), iterations
+        )
         for at in range(0, len(candidates), _CHUNK)
     ]
     return Candidates(
@@ -194,7 +197,7 @@ class _Projection:
                 w, r, c = self.entries[:, e].T
                 jacobian[..., e] += (word == w[:, None]) * after_rows[r, which] * state_columns[c, which]
             here = self.scale[:, word]
-            state = [sum(here[..., i, j] * state[j] for j in range(k)) for i in range(k)]
+            state = [_sum([here[..., i, j] * state[j] for j in range(k)]) for i in range(k)]
             state[-1] = state[-1] + shift[:, word]
         jacobian *= self.sentences.weights[:, None]
         across = self.design.transpose(0, 2, 1) @ jacobian
@@ -216,5 +219,12 @@ def _design(sentences: Sentences, scale: Floats) -> tuple[Floats, list[list[Floa
         word = words[:, position]
         backwards.append(after)
         design[:, rows, word] += after[-1]
-        after = [sum(columns[i, j].take(word, axis=1) * after[i] for i in range(k)) for j in range(k)]
+        after = [_sum([columns[i, j].take(word, axis=1) * after[i] for i in range(k)]) for j in range(k)]
     return design, backwards[::-1]
+
+
+def _sum(parts: list[Floats]) -> Floats:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -3,9 +3,10 @@
 from training.errors import ConfigError
 from training.reproduce.experiment import Experiment
 from training.reproduce.identity import IDENTITY
+from training.reproduce.number_words.experiment import NUMBER_WORDS
 from training.reproduce.outcome import NAMES
 
-_ALL: tuple[Experiment, ...] = (IDENTITY,)
+_ALL: tuple[Experiment, ...] = (IDENTITY, NUMBER_WORDS)
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in sorted(_ALL, key=lambda one: NAMES.index(one.name))}
 """Name → experiment, in the paper's order."""
