@@ -65,7 +65,7 @@ def open_parameters(
     Example:
         >>> law = WordLaw(np.array([[[1.0]], [[10.0]], [[1.0]]]), np.array([[3.0], [0.0], [5.0]]))
         >>> [[parameter.word for parameter in group] for group in open_parameters(law, [(0,), (0, 1, 2), (2,)])]
-        [[0], [1, 2, 1]]
+        [[0], [1, 1, 2]]
     """
     parameters, derivatives = _derivatives(law, sentences)
     free = _used(law) if only_used else np.ones(len(parameters), dtype=bool)

@@ -79,7 +79,7 @@ def find_word_laws(
             one number a sentence.
 
     Example:
-        >>> found = find_word_laws([(0,), (1,), (1, 2), (1, 2, 0)], [3, 5, 50, 53], n_words=3)
+        >>> found = find_word_laws([(0,), (1,), (0, 2), (1, 2), (1, 2, 0)], [3, 5, 30, 50, 53], n_words=3)
         >>> law = found.laws[0]
         >>> law.scale[:, 0, 0].tolist(), law.shift[:, 0].tolist()
         ([1.0, 1.0, 10.0], [3.0, 5.0, 0.0])

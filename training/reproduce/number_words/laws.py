@@ -12,7 +12,7 @@ from models.networks import SequenceNetwork
 from models.simple_numbers import exact_value
 from models.units import NAU, RecurrentArithmetic
 from training.errors import FitError
-from training.fitting.word_freedom import open_parameters
+from training.fitting.word_freedom import Parameter, open_parameters
 from training.fitting.word_law import WordLaw
 from training.fitting.word_laws import FoundLaws, find_word_laws
 from training.tasks.number_words import NumberSplit, in_words, tokens
@@ -31,7 +31,8 @@ class ChosenLaw:
         validated: Share of the validation numbers that each of them gives exactly, this law's first.
         open: What training leaves open of its parameters, each in words; of the two-register law only of those
             that do something.
-        n_open: Parameters that are open, those that do nothing included.
+        open_at_all: The same of all parameters.
+        n_open: Parameters in `open_at_all`.
         n_tried: Sets of entries tried.
     """
 
@@ -39,6 +40,7 @@ class ChosenLaw:
     n_simplest: int
     validated: tuple[float, ...]
     open: tuple[str, ...]
+    open_at_all: tuple[str, ...]
     n_open: int
     n_tried: int
 
@@ -75,10 +77,15 @@ def choose_law(split: NumberSplit) -> ChosenLaw:
         law,
         len(found.laws),
         tuple(shares[index] for index in order),
-        tuple(" with ".join(one.told(split.words, k) for one in group) for group in groups),
+        _told(groups, split.words, k),
+        _told(every, split.words, k),
         sum(map(len, every)),
         found.n_tried,
     )
+
+
+def _told(groups: tuple[tuple[Parameter, ...], ...], words: Sequence[str], n_registers: int) -> tuple[str, ...]:
+    return tuple(" with ".join(one.told(words, n_registers) for one in group) for group in groups)
 
 
 def law_network(law: WordLaw) -> SequenceNetwork:

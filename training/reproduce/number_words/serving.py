@@ -31,12 +31,12 @@ def unit_model(chosen: ChosenLaw, split: NumberSplit, seed: int, metrics: Metric
         seed: Seed of the split.
         metrics: Errors measured, by target.
     """
-    named = "; ".join(chosen.open) or "none"
     note = (
-        "The simplest law that gives all training numbers, found without a word's meaning being told. "
-        f"Training leaves open, of the {chosen.law.n_not_neutral()} parameters that do something: {named}; of all "
-        f"{chosen.n_parameters}, which simplicity sets to what does nothing: {chosen.n_open}. They matter in orders of "
-        'words that no number has, such as "hundred five thousand thousand", alone.'
+        "The simplest law that gives all training numbers, found without a word's meaning being told. Training leaves "
+        f"open, of the {chosen.law.n_not_neutral()} parameters that do something, "
+        f"{'; '.join(chosen.open) or 'none'}; of all {chosen.n_parameters} parameters {chosen.n_open}, which "
+        "report.json lists and simplicity decided: they do nothing. What a text that is no number gets follows from "
+        "that alone."
     )
     return FittedSequence(
         name=UNIT_MODEL,
@@ -76,7 +76,7 @@ def fit_unit_model(seed: int = 0) -> tuple[FittedSequence, dict[str, object]]:
         "simplest_laws": chosen.n_simplest,
         "validated": list(chosen.validated),
         "open": list(chosen.open),
-        "tried": chosen.n_tried,
+        "open_where_nothing_is_held": list(chosen.open_at_all),
         "train": list(split.train),
         "validation": list(split.validation),
     }
