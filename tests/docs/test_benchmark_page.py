@@ -9,7 +9,7 @@ import torch
 from models.networks import ArithmeticNetwork
 from training.bench.kept import Kept, read_results
 from training.bench.report import render
-from training.bench.task_tables import is_hard
+from training.bench.task_tables import ABLATIONS, is_hard
 from training.errors import ConfigError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,8 +39,12 @@ def test_results_kept_are_as_good_as_the_page_asks() -> None:
     assert kept.cells("single")
     assert kept.cells("dataset")
     for task in ("single", "dataset"):
-        for record in kept.cells(task):
+        for record in kept.cells(task, methods=("exact", "served")):
             assert record["n_solved"] == record["n_seeds"], record
+    for ablation in ABLATIONS:
+        records = kept.cells("dataset", ablation=ablation)
+        assert records, ablation
+        assert all(record["n_solved"] == record["n_seeds"] == 100 for record in records), ablation
     for record in kept.cells("controls"):
         assert is_hard(record) or record["n_found"] == 0, record
         assert record.get("n_false_certificates", 0) == 0, record

@@ -93,7 +93,8 @@ def fit_second_order(
         >>> x = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
         >>> network = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)).double()
         >>> judge = lambda: float((network(x) - x.sin()).abs().mean())
-        >>> fit_second_order(network, Batch((x,), x.sin()), judge, SecondOrderConfig(200, ridge_decay=0.8)).validation_loss < 1e-3
+        >>> config = SecondOrderConfig(200, ridge_decay=0.8)
+        >>> fit_second_order(network, Batch((x,), x.sin()), judge, config).validation_loss < 1e-3
         True
     """
     if rows.targets.dim() != 2 or rows.targets.shape[1] != 1:

@@ -5,8 +5,10 @@ from training.reproduce.experiment import Experiment
 from training.reproduce.identity import IDENTITY
 from training.reproduce.number_words.experiment import NUMBER_WORDS
 from training.reproduce.outcome import NAMES
+from training.reproduce.recurrent import RECURRENT
+from training.reproduce.static import STATIC
 
-_ALL: tuple[Experiment, ...] = (IDENTITY, NUMBER_WORDS)
+_ALL: tuple[Experiment, ...] = (IDENTITY, NUMBER_WORDS, RECURRENT, STATIC)
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in sorted(_ALL, key=lambda one: NAMES.index(one.name))}
 """Name → experiment, in the paper's order."""
