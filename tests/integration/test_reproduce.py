@@ -15,6 +15,7 @@ from service.app import create_app
 from service.settings import Settings
 from training.reproduce.outcome import Record, read_record
 from training.reproduce.registry import EXPERIMENTS
+from training.tasks.number_words import in_words
 
 Asked = Callable[..., list[float]]
 
@@ -50,7 +51,19 @@ def check_recurrent(ask: Asked) -> None:
             assert answer == pytest.approx(value, rel=1e-12, abs=1e-9), (operation, length)
 
 
-CHECKS = {"identity": check_identity, "static": check_static, "recurrent": check_recurrent}
+def check_number_words(ask: Asked) -> None:
+    numbers = [0, 42, 312, 900, 1_001, 20_300, 345_612, 999_999]
+    assert ask("number-words", [{"text": " ".join(in_words(number))} for number in numbers]) == numbers
+    assert ask("number-words", [{"text": "Forty-Two"}]) == [42]
+    assert ask("number-words-lstm", [{"text": "five hundred and six"}]) == pytest.approx([506], abs=50)
+
+
+CHECKS = {
+    "identity": check_identity,
+    "static": check_static,
+    "recurrent": check_recurrent,
+    "number-words": check_number_words,
+}
 """Experiment → what its served models must answer, beside their samples."""
 
 
