@@ -16,6 +16,7 @@ from service.settings import Settings
 from training.digit_images import small_digits
 from training.reproduce.outcome import Record, read_record
 from training.reproduce.registry import EXPERIMENTS
+from training.tasks.number_words import in_words
 
 Asked = Callable[..., list[float]]
 
@@ -62,7 +63,20 @@ def check_digits(ask: Asked) -> None:
     assert np.mean(np.array(answers) == products) > 0.8
 
 
-CHECKS = {"identity": check_identity, "static": check_static, "recurrent": check_recurrent, "digits": check_digits}
+def check_number_words(ask: Asked) -> None:
+    numbers = [0, 42, 312, 900, 1_001, 20_300, 345_612, 999_999]
+    assert ask("number-words", [{"text": " ".join(in_words(number))} for number in numbers]) == numbers
+    assert ask("number-words", [{"text": "Forty-Two"}]) == [42]
+    assert ask("number-words-lstm", [{"text": "five hundred and six"}]) == pytest.approx([506], abs=50)
+
+
+CHECKS = {
+    "identity": check_identity,
+    "static": check_static,
+    "recurrent": check_recurrent,
+    "number-words": check_number_words,
+    "digits": check_digits,
+}
 """Experiment → what its served models must answer, beside their samples."""
 
 
