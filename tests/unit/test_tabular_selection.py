@@ -9,7 +9,7 @@ from training.config import Objective
 from training.tabular.fit import fit_table_model
 from training.tabular.model import middle
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings
+from training.tabular.residual import TreeColumns, TreeSettings, fit_forest
 from training.tabular.rows import Rows
 from training.tabular.selection import Trial, choose, kind_name, try_out
 from training.tabular.tails import folds
@@ -133,3 +133,10 @@ def test_trees_take_levels_in_the_order_of_their_targets() -> None:
     assert columns.order[0].tolist() == [2, 0, 1]
     features = columns(Rows(np.zeros((3, 1)), np.array([[1], [0], [-1]])))
     np.testing.assert_array_equal(features, [[0, 0, 0, 1, 0], [0, 2, 1, 0, 0], [0, np.nan, 0, 0, 0]])
+
+
+def test_trees_that_explain_nothing_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 3))
+    assert fit_forest(features, rng.normal(size=200), FEW_TREES, 0) is None
+    assert fit_forest(features, np.sign(features[:, 0]), FEW_TREES, 0) is not None
