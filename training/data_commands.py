@@ -1,4 +1,4 @@
-"""`nalu data`: the project's own data sets."""
+"""`nalu data`: the project's own data sets, and a public one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-data_app = typer.Typer(help="Make the project's own data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Make the project's own data sets, or download a public one.", no_args_is_help=True)
 make_app = typer.Typer(help="Make a data set and write it to a file.", no_args_is_help=True)
 data_app.add_typer(make_app, name="make")
+download_app = typer.Typer(help="Download a public data set and check it.", no_args_is_help=True)
+data_app.add_typer(download_app, name="download")
 
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -36,3 +38,21 @@ def make_forging(
         _console.print(f"  {name} {floor[name]:.3f}")
     options = " ".join(f"--target {name}" for name in FORGING_TARGETS)
     _console.print(f"train on it: nalu train table {out} {options}", markup=False)
+
+
+@download_app.command("mnist")
+def download_mnist_files(
+    out: Annotated[Path, typer.Option(help="Folder for the four files; NALU_DATA_DIR then names it.")],
+) -> None:
+    """Download the MNIST digits (12 MB) and check their SHA-256; files that are there and whole are left as they are.
+
+    They come from where torchvision gets them; `nalu reproduce digits --full` learns from them.
+    """
+    from training.datasets import DATA_DIR_VARIABLE
+    from training.digit_images import MNIST_FILES, MNIST_URL, download_mnist
+
+    got = download_mnist(out)
+    _console.print(
+        f"{len(MNIST_FILES)} files are whole in {out}, {len(got)} of them new from {MNIST_URL}", markup=False
+    )
+    _console.print(f"read them with {DATA_DIR_VARIABLE}={out}", markup=False)

@@ -1,14 +1,16 @@
 """A run on a user's table: look for the exact law of one column, certify and publish it, or say that there is none."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
-from models.contract.manifest import ModelManifest, NumberColumn, OutputColumn, Provenance
+from models.contract.manifest import Dtype, ModelManifest, NumberColumn, OutputColumn, Provenance
 from models.contract.repository import ModelRepository
 from models.formula import name_text
 from training.config import ExactConfig, LawConfig
@@ -146,44 +148,74 @@ def _read(config: LawConfig) -> _Rows:
 
 
 def _fitted(config: LawConfig, name: str, rows: _Rows, outcome: Found | NotFound, law: LawModel) -> FittedModel:
-    inputs = rows.inputs[:, law.positions]
-    predictions = GraphRunner(law.graph(config.dtype), config.dtype)(RawRows(inputs)).astype(np.float64)
+    return fitted_law(
+        name,
+        law,
+        rows.inputs[:, law.positions],
+        rows.targets,
+        target=config.target,
+        dtype=config.dtype,
+        description=_description(config, rows, outcome, law),
+        units=config.units,
+        provenance=Provenance(
+            task=f"law of {config.target} in {rows.source}",
+            n_rows=len(rows.inputs),
+            data_sha256=rows.sha256,
+            seed=config.seed,
+            versions=library_versions(),
+            note=config.note,
+        ),
+    )
+
+
+def fitted_law(
+    name: str,
+    law: LawModel,
+    inputs: Floats,
+    targets: Floats,
+    *,
+    target: str,
+    dtype: Dtype,
+    description: str,
+    provenance: Provenance,
+    units: Mapping[str, str] = MappingProxyType({}),
+) -> FittedModel:
+    """Return a law as a model to publish.
+
+    Args:
+        name: Name to publish under.
+        law: The law.
+        inputs: Rows of the inputs that it keeps, shape (n, inputs kept).
+        targets: Results of the rows, shape (n,).
+        target: Name of the output.
+        dtype: Floating-point type of the graph.
+        description: One sentence for people.
+        provenance: Where it comes from.
+        units: Column → unit of measurement.
+    """
+    predictions = GraphRunner(law.graph(dtype), dtype)(RawRows(inputs)).astype(np.float64)
     return FittedModel(
         name=name,
         kind="arithmetic",
-        description=_description(config, rows, outcome, law),
+        description=description,
         network=law.law.network(),
         lowered=law.lowered,
         inputs=tuple(
             NumberColumn(
                 name=column,
-                unit=config.units.get(column),
+                unit=units.get(column),
                 minimum=inputs[:, j].min(),
                 maximum=inputs[:, j].max(),
                 domain=law.domain.inputs.get(column),
             )
             for j, column in enumerate(law.names)
         ),
-        outputs=(
-            OutputColumn(
-                name=config.target,
-                unit=config.units.get(config.target),
-                minimum=rows.targets.min(),
-                maximum=rows.targets.max(),
-            ),
-        ),
+        outputs=(OutputColumn(name=target, unit=units.get(target), minimum=targets.min(), maximum=targets.max()),),
         regions={"inside": RawRows(inputs), "outside": RawRows(_FAR * inputs)},
-        metrics={"inside": regression_metrics(rows.targets[:, None], predictions, (config.target,))},
+        metrics={"inside": regression_metrics(targets[:, None], predictions, (target,))},
         formula=law.formula,
         certificate=law.certificate,
-        provenance=Provenance(
-            task=f"law of {config.target} in {rows.source}",
-            n_rows=len(inputs),
-            data_sha256=rows.sha256,
-            seed=config.seed,
-            versions=library_versions(),
-            note=config.note,
-        ),
+        provenance=provenance,
     )
 
 

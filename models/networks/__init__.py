@@ -4,6 +4,7 @@ from models.networks.arithmetic import ArithmeticNetwork
 from models.networks.gated_cells import GRUCell, HiddenPart, LSTMCell, RNNCell
 from models.networks.sequence import SequenceError, SequenceNetwork
 from models.networks.tabular import TabularNetwork
+from models.networks.unit_cell import UnitCell
 
 __all__ = [
     "ArithmeticNetwork",
@@ -14,4 +15,5 @@ __all__ = [
     "SequenceError",
     "SequenceNetwork",
     "TabularNetwork",
+    "UnitCell",
 ]

@@ -9,7 +9,7 @@ import torch
 from models.networks import ArithmeticNetwork
 from training.bench.kept import Kept, read_results
 from training.bench.report import render
-from training.bench.task_tables import is_hard
+from training.bench.task_tables import ABLATIONS, is_hard
 from training.errors import ConfigError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,8 +39,12 @@ def test_results_kept_are_as_good_as_the_page_asks() -> None:
     assert kept.cells("single")
     assert kept.cells("dataset")
     for task in ("single", "dataset"):
-        for record in kept.cells(task):
+        for record in kept.cells(task, methods=("exact", "served")):
             assert record["n_solved"] == record["n_seeds"], record
+    for ablation in ABLATIONS:
+        records = kept.cells("dataset", ablation=ablation)
+        assert records, ablation
+        assert all(record["n_solved"] == record["n_seeds"] == 100 for record in records), ablation
     for record in kept.cells("controls"):
         assert is_hard(record) or record["n_found"] == 0, record
         assert record.get("n_false_certificates", 0) == 0, record
@@ -68,3 +72,11 @@ def test_the_example_of_the_solver_page_runs() -> None:
     assert isinstance(network, ArithmeticNetwork)
     rows = torch.tensor([[3.0, 5.0, 2.0], [-3.0, 5.0, 4.0]], dtype=torch.float64)
     assert network(rows)[:, 0].tolist() == pytest.approx([7.5, -3.75], rel=1e-15)
+
+
+def test_every_row_of_a_table_has_the_cells_of_its_header() -> None:
+    """A bar in a control's name, as in sqrt|a|, once split its row."""
+    for path in PAGES:
+        for block in re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), re.MULTILINE):
+            counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+            assert len(counts) == 1, block.splitlines()[0]

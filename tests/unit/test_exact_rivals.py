@@ -7,8 +7,10 @@ import pytest
 
 from training.fitting.evidence import LEVEL_WIDTH, constant_likelihood, likelihood
 from training.fitting.exact import ExactSettings, Found, NotFound, fit_exact
-from training.fitting.law import Floats
+from training.fitting.law import Floats, stack
+from training.fitting.noisy import Guess
 from training.fitting.rivals import Rival, rivals
+from training.fitting.verdict import scored, verdict
 
 SUMS_AND_POWERS = ExactSettings(structures=("sum", "power", "scaled power", "power of a sum"))
 
@@ -110,3 +112,33 @@ def test_a_law_of_many_inputs_is_held_against_a_plane() -> None:
     assert [one.text for one in found] == ["a plane"]
     assert found[0].score < own
     assert isinstance(fit_exact(x, y, seed=0, settings=SUMS_AND_POWERS), Found)
+
+
+def test_a_law_further_from_held_out_rows_than_from_fitted_ones_is_not_found() -> None:
+    """Nothing but the rows held out speaks against it."""
+    generator = np.random.default_rng(9)
+    x = rows(9, 400, 1, 3)
+    law = x[:, 0] * x[:, 1]
+    guess = Guess(stack("power", [("power", np.ones(2))]), stack("power", [("power", np.ones(2))]), 4.0)
+    held_out = np.arange(100)
+    y = law * (1 + 0.02 * generator.normal(size=400))
+    assert verdict(scored([guess], x, y), x, y, held_out) is None
+    y[held_out] = law[held_out] * (1 + 0.1 * generator.normal(size=100))
+    fault = verdict(scored([guess], x, y), x, y, held_out)
+    assert fault is not None
+    assert "held-out rows worse" in fault
+
+
+def test_what_is_left_of_a_pattern_speaks_against_a_law() -> None:
+    """A product of inputs that no rival has, since neither goes with the results: only the residuals show it."""
+    x = rows(10, 1000, 1, 3, d=8)
+    noise = 0.05 * np.random.default_rng(10).normal(size=1000)
+    law = x[:, 0] * x[:, 1] * x[:, 2] * x[:, 3]
+    powers = np.array([1.0, 1, 1, 1, 0, 0, 0, 0])
+    guess = Guess(stack("power", [("power", powers)]), stack("power", [("power", powers)]), 8.0)
+    plain = law * (1 + noise)
+    assert verdict(scored([guess], x, plain), x, plain, np.arange(250)) is None
+    y = law * (1 + 0.05 * (x[:, 6] - 2) * (x[:, 7] - 2) + noise)
+    fault = verdict(scored([guess], x, y), x, y, np.arange(250))
+    assert fault is not None
+    assert "a pattern in its residuals" in fault

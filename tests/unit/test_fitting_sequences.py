@@ -122,6 +122,24 @@ def test_a_penalty_grows_with_the_share_of_steps_done() -> None:
     assert abs(float(network.weight.detach())) < 0.5
 
 
+def test_the_step_size_rises_while_it_warms_up_and_falls_along_a_half_cosine() -> None:
+    """Adam's step is the step size itself where the gradient does not change."""
+    network = nn.Linear(1, 1, bias=False)
+    weights: list[float] = []
+
+    def linear(predictions: Tensor, _targets: Tensor) -> Tensor:
+        weights.append(float(network.weight.detach()))
+        return predictions.sum()
+
+    batch = Batch((torch.ones(1, 1),), torch.ones(1))
+    config = SequenceFitConfig(max_steps=20, learning_rate=0.1, warm_up=0.2)
+    fit_sequences(network, itertools.repeat(batch), lambda: 1.0, config, linear)
+    steps = [before - after for before, after in itertools.pairwise(weights)]
+    assert steps[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1], rel=1e-3)
+    assert steps[12] == pytest.approx(0.1 * (1 + 1e-3) / 2, rel=1e-3)
+    assert all(after < before for before, after in itertools.pairwise(steps[4:]))
+
+
 def test_rmsprop_refuses_what_it_would_ignore() -> None:
     config = SequenceFitConfig(max_steps=1, learning_rate=0.1, optimiser="rmsprop", weight_decay=0.1)
     with pytest.raises(ConfigError, match=r"weight_decay=0\.1"):

@@ -121,6 +121,8 @@ def test_a_bound_is_not_met_by_nan() -> None:
         (Cell(mean=1e-9), 1, "1e-09"),
         (Cell(mean=2.5e7), 1, "2.50e+07"),
         (Cell(mean=-1.25, text="chosen of 10"), 2, "-1.25, chosen of 10"),
+        (Cell(mean=1e-15, spread=3e-16, worst=2e-15), 1, "≤ 2e-15"),
+        (Cell(mean=1e-15, spread=3e-16, worst=2e-15), None, "1e-15 ± 3e-16 (2e-15)"),
         (Cell(text="> 999"), 1, "> 999"),
         (Cell(), 1, ""),
     ],

@@ -25,6 +25,9 @@ Validate = Callable[[], float]
 OnCheck = Callable[[int, float], None]
 """Called after a check with the steps done and the validation loss."""
 
+_SMALLEST_SHARE = 1e-3
+"""Share of the learning rate at the end of a half cosine."""
+
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
@@ -50,6 +53,8 @@ class SequenceFitConfig:
         learning_rate: Step size at the start.
         optimiser: "adam" or "rmsprop".
         schedule: "cosine" for a step size that falls to a thousandth along a half cosine, or "constant".
+        warm_up: Share of the steps in which the step size rises from 0 to `learning_rate`, before its schedule; Adam
+            knows little of the gradients' size in its first steps, and convolutions fitted to sums do not recover.
         clip_norm: Largest norm of a gradient; None for no clipping.
         check_every: Steps between checks by validation.
         patience: Checks without a better validation loss after which the fit ends.
@@ -61,6 +66,7 @@ class SequenceFitConfig:
     learning_rate: float
     optimiser: Literal["adam", "rmsprop"] = "adam"
     schedule: Literal["cosine", "constant"] = "cosine"
+    warm_up: float = 0.0
     clip_norm: float | None = None
     check_every: int = 100
     patience: int = 1_000_000
@@ -186,9 +192,22 @@ def schedule_of(
     optimiser: torch.optim.Optimizer, config: SequenceFitConfig
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     """Return the schedule that a config names, or None for a constant step size."""
+    if config.warm_up:
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: _share_of_rate(config, done))
     if config.schedule == "constant":
         return None
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.max_steps, eta_min=config.learning_rate * 1e-3)
+
+
+def _share_of_rate(config: SequenceFitConfig, done: int) -> float:
+    """Return the share of the learning rate that the step after `done` steps takes, with a warm-up."""
+    rising = config.warm_up * config.max_steps
+    if done < rising:
+        return (done + 1) / (rising + 1)
+    if config.schedule == "constant":
+        return 1.0
+    share = (done - rising) / (config.max_steps - rising) if done < config.max_steps else 1.0
+    return _SMALLEST_SHARE + (1 - _SMALLEST_SHARE) * (1 + math.cos(math.pi * share)) / 2
 
 
 @torch.no_grad()

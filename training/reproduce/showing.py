@@ -2,6 +2,9 @@
 
 from training.reproduce.outcome import Cell, Table
 
+_ROUNDING = 1e-10
+"""Below this a table with fixed decimals tells the worst seed alone: the rest is rounding."""
+
 
 def cell_text(cell: Cell, decimals: int | None) -> str:
     """Return a cell as text: its mean, ± its spread, and its worst seed where it has one.
@@ -12,6 +15,8 @@ def cell_text(cell: Cell, decimals: int | None) -> str:
     """
     if cell.mean is None:
         return cell.text or ""
+    if decimals is not None and cell.worst is not None and 0 < cell.worst < _ROUNDING:
+        return f"≤ {cell.worst:.0e}"
     text = number_text(cell.mean, decimals)
     if cell.spread is not None:
         text += f" ± {number_text(cell.spread, decimals)}"
