@@ -104,6 +104,9 @@ def _command() -> str:
 
 @bench_app.command("solver")
 def solver_ablations(
+    part: Annotated[
+        list[str] | None, typer.Option(help="snapping, precision, loss or restarts; repeatable. [default: all]")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds a cell.", min=1, max=10_000)] = 10,
     json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
 ) -> None:
@@ -119,7 +122,7 @@ def solver_ablations(
         )
 
     started = time.perf_counter()
-    rows = ablate(seeds, tell)
+    rows = ablate(part or (), seeds, tell)
     if json is not None:
         content = document([], command=_command(), duration_s=time.perf_counter() - started)
         write(json, {**content, "ablations": [row.as_dict() for row in rows]})

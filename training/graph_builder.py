@@ -135,7 +135,7 @@ class GraphBuilder:
         known = (domain, operator, *inputs, n_outputs, content)
         if known not in self._known:
             outputs = tuple(f"t{len(self._nodes)}_{i}" for i in range(n_outputs))
-            node = helper.make_node(operator, inputs, outputs, name=f"n{len(self._nodes)}", domain=domain)
+            node = helper.make_node(operator, inputs, outputs, name=f"n{len(self._nodes)}", domain=domain or None)
             node.attribute.extend(made)
             self._nodes.append(node)
             self._known[known] = outputs

@@ -1,4 +1,4 @@
-"""The starter models kept in git: seven operations and a small model of the synthetic forging data.
+"""The starter models kept in git: seven operations, a small model of the synthetic forging data, and numbers in words.
 
 They are published without a time, so that the same release on the same machine makes them again byte for byte.
 """
@@ -12,25 +12,29 @@ from training.arithmetic_run import fit_arithmetic
 from training.config import ArithmeticConfig, TableConfig
 from training.fitting.selection import Progress
 from training.publish import FittedModel, publish
+from training.reproduce.number_words.serving import UNIT_MODEL, publish_unit
 from training.table_run import fit_table
 from training.tasks.arithmetic import OPERATIONS
 from training.tasks.forging import FORGING_TARGETS, FORGING_UNITS, SYNTHETIC_NOTE, make_forging
 
 FORGING = "forging"
 
+TEXT_MODEL = UNIT_MODEL
+"""The starter model that takes texts: `training.reproduce.number_words` finds and publishes it."""
+
 _FORGING_ROWS = 4000
 """Enough for the trunk's few hundred weights, and fitted in seconds, so that a test can make it again."""
 
 
 def starter_names() -> tuple[str, ...]:
-    """Return the names of the starter models."""
+    """Return the names of the starter models that take rows."""
     return (*OPERATIONS, FORGING)
 
 
 def fit_starter(
     name: str, progress: Progress, *, measure_outside: bool = True
 ) -> tuple[FittedModel, dict[str, object]]:
-    """Fit one starter model.
+    """Fit one starter model that takes rows.
 
     Args:
         name: One of `starter_names()`.
@@ -74,4 +78,5 @@ def make_starters(repository: ModelRepository, progress: Progress) -> list[Model
     for name in starter_names():
         model, report = fit_starter(name, progress)
         manifests.append(publish(repository, model, "float64", report, {}))
+    manifests.append(publish_unit(repository))
     return manifests

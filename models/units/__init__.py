@@ -7,6 +7,18 @@ from models.units.nalu import NALU
 from models.units.nau import NAU
 from models.units.nmu import NMU
 from models.units.real_npu import RealNPU
+from models.units.recurrent_arithmetic import RecurrentArithmetic
 from models.units.signed_power import SignedPower
 
-__all__ = ["NAC", "NALU", "NAU", "NMU", "ArithmeticUnit", "LinearUnit", "RealNPU", "SignedPower", "UnitError"]
+__all__ = [
+    "NAC",
+    "NALU",
+    "NAU",
+    "NMU",
+    "ArithmeticUnit",
+    "LinearUnit",
+    "RealNPU",
+    "RecurrentArithmetic",
+    "SignedPower",
+    "UnitError",
+]

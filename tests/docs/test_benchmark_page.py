@@ -72,3 +72,11 @@ def test_the_example_of_the_solver_page_runs() -> None:
     assert isinstance(network, ArithmeticNetwork)
     rows = torch.tensor([[3.0, 5.0, 2.0], [-3.0, 5.0, 4.0]], dtype=torch.float64)
     assert network(rows)[:, 0].tolist() == pytest.approx([7.5, -3.75], rel=1e-15)
+
+
+def test_every_row_of_a_table_has_the_cells_of_its_header() -> None:
+    """A bar in a control's name, as in sqrt|a|, once split its row."""
+    for path in PAGES:
+        for block in re.findall(r"(?:^\|.*\n)+", path.read_text(encoding="utf-8"), re.MULTILINE):
+            counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+            assert len(counts) == 1, block.splitlines()[0]

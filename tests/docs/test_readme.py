@@ -18,7 +18,7 @@ def test_every_curl_of_the_readme_gets_the_answer_beside_it() -> None:
     block = re.search(r"```console\n(.*?)```", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     pairs = re.findall(r"^\$ (curl .*)\n(.*)$", block[1], flags=re.MULTILINE)
-    assert len(pairs) == 3
+    assert len(pairs) == 4
     with serve(CHECKOUT / "model_repository") as served:
         served.wait_until_ready()
         for command, expected in pairs:

@@ -13,8 +13,10 @@ import nalu_cli
 from models.contract.errors import NaluError
 from service.app import create_app
 from service.settings import Settings
+from training.digit_images import small_digits
 from training.reproduce.outcome import Record, read_record
 from training.reproduce.registry import EXPERIMENTS
+from training.tasks.number_words import in_words
 
 Asked = Callable[..., list[float]]
 
@@ -50,7 +52,31 @@ def check_recurrent(ask: Asked) -> None:
             assert answer == pytest.approx(value, rel=1e-12, abs=1e-9), (operation, length)
 
 
-CHECKS = {"identity": check_identity, "static": check_static, "recurrent": check_recurrent}
+def check_digits(ask: Asked) -> None:
+    digits = small_digits()
+    images, labels = digits.test_images[:100], digits.test_labels[:100]
+    assert ask("digit-count", [{"images": images.tolist()}])[0] == pytest.approx((labels == 0).sum(), abs=1)
+    assert ask("digit-sum", [{"images": images.tolist()}])[0] == pytest.approx(labels.sum(), abs=25)
+    pairs = digits.test_images[digits.test_labels > 0][:100].reshape(50, 2, 8, 8)
+    products = digits.test_labels[digits.test_labels > 0][:100].reshape(50, 2).prod(axis=1)
+    answers = ask("digit-product", [{"images": pair.tolist()} for pair in pairs])
+    assert np.mean(np.array(answers) == products) > 0.8
+
+
+def check_number_words(ask: Asked) -> None:
+    numbers = [0, 42, 312, 900, 1_001, 20_300, 345_612, 999_999]
+    assert ask("number-words", [{"text": " ".join(in_words(number))} for number in numbers]) == numbers
+    assert ask("number-words", [{"text": "Forty-Two"}]) == [42]
+    assert ask("number-words-lstm", [{"text": "five hundred and six"}]) == pytest.approx([506], abs=50)
+
+
+CHECKS = {
+    "identity": check_identity,
+    "static": check_static,
+    "recurrent": check_recurrent,
+    "number-words": check_number_words,
+    "digits": check_digits,
+}
 """Experiment → what its served models must answer, beside their samples."""
 
 

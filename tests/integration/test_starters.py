@@ -8,18 +8,20 @@ import pytest
 from models.contract.repository import ModelRepository
 from tests.quiet import Quiet
 from training.parity import GraphRunner, RawRows
-from training.publish import build
-from training.starters import FORGING, fit_starter, starter_names
+from training.publish import build, report_json
+from training.publish_sequence import build_sequence
+from training.reproduce.number_words.serving import fit_unit_model
+from training.starters import FORGING, TEXT_MODEL, fit_starter, starter_names
 from training.tasks.arithmetic import OPERATIONS
 
 STARTERS = ModelRepository(Path(__file__).parents[2] / "model_repository")
 
 
 def test_the_repository_in_git_holds_the_starters_and_nothing_else() -> None:
-    assert STARTERS.names() == sorted(starter_names())
+    assert STARTERS.names() == sorted([*starter_names(), TEXT_MODEL])
     assert [fault for _, _, fault in STARTERS.verify() if fault] == []
-    assert all(STARTERS.versions(name) == [1] for name in starter_names())
-    assert all(STARTERS.manifest(name).provenance.created is None for name in starter_names())
+    assert all(STARTERS.versions(name) == [1] for name in STARTERS.names())
+    assert all(STARTERS.manifest(name).provenance.created is None for name in STARTERS.names())
 
 
 @pytest.mark.parametrize("name", starter_names())
@@ -39,6 +41,18 @@ def test_a_starter_can_be_made_again(name: str) -> None:
     again, before = GraphRunner(graph, "float64"), GraphRunner(kept.onnx, "float64")
     for rows in model.regions.values():
         np.testing.assert_allclose(again(rows), before(rows), rtol=1e-6 if name == FORGING else 1e-9)
+
+
+def test_the_starter_of_texts_can_be_made_again_byte_for_byte() -> None:
+    kept = STARTERS.load(TEXT_MODEL)
+    model, report = fit_unit_model()
+    manifest, graph = build_sequence(model)
+    assert graph == kept.onnx
+    versions = {"provenance": manifest.provenance.model_copy(update={"versions": kept.manifest.provenance.versions})}
+    assert manifest.model_copy(update=versions) == kept.manifest
+    folder = STARTERS.path(TEXT_MODEL)
+    assert report_json(report) == (folder / "report.json").read_bytes()
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
 
 
 @pytest.mark.parametrize("name", list(OPERATIONS))

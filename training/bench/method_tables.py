@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from training.bench.cell import RANGES
-from training.bench.kept import SYMBOL, Kept, Record, number, rate, seconds, table, total, worst
+from training.bench.kept import SYMBOL, Kept, Record, number, rate, table, total, worst
 from training.tasks.arithmetic import OPERATIONS
 
 _MODULES = {"nac": "NAC", "nalu": "NALU", "nau": "NAU", "nmu": "NMU", "real_npu": "Real NPU"}
@@ -30,11 +30,11 @@ def recipes(kept: Kept) -> str:
             )
         header = ["Operation", "Range", "Inputs", *(_MODULES[method] for method in methods), "The search"]
         times = "; ".join(
-            f"{_MODULES[method]} {total(of_method)}, {seconds(of_method)} s"
+            f"{_MODULES[method]} {total(of_method)}, {max(one['duration_s'][1] for one in of_method):.2g} s"
             for method in methods
             if (of_method := [one for one in records if one["method"] == method])
         )
-        parts.append(f"{what}: solved, seconds a network (largest): {times}.\n\n{table(header, rows)}")
+        parts.append(f"{what}: solved, and the seconds of a network: {times}.\n\n{table(header, rows)}")
     return "\n\n".join(parts)
 
 

@@ -1,6 +1,6 @@
 """What each part of the search is good for: snapping, the loss in the log domain, restarts, precision."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from training.bench import arithmetic_dataset, single_module
 from training.bench.cell import N_TEST_ROWS, Cell, Floats, Problem
 from training.bench.criterion import largest_relative_error, mean_squared_error, threshold
 from training.bench.judging import draw
+from training.errors import ConfigError
 from training.fitting.exact import ExactSettings, Found, fit_exact
 from training.fitting.law import stack
 
@@ -58,17 +59,25 @@ class Row:
         return vars(self) | {"error": None if error is None or not np.isfinite(error) else float(f"{error:.3g}")}
 
 
-def ablate(n_seeds: int, report: Callable[[Row], None]) -> list[Row]:
-    """Run all ablations, a fit at a time.
+def ablate(names: Sequence[str], n_seeds: int, report: Callable[[Row], None]) -> list[Row]:
+    """Run ablations, a fit at a time.
 
     Args:
+        names: Names of `ABLATIONS`; empty for all.
         n_seeds: Seeds a cell.
         report: Told about every line.
+
+    Raises:
+        ConfigError: When a name is unknown.
     """
+    for name in names:
+        if name not in ABLATIONS:
+            msg = f"an ablation must be one of {', '.join(ABLATIONS)}, however: {name}"
+            raise ConfigError(msg)
     torch.set_num_threads(1)
     rows = []
-    for part in (_snapping, _precision, _loss, _restarts):
-        for row in part(n_seeds):
+    for name in names or ABLATIONS:
+        for row in ABLATIONS[name](n_seeds):
             report(row)
             rows.append(row)
     return rows
@@ -168,3 +177,7 @@ def _restarts(n_seeds: int) -> Iterator[Row]:
                 found = fit_exact(problem.inputs, problem.targets, seed=seed, settings=settings)
                 row.add(cell, problem, seed, found.snapped.evaluate if isinstance(found, Found) else None)
             yield row
+
+
+ABLATIONS = {"snapping": _snapping, "precision": _precision, "loss": _loss, "restarts": _restarts}
+"""Name → what runs it, given the seeds a cell."""
