@@ -1,6 +1,7 @@
 """`nalu bench table`: tasks from a folder's descriptions, splits, peers, results kept and summed up."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,15 @@ def test_each_protocol_holds_out_what_it_says(data: Path) -> None:
                 assert not set(table.groups[train]) & set(table.groups[test])
             case "time":
                 assert set(test) == set(table.order[-24:])
+
+
+def test_a_driver_of_few_values_is_split_before_its_largest(data: Path) -> None:
+    table = load_task(tasks_of(data)[0])
+    few = replace(table, driver=np.repeat([1.0, 2.0, 3.0], 40))
+    parts = split("driver", few, 0)
+    assert parts is not None
+    assert sorted(parts[1]) == list(range(80, 120))
+    assert split("driver", replace(table, driver=np.repeat([1.0, 2.0], [5, 115])), 0) is None
 
 
 def test_a_folder_that_describes_nothing_or_not_that_set_is_told(data: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside
     model: TabularModel, dtype: Dtype, width: float | None
 ) -> None:
     if width is not None:
-        targets = (replace(one, fade=replace(one.fade, width=width)) for one in model.targets)
+        targets = (replace(one, width=width) for one in model.targets)
         model = TabularModel(tuple(targets))
     graph = lower_table_model(model, SIGNATURE, dtype)
     rows = hard_rows()

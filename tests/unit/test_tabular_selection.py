@@ -8,7 +8,8 @@ import pytest
 from training.config import Objective
 from training.tabular.fit import fit_table_model
 from training.tabular.model import middle
-from training.tabular.residual import Fade, TreeColumns, TreeSettings
+from training.tabular.reach import Reach
+from training.tabular.residual import TreeColumns, TreeSettings, fit_forest
 from training.tabular.rows import Rows
 from training.tabular.selection import Trial, choose, kind_name, try_out
 from training.tabular.tails import folds
@@ -109,13 +110,20 @@ def test_two_answers_that_run_away_are_outvoted() -> None:
 
 
 def test_the_residual_fades_with_the_distance_and_is_whole_inside() -> None:
-    rows = rows_of(np.array([[0.0], [10.0]]))
-    fade = Fade.fit(rows, np.array([0.0, 100.0]), 0.1)
-    numeric = np.array([[5.0], [10.0], [10.5], [11.0], [np.nan], [-0.5]])
+    reach = Reach.fit(rows_of(np.array([[0.0], [10.0]])), np.array([0.0, 100.0]))
+    distance = reach.distance(rows_of(np.array([[5.0], [10.0], [10.5], [11.0], [np.nan], [-0.5]])))
+    assert distance.tolist() == pytest.approx([0, 0, 0.05, 0.1, 0, 0.05])
     inside = np.full(6, 50.0)
-    assert fade(rows_of(numeric), inside).tolist() == pytest.approx([1, 1, 0.5, 0, 1, 0.5])
-    assert fade(rows_of(numeric[:2]), np.array([105.0, -20.0])).tolist() == pytest.approx([0.5, 0])
-    assert Fade.fit(rows, np.array([0.0, 1.0]), np.inf)(rows_of(numeric), inside).tolist() == [1.0] * 6
+    assert reach.share(inside, distance, 0.1).tolist() == pytest.approx([1, 1, 0.5, 0, 1, 0.5])
+    assert reach.share(np.array([105.0, -20.0]), distance[:2], 0.1).tolist() == pytest.approx([0.5, 0])
+    assert reach.share(inside, distance, np.inf).tolist() == [1.0] * 6
+
+
+def test_a_trunk_that_runs_away_inside_the_range_is_held_near_the_targets_and_freer_outside() -> None:
+    """One of 28,000 rows inside the range of a steel works' energy use got a hundred times the largest target."""
+    reach = Reach.fit(rows_of(np.array([[0.0], [10.0]])), np.array([0.0, 100.0]))
+    answers = np.array([1e4, -1e4, 900.0, 150.0])
+    assert reach.held(answers, np.array([0.0, 0.0, 1.0, 0.0])).tolist() == [200, -100, 900, 150]
 
 
 def test_trees_take_levels_in_the_order_of_their_targets() -> None:
@@ -125,3 +133,10 @@ def test_trees_take_levels_in_the_order_of_their_targets() -> None:
     assert columns.order[0].tolist() == [2, 0, 1]
     features = columns(Rows(np.zeros((3, 1)), np.array([[1], [0], [-1]])))
     np.testing.assert_array_equal(features, [[0, 0, 0, 1, 0], [0, 2, 1, 0, 0], [0, np.nan, 0, 0, 0]])
+
+
+def test_trees_that_explain_nothing_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 3))
+    assert fit_forest(features, rng.normal(size=200), FEW_TREES, 0) is None
+    assert fit_forest(features, np.sign(features[:, 0]), FEW_TREES, 0) is not None

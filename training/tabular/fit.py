@@ -7,7 +7,8 @@ import numpy as np
 
 from training.config import Objective
 from training.tabular.model import TabularModel, TargetModel, middle
-from training.tabular.residual import Fade, TreeColumns, TreeSettings, fit_forest
+from training.tabular.reach import Reach
+from training.tabular.residual import TreeColumns, TreeSettings, fit_forest
 from training.tabular.rows import Columns, Floats, Rows
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
@@ -90,12 +91,11 @@ def _fit_target(
         if fit is not None:
             trunks.append(fit.trunk)
             left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
-    fade = Fade.fit(rows, targets, choice.width)
-    if choice.width == 0:
-        return TargetModel(tuple(trunks), None, None, fade)
+    reach = Reach.fit(rows, targets)
     columns = TreeColumns.fit(rows.codes, n_codes, targets)
-    forest = fit_forest(columns(rows), targets - middle(left_out), settings, seed)
-    return TargetModel(tuple(trunks), columns, forest, fade)
+    held = reach.held(middle(left_out), np.zeros(len(targets)))
+    forest = fit_forest(columns(rows), targets - held, settings, seed)
+    return TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:

@@ -1,4 +1,4 @@
-"""A fitted tabular model → one graph of native operators: imputation, scales, categories, trunks, trees, fade.
+"""A fitted tabular model → one graph of native operators: imputation, scales, categories, trunks, trees, reach.
 
 Everything is computed in float64, in graphs of both types: a column such as a year, standardised in float32, loses four
 digits before the trunk begins. A float32 graph takes and gives float32.
@@ -14,7 +14,8 @@ from training.export import Signature
 from training.graph_builder import GraphBuilder
 from training.tabular.forest import forest_attributes
 from training.tabular.model import TabularModel, TargetModel, left_out
-from training.tabular.residual import Fade, TreeColumns
+from training.tabular.reach import ROOM, ROOM_PER_DISTANCE, Reach
+from training.tabular.residual import TreeColumns
 from training.tabular.rows import Columns
 from training.tabular.trunks import Trunk
 
@@ -59,7 +60,8 @@ class _Lowering:
     def target(self, target: TargetModel) -> str:
         """Return the prediction of one target, shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
-        trunk = self._middle([self._trunk(one) for one in target.trunks])
+        distance = self._distance(target.reach)
+        trunk = self._held(target.reach, self._middle([self._trunk(one) for one in target.trunks]), distance)
         if target.forest is None or target.columns is None:
             return trunk
         if len(target.forest.roots):
@@ -69,8 +71,8 @@ class _Lowering:
             residual = node("Add", sums, number(target.forest.constant))
         else:
             residual = self.builder.filled(target.forest.constant)
-        if not np.isinf(target.fade.width):
-            residual = node("Mul", residual, self._fade(target.fade, trunk))
+        if not np.isinf(target.width):
+            residual = node("Mul", residual, self._share(target.reach, trunk, distance, target.width))
         return node("Add", trunk, residual)
 
     def _cast(self, tensor: str, element: int) -> str:
@@ -147,19 +149,30 @@ class _Lowering:
             block = node("Slice", ordered, integers([cut]), integers([len(answers) - cut]), integers([1]))
         return node("ReduceMean", block, integers([1]), keepdims=1)
 
-    def _fade(self, fade: Fade, trunk: str) -> str:
-        node, row, number = self.builder.node, self.builder.row, self.builder.number
-        low, high = fade.target_range
+    def _distance(self, reach: Reach) -> str:
+        node, row = self.builder.node, self.builder.row
+        if not self._d_numeric:
+            return self.builder.number(0.0)
+        numeric = self._imputed(reach.lower.tolist())
+        lower, upper = row(reach.lower.tolist()), row(reach.upper.tolist())
+        beyond = node("Max", node("Sub", numeric, upper), node("Sub", lower, numeric))
+        beyond = node("Div", beyond, row(reach.spread.tolist()))
+        worst = node("ReduceMax", beyond, self.builder.integers([1]), keepdims=1)
+        return node("Max", worst, self.builder.number(0.0))
+
+    def _held(self, reach: Reach, trunk: str, distance: str) -> str:
+        node, number = self.builder.node, self.builder.number
+        low, high = reach.target_range
+        room = node("Add", node("Mul", distance, number(ROOM_PER_DISTANCE)), number(ROOM))
+        room = node("Mul", room, number(high - low))
+        return node("Min", node("Max", trunk, node("Sub", number(low), room)), node("Add", room, number(high)))
+
+    def _share(self, reach: Reach, trunk: str, distance: str, width: float) -> str:
+        node, number = self.builder.node, self.builder.number
+        low, high = reach.target_range
         answer = node("Max", node("Sub", trunk, number(high)), node("Sub", number(low), trunk))
-        worst = node("Div", answer, number(high - low))
-        if self._d_numeric:
-            numeric = self._imputed(fade.lower.tolist())
-            lower, upper = row(fade.lower.tolist()), row(fade.upper.tolist())
-            spread = np.where(fade.upper > fade.lower, fade.upper - fade.lower, 1.0)
-            beyond = node("Max", node("Sub", numeric, upper), node("Sub", lower, numeric))
-            beyond = node("Div", beyond, row(spread.tolist()))
-            worst = node("Max", worst, node("ReduceMax", beyond, self.builder.integers([1]), keepdims=1))
-        share = node("Sub", number(1.0), node("Div", worst, number(fade.width)))
+        worst = node("Max", distance, node("Div", answer, number(high - low)))
+        share = node("Sub", number(1.0), node("Div", worst, number(width)))
         return node("Min", node("Max", share, number(0.0)), number(1.0))
 
     def _tree_features(self, columns: TreeColumns) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.tabular.forest import Forest
-from training.tabular.residual import Fade, TreeColumns
+from training.tabular.reach import Reach
+from training.tabular.residual import TreeColumns
 from training.tabular.rows import Floats, Rows
 from training.tabular.trunks import Trunk
 
@@ -30,30 +31,33 @@ def left_out(n_answers: int) -> int:
 
 @dataclass(frozen=True)
 class TargetModel:
-    """The model of one target: trunk + fade · residual.
+    """The model of one target: trunk + share · residual.
 
     Attributes:
         trunks: The committee.
         columns: Columns of the trees; None without a residual.
         forest: The residual; None for none.
-        fade: Where it counts.
+        reach: The ranges seen in training.
+        width: Ranges outside at which nothing is left of the residual; infinite where it stays frozen.
     """
 
     trunks: tuple[Trunk, ...]
     columns: TreeColumns | None
     forest: Forest | None
-    fade: Fade
+    reach: Reach
+    width: float
 
     def trunk(self, rows: Rows) -> Floats:
-        """Return the committee's answers, shape (n_rows,)."""
-        return middle([trunk.predict(rows) for trunk in self.trunks])
+        """Return the committee's answers, held within what the distance allows, shape (n_rows,)."""
+        return self.reach.held(middle([trunk.predict(rows) for trunk in self.trunks]), self.reach.distance(rows))
 
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
         trunk = self.trunk(rows)
         if self.forest is None or self.columns is None:
             return trunk
-        return np.asarray(trunk + self.fade(rows, trunk) * self.forest.predict(self.columns(rows)))
+        share = self.reach.share(trunk, self.reach.distance(rows), self.width)
+        return np.asarray(trunk + share * self.forest.predict(self.columns(rows)))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""The residual: boosted trees on what the trunk leaves, constant outside the range seen or faded there."""
+"""The residual: boosted trees on what the trunk leaves, constant outside the range seen."""
 
 from dataclasses import dataclass
 from typing import Any, Self
 
 import lightgbm
 import numpy as np
-from numpy.typing import NDArray
 
 from training.tabular.forest import Forest, as_tree_input
 from training.tabular.rows import Codes, Floats, Rows
@@ -96,8 +95,12 @@ _PATIENCE = 50
 """Trees without a better error on the rows left out, averaged over the ensembles, after which all end."""
 
 
-def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> Forest:
-    """Fit boosted trees.
+_LEAST_GAIN = 0.01
+"""Share of the squared error on rows left out that trees must take away to be kept."""
+
+
+def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> Forest | None:
+    """Fit boosted trees, or find that they explain nothing.
 
     Each ensemble leaves out another part of the rows, on which their common number of trees is found, and the ensembles
     are averaged: every row is in all of them but one.
@@ -107,6 +110,9 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
         targets: Shape (n_rows,).
         settings: Their settings.
         seed: Seed of parts and trees.
+
+    Returns:
+        The trees, or None where the rows left out say that nothing is better.
     """
     data = lightgbm.Dataset(features, targets, free_raw_data=False)
     parameters = settings.as_parameters(seed)
@@ -121,6 +127,8 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
         return_cvbooster=True,
     )
     fitted = outcome["cvbooster"]
+    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(np.mean(targets**2)):
+        return None
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
     return Forest.summed(forests, np.full(len(forests), 1 / len(forests)))
 
@@ -144,43 +152,3 @@ class QuickTrees:
         self._data.set_label(targets)
         booster = lightgbm.train(self._parameters, self._data, QUICK_TREES.n_trees)
         return np.asarray(booster.predict(self._held_out, num_threads=1), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Fade:
-    """How much of the residual counts: all of it inside, none of it farther outside than `width` ranges.
-
-    Attributes:
-        lower: Smallest value of each number column seen, shape (d_numeric,).
-        upper: Largest value seen.
-        target_range: Smallest and largest target seen; the trunk's answer is held against it.
-        width: Distance at which nothing is left, in ranges; infinite to freeze the residual instead.
-    """
-
-    lower: Floats
-    upper: Floats
-    target_range: tuple[float, float]
-    width: float
-
-    @classmethod
-    def fit(cls, rows: Rows, targets: Floats, width: float) -> Self:
-        """Learn the ranges from training rows."""
-        known: NDArray[np.bool_] = ~np.isnan(rows.numeric)
-        lower = np.where(known, rows.numeric, np.inf).min(axis=0, initial=np.inf)
-        upper = np.where(known, rows.numeric, -np.inf).max(axis=0, initial=-np.inf)
-        none = ~(upper >= lower)
-        return cls(
-            np.where(none, 0.0, lower), np.where(none, 0.0, upper), (float(targets.min()), float(targets.max())), width
-        )
-
-    def __call__(self, rows: Rows, trunk: Floats) -> Floats:
-        """Return the share of the residual that counts, between 0 and 1, shape (n_rows,)."""
-        if np.isinf(self.width):
-            return np.ones(len(rows))
-        spread = np.where(self.upper > self.lower, self.upper - self.lower, 1.0)
-        numeric = np.where(np.isnan(rows.numeric), self.lower, rows.numeric)
-        beyond = np.maximum(numeric - self.upper, self.lower - numeric) / spread
-        low, high = self.target_range
-        answer = np.maximum(trunk - high, low - trunk) / (high - low)
-        worst = np.maximum(beyond.max(axis=1, initial=0.0), answer)
-        return np.asarray(np.clip(1 - worst / self.width, 0.0, 1.0))
