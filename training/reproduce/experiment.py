@@ -24,6 +24,19 @@ class Progress(Protocol):
         ...
 
 
+def told_by_checks(progress: Progress, what: str, n_steps: int, check_every: int) -> Callable[[int, float], None]:
+    """Return what a fit calls after every check, so that the whole fit counts as one step of an experiment.
+
+    Args:
+        progress: Told of every check.
+        what: What is fitted.
+        n_steps: Steps of the fit.
+        check_every: Steps between its checks; the last one is followed by a check in any case.
+    """
+    share = 1 / -(-n_steps // check_every)
+    return lambda step, loss: progress.advance(f"{what}, step {step}, loss {loss:.2g}", share)
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run of an experiment gives.

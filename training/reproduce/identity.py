@@ -25,7 +25,7 @@ from training.fitting.first_order import FirstOrderConfig, Rows, fit
 from training.fitting.sequences import Batch, SequenceFitConfig
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, publish
-from training.reproduce.experiment import Progress, Publication, Result
+from training.reproduce.experiment import Progress, Publication, Result, told_by_checks
 from training.reproduce.outcome import (
     Claim,
     Curve,
@@ -169,15 +169,14 @@ class Identity:
         progress.start(self.name, len(FAMILIES))
         trained = []
         for position, family in enumerate(FAMILIES):
-            trained.append(_train(family, position, seeds, n_steps))
-            progress.advance(family.label)
+            trained.append(_train(family, position, seeds, n_steps, progress))
         return Result(_outcome(self, size, seeds, n_steps, trained), _publications(trained[-2:], seeds))
 
 
 IDENTITY = Identity()
 
 
-def _train(family: _Family, position: int, seeds: int, n_steps: int) -> _Trained:
+def _train(family: _Family, position: int, seeds: int, n_steps: int, progress: Progress) -> _Trained:
     networks = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(seeds):
@@ -196,9 +195,12 @@ def _train(family: _Family, position: int, seeds: int, n_steps: int) -> _Trained
         for seed, network in enumerate(networks):
             train, judge = _rows_of(rows, seed), _rows_of(validation, seed)
             fit(network, train, judge, _SECOND_ORDER, nn.functional.mse_loss, generator)
+            progress.advance(family.label, 1 / seeds)
     else:
         config = SequenceFitConfig(max_steps=n_steps, learning_rate=0.01)
-        fit_ensemble(networks, lambda _step: draw(_BATCH), validation, config, nn.functional.mse_loss)
+        tell = told_by_checks(progress, family.label, n_steps, config.check_every)
+        mse = nn.functional.mse_loss
+        fit_ensemble(networks, lambda _step: draw(_BATCH), validation, config, mse, on_check=tell)
     x = torch.as_tensor(_GRID)[:, None]
     predictions = answers(networks, x.to(family.dtype)).double()
     return _Trained(family, tuple(networks), (predictions - x).abs()[:, :, 0].numpy())

@@ -48,7 +48,7 @@ def read_records(folder: Path) -> list[Record]:
 
 def render(records: Sequence[Record]) -> str:
     """Return the page."""
-    parts = [_INTRODUCTION, _overview([record.outcome for record in records])]
+    parts = [_INTRODUCTION, _overview([record.outcome for record in records]) + "\n"]
     parts += [_section(record) for record in records]
     return "\n".join(parts)
 

@@ -9,36 +9,38 @@ from datetime import UTC, datetime
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.contract.manifest import ModelManifest, NumberColumn, OutputColumn, Provenance, StepsColumn
 from models.contract.repository import ModelRepository
 from models.formula import formula_of
 from models.networks import HiddenPart, LSTMCell, RNNCell, SequenceNetwork, UnitCell
 from models.units import NAC, NALU
+from training.bench.arithmetic_dataset import OPERATIONS
 from training.evaluation.metrics import regression_metrics
-from training.fitting.ensembles import answers, fit_ensemble
 from training.fitting.outcome import NotFound
 from training.fitting.recurrent_law import RecurrentLaw, fit_recurrent
-from training.fitting.sequences import Batch, SequenceFitConfig
+from training.fitting.sequences import SequenceFitConfig
 from training.law_model import law_report
 from training.publish import library_versions
 from training.publish_sequence import FittedSequence, publish_sequence
 from training.reproduce.experiment import Progress, Result
 from training.reproduce.outcome import Claim, Outcome, Served, Size, at_most
+from training.reproduce.published_models import as_published, predictor
 from training.reproduce.simple_functions import (
     FAR,
     NARROW,
-    OPERATIONS,
     SHOWN_AS_ZERO,
     SYMBOLS,
-    Floats,
     Method,
+    Predict,
+    Problem,
     Sums,
     far_rows,
-    score,
+    random_answers,
     score_panel,
     score_table,
+    scored,
 )
 
 _D_STEP = 10
@@ -48,11 +50,9 @@ _A, _B = slice(0, 3), slice(2, 6)
 
 _D_HIDDEN_GATED = 16
 _D_HIDDEN = 2
-_BATCH = 64
 _N_RANDOM_MODELS = 20
 _N_VALIDATION = 200
 _N_EXACT_ROWS = 500
-_REGIONS = ("inside", "outside", "long")
 OURS = "exact search"
 
 
@@ -66,7 +66,7 @@ class _Scale:
     n_long: int
 
 
-_SCALES: dict[Size, _Scale] = {"full": _Scale(5000, 1000, 6000, 100), "quick": _Scale(500, 200, 40, 10)}
+_SCALES: dict[Size, _Scale] = {"full": _Scale(5000, 1000, 4000, 100), "quick": _Scale(500, 200, 40, 10)}
 
 
 def _gated(cell: LSTMCell | RNNCell) -> SequenceNetwork:
@@ -87,38 +87,12 @@ _PUBLISHED: Mapping[str, Callable[[], SequenceNetwork]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Seed:
-    """Sequences and random models of one seed.
-
-    Attributes:
-        seed: The seed.
-        train: Sequences to learn from, shape (n, 10, 10).
-        validation: Sequences of the same kind that choose.
-        tests: Region → operation → sequences to judge by.
-        random: Region → operation → what random models answer to these.
-    """
-
-    seed: int
-    train: Sums
-    validation: Sums
-    tests: Mapping[str, Mapping[str, Sums]]
-    random: Mapping[str, Mapping[str, Sequence[Floats]]]
-
-    def scores(self, operation: str, predict: Callable[[Floats], Floats]) -> tuple[float, ...]:
-        values = []
-        for region in _REGIONS:
-            rows = self.tests[region][operation]
-            values.append(score(predict(rows.inputs), rows.targets(operation), self.random[region][operation]))
-        return tuple(values)
-
-
 def _draw(n_rows: int, length: int, high: float, generator: np.random.Generator) -> Sums:
     steps = generator.uniform(0.0, high, (n_rows, length, _D_STEP)).astype(np.float32).astype(np.float64)
     return Sums(steps, steps[:, :, _A].sum(axis=(1, 2)), steps[:, :, _B].sum(axis=(1, 2)))
 
 
-def _seed(seed: int, scale: _Scale) -> _Seed:
+def _problem(seed: int, scale: _Scale) -> Problem:
     generator = np.random.default_rng([seed, 1808_00508])
     train = _draw(scale.n_train, _LENGTH, NARROW, generator)
     inside = _draw(scale.n_test, _LENGTH, NARROW, generator)
@@ -131,16 +105,9 @@ def _seed(seed: int, scale: _Scale) -> _Seed:
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        untrained = [_PUBLISHED["LSTM"]() for _ in range(_N_RANDOM_MODELS)]
-    answered: dict[int, list[Floats]] = {}  # most operations share their rows
-    random: dict[str, dict[str, Sequence[Floats]]] = {}
-    for region, by_operation in tests.items():
-        random[region] = {}
-        for operation, rows in by_operation.items():
-            if id(rows) not in answered:
-                answered[id(rows)] = list(answers(untrained, _single(rows.inputs))[:, :, 0].double().numpy())
-            random[region][operation] = answered[id(rows)]
-    return _Seed(seed, train, _draw(_N_VALIDATION, _LENGTH, NARROW, generator), tests, random)
+        random = [predictor(_PUBLISHED["LSTM"](), torch.float32) for _ in range(_N_RANDOM_MODELS)]
+    validation = _draw(_N_VALIDATION, _LENGTH, NARROW, generator)
+    return Problem(seed, train, validation, tests, random_answers(tests, random))
 
 
 class Recurrent:
@@ -157,12 +124,12 @@ class Recurrent:
         """Train every model on every operation and score it inside, on larger numbers, and on long sequences."""
         scale = _SCALES[size]
         progress.start(self.name, len(_PUBLISHED) + 2)
-        problems = [_seed(seed, scale) for seed in range(seeds)]
+        problems = [_problem(seed, scale) for seed in range(seeds)]
         progress.advance("sequences")
         methods = []
-        for position, label in enumerate(_PUBLISHED):
-            methods.append(_as_published(label, position, problems, scale))
-            progress.advance(label)
+        config = SequenceFitConfig(max_steps=scale.n_steps, learning_rate=0.01, clip_norm=1.0)
+        for family, (label, build) in enumerate(_PUBLISHED.items()):
+            methods.append(as_published(label, build, problems, config, progress, family=family))
         found = {
             operation: [
                 fit_recurrent(
@@ -174,72 +141,22 @@ class Recurrent:
             ]
             for operation in OPERATIONS
         }
-        methods.append(_scored_laws(found, problems))
+        models = {operation: [_answering(outcome) for outcome in outcomes] for operation, outcomes in found.items()}
+        methods.append(scored(OURS, "ours", problems, models))
         progress.advance(OURS)
         laws = {operation: one for operation, (one, *_) in found.items() if isinstance(one, RecurrentLaw)}
-        models = tuple(_Publish(operation, problems[0], law) for operation, law in laws.items())
-        return Result(_outcome(self, size, seeds, scale, methods), models)
+        publications = tuple(_Publish(operation, problems[0], law) for operation, law in laws.items())
+        return Result(_outcome(self, size, seeds, scale, methods), publications)
 
 
 RECURRENT = Recurrent()
 
 
-def _as_published(label: str, position: int, problems: Sequence[_Seed], scale: _Scale) -> Method:
-    """Train one published model on every operation and seed, all at once."""
-    tasks = [(operation, problem) for operation in OPERATIONS for problem in problems]
-    networks = []
-    with torch.random.fork_rng(devices=[]):
-        for operation, problem in tasks:
-            torch.manual_seed(1000 * problem.seed + 10 * OPERATIONS.index(operation) + position)
-            networks.append(_PUBLISHED[label]())
-    generator = torch.Generator().manual_seed(position)
-    inputs = {problem.seed: _single(problem.train.inputs) for problem in problems}
-    targets = [_single(problem.train.targets(operation))[:, None] for operation, problem in tasks]
-
-    def draw(_step: int) -> Batch:
-        index = torch.randint(0, scale.n_train, (len(tasks), _BATCH), generator=generator)
-        rows = [inputs[problem.seed][one] for (_, problem), one in zip(tasks, index, strict=True)]
-        return Batch((torch.stack(rows),), torch.stack([y[one] for y, one in zip(targets, index, strict=True)]))
-
-    validation = Batch(
-        (torch.stack([_single(problem.validation.inputs) for _, problem in tasks]),),
-        torch.stack([_single(problem.validation.targets(operation))[:, None] for operation, problem in tasks]),
-    )
-    config = SequenceFitConfig(max_steps=scale.n_steps, learning_rate=0.01, clip_norm=1.0)
-    fit_ensemble(networks, draw, validation, config, nn.functional.mse_loss)
-    scores: dict[str, dict[str, list[float]]] = {region: {one: [] for one in OPERATIONS} for region in _REGIONS}
-    for (operation, problem), network in zip(tasks, networks, strict=True):
-        _enter(scores, operation, problem.scores(operation, _predictor(network, torch.float32)))
-    return Method(label, "reproduction", scores)
-
-
-def _scored_laws(found: Mapping[str, Sequence[RecurrentLaw | NotFound]], problems: Sequence[_Seed]) -> Method:
-    scores: dict[str, dict[str, list[float]]] = {region: {one: [] for one in OPERATIONS} for region in _REGIONS}
-    for operation, outcomes in found.items():
-        for problem, outcome in zip(problems, outcomes, strict=True):
-            if isinstance(outcome, RecurrentLaw):
-                values = problem.scores(operation, _predictor(outcome.network(), torch.float64))
-            else:
-                values = tuple(float("inf") for _ in _REGIONS)
-            _enter(scores, operation, values)
-    return Method(OURS, "ours", scores)
-
-
-def _enter(scores: dict[str, dict[str, list[float]]], operation: str, values: Sequence[float]) -> None:
-    for region, value in zip(_REGIONS, values, strict=True):
-        scores[region][operation].append(value)
-
-
-def _predictor(network: SequenceNetwork, dtype: torch.dtype) -> Callable[[Floats], Floats]:
-    @torch.no_grad()
-    def predict(steps: Floats) -> Floats:
-        return np.asarray(network(torch.as_tensor(steps, dtype=dtype))[:, 0].double().numpy(), dtype=np.float64)
-
-    return predict
-
-
-def _single(values: Floats) -> Tensor:
-    return torch.as_tensor(values, dtype=torch.float32)
+def _answering(outcome: RecurrentLaw | NotFound) -> Predict:
+    """Return what would be served of a search; where nothing was found that is nothing."""
+    if isinstance(outcome, RecurrentLaw):
+        return predictor(outcome.network(), torch.float64)
+    return lambda steps: np.full(len(steps), np.nan)
 
 
 def _outcome(experiment: Recurrent, size: Size, seeds: int, scale: _Scale, methods: Sequence[Method]) -> Outcome:
@@ -265,7 +182,7 @@ def _outcome(experiment: Recurrent, size: Size, seeds: int, scale: _Scale, metho
             "and the result is above its largest value in training.",
             f"Random models are {_N_RANDOM_MODELS} untrained LSTMs.",
             f"As published: LSTM and RNN-ReLU with {_D_HIDDEN_GATED} hidden units and a linear layer, NAC and NALU as "
-            f"cell with {_D_HIDDEN} hidden units and as head; {scale.n_steps:,} steps of Adam on {_BATCH} of "
+            f"cell with {_D_HIDDEN} hidden units and as head; {scale.n_steps:,} steps of Adam on 64 of "
             f"{scale.n_train:,} sequences, squared error, gradients clipped to norm 1, step size from 0.01 along a "
             "half cosine, float32; of the checks every 100 steps the best on other sequences of the training range is "
             "kept.",
@@ -308,7 +225,7 @@ class _Publish:
     """Publishes the recurrent network of an operation."""
 
     operation: str
-    problem: _Seed
+    problem: Problem
     law: RecurrentLaw
 
     def __call__(self, repository: ModelRepository) -> ModelManifest:
@@ -316,7 +233,7 @@ class _Publish:
         targets, network = train.targets(self.operation), self.law.network()
         names = tuple(f"x{i}" for i in range(_D_STEP))
         terms = self.law.law.network().terms(tuple(f"sum_{name}" for name in names))
-        predict = _predictor(network, torch.float64)
+        predict = predictor(network, torch.float64)
         far = self.problem.tests["outside"][self.operation]
         model = FittedSequence(
             name=f"recurrent-{self.operation}",

@@ -4,7 +4,7 @@ Source: Trask et al., arXiv:1808.00508, section 4.1 and table 1. An error is tol
 model: 0 is perfect, 100 no better than random, more is worse.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from training.bench.arithmetic_dataset import OPERATIONS, compute
 from training.reproduce.outcome import Curve, Kind, Panel, Row, Table, measured, published
 
-__all__ = ["OPERATIONS", "SYMBOLS", "Floats", "Method", "Sums", "compute", "far_rows", "score", "score_table"]
-
 Floats = NDArray[np.float64]
+
+Predict = Callable[[Floats], Floats]
+"""Inputs → predictions, shape (n,)."""
 
 Numbers = tuple[float | str, float | str, float | str, float | str, float | str, float | str]
 """One number an operation, in the order of `OPERATIONS`."""
@@ -128,6 +129,63 @@ def score(predictions: Floats, targets: Floats, random_predictions: Sequence[Flo
     if not np.isfinite(predictions).all():
         return float("inf")
     return 100 * rmse(predictions, targets) / float(np.mean([rmse(one, targets) for one in random_predictions]))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows of one seed, and what random models answer to them.
+
+    Attributes:
+        seed: The seed.
+        train: Rows to learn from.
+        validation: Rows of the same range that choose.
+        tests: Region → operation → rows to judge by.
+        random: Region → operation → what random models answer to these rows.
+    """
+
+    seed: int
+    train: Sums
+    validation: Sums
+    tests: Mapping[str, Mapping[str, Sums]]
+    random: Mapping[str, Mapping[str, Sequence[Floats]]]
+
+    def scores(self, operation: str, predict: Predict) -> dict[str, float]:
+        """Return the score of a model in each region."""
+        found = {}
+        for region, by_operation in self.tests.items():
+            rows = by_operation[operation]
+            found[region] = score(predict(rows.inputs), rows.targets(operation), self.random[region][operation])
+        return found
+
+
+def random_answers(
+    tests: Mapping[str, Mapping[str, Sums]], models: Sequence[Predict]
+) -> dict[str, dict[str, Sequence[Floats]]]:
+    """Return what random models answer to the rows of each region and operation, as `Problem` keeps it."""
+    answered: dict[int, Sequence[Floats]] = {}  # operations that share their rows share the answers
+    for by_operation in tests.values():
+        for rows in by_operation.values():
+            if id(rows) not in answered:
+                answered[id(rows)] = [model(rows.inputs) for model in models]
+    return {
+        region: {operation: answered[id(rows)] for operation, rows in by_operation.items()}
+        for region, by_operation in tests.items()
+    }
+
+
+def scored(
+    label: str,
+    kind: Kind,
+    problems: Sequence[Problem],
+    models: Mapping[str, Sequence[Predict]],
+) -> "Method":
+    """Return the scores of a method: operation → one model a seed, of the first seeds at least."""
+    scores: dict[str, dict[str, list[float]]] = {region: {} for region in problems[0].tests}
+    for operation, by_seed in models.items():
+        for problem, predict in zip(problems, by_seed, strict=False):
+            for region, value in problem.scores(operation, predict).items():
+                scores[region].setdefault(operation, []).append(value)
+    return Method(label, kind, scores)
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.contract.manifest import ModelManifest, Provenance
 from models.contract.repository import ModelRepository
 from models.networks import ArithmeticNetwork
 from models.units import NAC, NALU
-from training.fitting.ensembles import answers, fit_ensemble
+from training.bench.arithmetic_dataset import OPERATIONS
 from training.fitting.exact import fit_exact
 from training.fitting.first_order import Rows
 from training.fitting.gradient_nalu import FittedNalu, NaluSettings, NaluTask, fit_nalus
 from training.fitting.outcome import Found, NotFound
-from training.fitting.sequences import Batch, SequenceFitConfig
+from training.fitting.sequences import SequenceFitConfig
 from training.law_model import law_model, law_report
 from training.law_run import fitted_law
 from training.lowering import lower_network
@@ -29,20 +29,22 @@ from training.parity import GraphRunner, RawRows
 from training.publish import library_versions, publish
 from training.reproduce.experiment import Progress, Result
 from training.reproduce.outcome import Claim, Outcome, Size, at_most
+from training.reproduce.published_models import as_published, predictor
 from training.reproduce.simple_functions import (
     FAR,
     NARROW,
-    OPERATIONS,
     PUBLIC_REPRODUCTION,
     SHOWN_AS_ZERO,
     SYMBOLS,
-    Floats,
     Method,
+    Predict,
+    Problem,
     Sums,
     far_rows,
-    score,
+    random_answers,
     score_panel,
     score_table,
+    scored,
 )
 
 _D_INPUTS = 100
@@ -50,7 +52,6 @@ _A, _B = slice(0, 10), slice(70, 100)
 """Parts that are summed, those of the public reproduction."""
 
 _D_HIDDEN = 2
-_BATCH = 64
 _N_RANDOM_MODELS = 20
 _N_VALIDATION = 500
 _N_EXACT_ROWS = 1000
@@ -75,7 +76,7 @@ class _Scale:
     nalu_seeds: int
 
 
-_FULL = _Scale(20_000, 2000, 20_000, NaluSettings(), OPERATIONS, 1000)
+_FULL = _Scale(20_000, 2000, 10_000, NaluSettings(), OPERATIONS, 1000)
 _QUICK_NALU = NaluSettings(n_steps=600, n_refining_steps=300, polish_steps=60)
 _QUICK = _Scale(2000, 500, 200, _QUICK_NALU, ("subtract", "divide"), 1)
 
@@ -92,55 +93,26 @@ _PUBLISHED: Mapping[str, Callable[[], nn.Module]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Seed:
-    """Rows and random models of one seed.
-
-    Attributes:
-        seed: The seed.
-        train: Rows to learn from.
-        validation: Rows of the same range that choose.
-        tests: Region → operation → rows to judge by.
-        random: Random models as pairs of weights (2, 100) and (1, 2).
-    """
-
-    seed: int
-    train: Sums
-    validation: Sums
-    tests: Mapping[str, Mapping[str, Sums]]
-    random: tuple[tuple[Floats, Floats], ...]
-
-    def score(self, region: str, operation: str, predict: Callable[[Floats], Floats]) -> float:
-        rows = self.tests[region][operation]
-        guesses = [(rows.inputs @ first.T @ last.T)[:, 0] for first, last in self.random]
-        return score(predict(rows.inputs), rows.targets(operation), guesses)
-
-    def scores(self, operation: str, predict: Callable[[Floats], Floats]) -> tuple[float, ...]:
-        return tuple(self.score(region, operation, predict) for region in _REGIONS)
-
-
 def _draw(n_rows: int, high: float, generator: np.random.Generator) -> Sums:
     inputs = generator.uniform(0.0, high, (n_rows, _D_INPUTS)).astype(np.float32).astype(np.float64)
     return Sums(inputs, inputs[:, _A].sum(axis=1), inputs[:, _B].sum(axis=1))
 
 
-def _seed(seed: int, scale: _Scale) -> _Seed:
+def _problem(seed: int, scale: _Scale) -> Problem:
     generator = np.random.default_rng([seed, 1808_00508])
     train = _draw(scale.n_train, NARROW, generator)
     inside, candidates = _draw(scale.n_test, NARROW, generator), _draw(scale.n_test, FAR, generator)
-    return _Seed(
-        seed,
-        train,
-        _draw(_N_VALIDATION, NARROW, generator),
-        {
-            "inside": dict.fromkeys(OPERATIONS, inside),
-            "outside": {operation: far_rows(train, candidates, operation) for operation in OPERATIONS},
-        },
-        tuple(
-            (generator.uniform(-1, 1, (_D_HIDDEN, _D_INPUTS)), generator.uniform(-1, 1, (1, _D_HIDDEN)))
-            for _ in range(_N_RANDOM_MODELS)
-        ),
-    )
+    tests = {
+        "inside": dict.fromkeys(OPERATIONS, inside),
+        "outside": {operation: far_rows(train, candidates, operation) for operation in OPERATIONS},
+    }
+    random = [_random_model(generator) for _ in range(_N_RANDOM_MODELS)]
+    return Problem(seed, train, _draw(_N_VALIDATION, NARROW, generator), tests, random_answers(tests, random))
+
+
+def _random_model(generator: np.random.Generator) -> Predict:
+    first, last = generator.uniform(-1, 1, (_D_HIDDEN, _D_INPUTS)), generator.uniform(-1, 1, _D_HIDDEN)
+    return lambda inputs: inputs @ first.T @ last
 
 
 class Static:
@@ -158,58 +130,33 @@ class Static:
         scale = _FULL if size == "full" else _QUICK
         n_nalu = min(seeds, scale.nalu_seeds)
         progress.start(self.name, len(_PUBLISHED) + len(OPERATIONS) + len(scale.nalu_operations))
-        problems = [_seed(seed, scale) for seed in range(seeds)]
+        problems = [_problem(seed, scale) for seed in range(seeds)]
         methods = []
-        for position, label in enumerate(_PUBLISHED):
-            methods.append(_as_published(label, position, problems, scale))
-            progress.advance(label)
+        config = SequenceFitConfig(max_steps=scale.n_steps, learning_rate=0.01)
+        for family, (label, build) in enumerate(_PUBLISHED.items()):
+            methods.append(as_published(label, build, problems, config, progress, family=family))
         nalus: dict[str, list[FittedNalu]] = {}
         for operation in scale.nalu_operations:
             nalus[operation] = _by_gradients(operation, problems[:n_nalu], scale)
             progress.advance(f"{OURS_GRADIENT}: {SYMBOLS[operation]}")
-        methods.append(_scored_nalus(nalus, problems))
+        models = {
+            operation: [predictor(one.network, torch.float64) for one in fitted] for operation, fitted in nalus.items()
+        }
+        methods.append(scored(OURS_GRADIENT, "ours", problems, models))
         found: dict[str, list[Found | NotFound]] = {}
         for operation in OPERATIONS:
             found[operation] = [_by_search(operation, problem) for problem in problems]
             progress.advance(f"{OURS_EXACT}: {SYMBOLS[operation]}")
-        methods.append(_scored_laws(found, problems))
-        models = tuple(_Publish(operation, problems[0], found[operation][0]) for operation in OPERATIONS)
-        return Result(_outcome(self, size, seeds, scale, methods), models)
+        laws = {operation: [_answering(outcome) for outcome in outcomes] for operation, outcomes in found.items()}
+        methods.append(scored(OURS_EXACT, "ours", problems, laws))
+        publications = tuple(_Publish(operation, problems[0], found[operation][0]) for operation in OPERATIONS)
+        return Result(_outcome(self, size, seeds, scale, methods), publications)
 
 
 STATIC = Static()
 
 
-def _as_published(label: str, position: int, problems: Sequence[_Seed], scale: _Scale) -> Method:
-    """Train one published model on every operation and seed, all at once."""
-    tasks = [(operation, problem) for operation in OPERATIONS for problem in problems]
-    networks = []
-    with torch.random.fork_rng(devices=[]):
-        for operation, problem in tasks:
-            torch.manual_seed(1000 * problem.seed + 10 * OPERATIONS.index(operation) + position)
-            networks.append(_PUBLISHED[label]())
-    generator = torch.Generator().manual_seed(position)
-    inputs = {problem.seed: _single(problem.train.inputs) for problem in problems}
-    targets = [_single(problem.train.targets(operation))[:, None] for operation, problem in tasks]
-
-    def draw(_step: int) -> Batch:
-        index = torch.randint(0, scale.n_train, (len(tasks), _BATCH), generator=generator)
-        rows = [inputs[problem.seed][one] for (_, problem), one in zip(tasks, index, strict=True)]
-        return Batch((torch.stack(rows),), torch.stack([y[one] for y, one in zip(targets, index, strict=True)]))
-
-    validation = Batch(
-        (torch.stack([_single(problem.validation.inputs) for _, problem in tasks]),),
-        torch.stack([_single(problem.validation.targets(operation))[:, None] for operation, problem in tasks]),
-    )
-    config = SequenceFitConfig(max_steps=scale.n_steps, learning_rate=0.01)
-    fit_ensemble(networks, draw, validation, config, nn.functional.mse_loss)
-    scores: dict[str, dict[str, list[float]]] = {region: {one: [] for one in OPERATIONS} for region in _REGIONS}
-    for (operation, problem), network in zip(tasks, networks, strict=True):
-        _enter(scores, operation, problem.scores(operation, _predictor(network, torch.float32)))
-    return Method(label, "reproduction", scores)
-
-
-def _by_gradients(operation: str, problems: Sequence[_Seed], scale: _Scale) -> list[FittedNalu]:
+def _by_gradients(operation: str, problems: Sequence[Problem], scale: _Scale) -> list[FittedNalu]:
     return fit_nalus(
         [
             NaluTask(_rows(problem.train, operation), _rows(problem.validation, operation), problem.seed)
@@ -219,56 +166,25 @@ def _by_gradients(operation: str, problems: Sequence[_Seed], scale: _Scale) -> l
     )
 
 
-def _scored_nalus(nalus: Mapping[str, Sequence[FittedNalu]], problems: Sequence[_Seed]) -> Method:
-    scores: dict[str, dict[str, list[float]]] = {region: {one: [] for one in nalus} for region in _REGIONS}
-    for operation, fitted in nalus.items():
-        for problem, one in zip(problems, fitted, strict=False):
-            _enter(scores, operation, problem.scores(operation, _predictor(one.network, torch.float64)))
-    return Method(OURS_GRADIENT, "ours", scores)
-
-
-def _by_search(operation: str, problem: _Seed) -> Found | NotFound:
+def _by_search(operation: str, problem: Problem) -> Found | NotFound:
     rows = problem.train.take(slice(0, _N_EXACT_ROWS))
     return fit_exact(rows.inputs, rows.targets(operation), seed=problem.seed)
 
 
-def _scored_laws(found: Mapping[str, Sequence[Found | NotFound]], problems: Sequence[_Seed]) -> Method:
-    """Score the graphs that would be served."""
-    scores: dict[str, dict[str, list[float]]] = {region: {one: [] for one in OPERATIONS} for region in _REGIONS}
-    for operation, outcomes in found.items():
-        for problem, outcome in zip(problems, outcomes, strict=True):
-            predict: Callable[[Floats], Floats] = (
-                _served(lower_network(outcome.snapped.network(), "float64"))
-                if isinstance(outcome, Found)
-                else outcome.ordinary.evaluate
-            )
-            _enter(scores, operation, problem.scores(operation, predict))
-    return Method(OURS_EXACT, "ours", scores)
+def _answering(outcome: Found | NotFound) -> Predict:
+    """Return what would be served of a search."""
+    if isinstance(outcome, Found):
+        return _served(lower_network(outcome.snapped.network(), "float64"))
+    return outcome.ordinary.evaluate
 
 
-def _served(graph: bytes) -> Callable[[Floats], Floats]:
+def _served(graph: bytes) -> Predict:
     runner = GraphRunner(graph, "float64")
     return lambda inputs: np.asarray(runner(RawRows(inputs))[:, 0], dtype=np.float64)
 
 
-def _enter(scores: dict[str, dict[str, list[float]]], operation: str, values: Sequence[float]) -> None:
-    for region, value in zip(_REGIONS, values, strict=True):
-        scores[region][operation].append(value)
-
-
-def _predictor(network: nn.Module, dtype: torch.dtype) -> Callable[[Floats], Floats]:
-    def predict(inputs: Floats) -> Floats:
-        return answers([network], torch.as_tensor(inputs, dtype=dtype))[0, :, 0].double().numpy()
-
-    return predict
-
-
 def _rows(sums: Sums, operation: str) -> Rows:
     return Rows((torch.as_tensor(sums.inputs),), torch.as_tensor(sums.targets(operation))[:, None])
-
-
-def _single(values: Floats) -> Tensor:
-    return torch.as_tensor(values, dtype=torch.float32)
 
 
 def _outcome(experiment: Static, size: Size, seeds: int, scale: _Scale, methods: Sequence[Method]) -> Outcome:
@@ -287,7 +203,7 @@ def _outcome(experiment: Static, size: Size, seeds: int, scale: _Scale, methods:
             f"reproduction: numbers from 0 to {NARROW:g} in training, from 0 to {FAR:g} outside, where at least one of "
             "a, b and the result is above its largest value in training.",
             f"Random models are two linear layers with weights from −1 to 1, {_N_RANDOM_MODELS} of them.",
-            f"As published: two layers with {_D_HIDDEN} units between, {scale.n_steps:,} steps of Adam on {_BATCH} of "
+            f"As published: two layers with {_D_HIDDEN} units between, {scale.n_steps:,} steps of Adam on 64 of "
             f"{scale.n_train:,} rows, squared error, step size from 0.01 along a half cosine, float32; of the checks "
             "every 100 steps the best on other rows of the training range is kept. The paper tells the best of "
             "several seeds and settings; here all seeds count.",
@@ -347,7 +263,7 @@ class _Publish:
     """Publishes the law of an operation, with all hundred columns."""
 
     operation: str
-    problem: _Seed
+    problem: Problem
     outcome: Found | NotFound
 
     def __call__(self, repository: ModelRepository) -> ModelManifest:
