@@ -368,7 +368,7 @@ def _bars_panel(as_published: dict[Head, list[Judged]], ours: dict[Head, list[Ju
         )
 
     return Panel(
-        title="test error",
+        title="test error (zero is drawn at 0.001)",
         x_label="model",
         y_label="mean absolute error",
         curves=(
