@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.networks.unit_cell import UnitCell
 from models.units import NAU, NMU
 from training.digit_images import DigitImages
 from training.reproduce.digits.fitting import MIN_SHARE, Passes, find_levels, fit_ours
@@ -25,7 +26,6 @@ from training.reproduce.digits.networks import (
     LevelEncoder,
     PowerCell,
     PulledCell,
-    UnitCell,
     accumulating,
     reader_for,
 )
