@@ -26,9 +26,12 @@ from service.errors import UnsupportedMediaTypeError, quote
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
+from service.metrics import Counts
 from service.settings import Settings
 
 PathName = Annotated[str, Path(max_length=100)]
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _RETRY_AFTER = {"Retry-After": "10"}
 
@@ -41,12 +44,14 @@ class State(TypedDict):
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
         draining: Whether it has been told to stop.
+        counts: What all workers have counted.
     """
 
     settings: Settings
     registry: Registry
     quick: QuickReader
     draining: Draining
+    counts: Counts
 
 
 router = APIRouter()
@@ -150,6 +155,18 @@ async def ready(request: Request, response: Response) -> Ready:
         response.status_code = 503
         response.headers.update(_RETRY_AFTER)
     return Ready(status="not-ready" if reasons else "ready", reasons=reasons)
+
+
+@router.get(
+    "/metrics",
+    summary="What has been counted",
+    tags=["health"],
+    response_class=Response,
+    responses={200: {"description": "Metrics of all workers together.", "content": {_METRICS_TYPE: {}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Tell every counter, gauge and histogram in Prometheus's text format, added up over the workers."""
+    return Response(_state(request)["counts"].exposition(), media_type=_METRICS_TYPE)
 
 
 def _state(request: Request) -> State:

@@ -23,6 +23,7 @@ from service.inference.graph_scan import scan_graph
 from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
 from service.inference.runtime import RuntimeSession, Tensor
 from service.inference.sequence_encoding import TENSORS
+from service.metrics import ModelMeter
 
 
 class ModelSession:
@@ -37,6 +38,7 @@ class ModelSession:
         provider: The execution provider that it really runs on.
         output_names: Names of its outputs, in order.
         domains: Position among the number columns, name and domain of those that have one.
+        meter: Counts its predictions, where somebody wants to know.
     """
 
     def __init__(self, manifest: ModelManifest, runtime: RuntimeSession) -> None:
@@ -46,6 +48,7 @@ class ModelSession:
         self.domains = [
             (j, column.name, column.domain) for j, column in enumerate(manifest.numbers) if column.domain is not None
         ]
+        self.meter: ModelMeter | None = None
         self._runtime = runtime
         self._takes_numbers = bool(manifest.numbers)
         self._takes_categories = bool(manifest.categories)
