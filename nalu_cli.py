@@ -83,7 +83,8 @@ def _end_interrupted() -> NoReturn:
 def main() -> NoReturn:
     """Run the command line; a failure is one message on standard error and exit code 1.
 
-    SIGTERM ends a command as Ctrl-C does, so that it too leaves nothing half-written; `nalu serve` has its own handlers.
+    SIGTERM ends a command as Ctrl-C does, so that it too leaves nothing half-written; `nalu serve` has handlers of its
+    own.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

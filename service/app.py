@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from models.contract.repository import ModelRepository
+from service.admission import Admission
 from service.api import pages, routes
 from service.api.framework import ServingFastAPI
 from service.api.middleware import RequestFrame, Traffic
@@ -44,6 +45,7 @@ def create_app(
         meter_models(models, slot)
         quick = QuickReader(models, settings.max_rows)
         draining = Draining()
+        admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
         with drain_on_signal(draining, settings.drain_s):
             yield {
                 "settings": settings,
@@ -51,7 +53,9 @@ def create_app(
                 "quick": quick,
                 "draining": draining,
                 "counts": counts,
+                "admission": admission,
             }
+        admission.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 

@@ -49,7 +49,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "nalu_rows_out_of_range_total": Family("counter", "Those of them outside the range seen in training."),
     "nalu_admission_running": Family("gauge", "Large requests being worked on in threads, by kind."),
     "nalu_admission_waiting": Family("gauge", "Large requests arriving or waiting for their turn, by kind."),
-    "nalu_rejected_total": Family("counter", "Large requests refused for the queue or their deadline, by kind, reason."),
+    "nalu_rejected_total": Family("counter", "Large requests refused for queue or deadline, by kind and reason."),
     "nalu_models_loaded": Family("gauge", "Workers that can answer with a version, by model and version."),
     "nalu_models_failed": Family("gauge", "Workers in which a version could not be loaded, by model and version."),
     "nalu_workers": Family("gauge", "Workers that serve."),
@@ -63,7 +63,7 @@ class Cell:
 
     __slots__ = ("_at", "_values")
 
-    def __init__(self, values: memoryview, at: int) -> None:
+    def __init__(self, values: "memoryview[float]", at: int) -> None:
         self._values = values
         self._at = at
 

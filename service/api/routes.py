@@ -3,9 +3,9 @@
 from typing import Annotated, Any, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from service.admission import Admission
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
 from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS
@@ -45,6 +45,7 @@ class State(TypedDict):
         quick: Reads the requests to those models that need no second look.
         draining: Whether it has been told to stop.
         counts: What all workers have counted.
+        admission: Places for requests that are answered in a thread.
     """
 
     settings: Settings
@@ -52,6 +53,7 @@ class State(TypedDict):
     quick: QuickReader
     draining: Draining
     counts: Counts
+    admission: Admission
 
 
 router = APIRouter()
@@ -76,7 +78,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     response_class=Response,
     responses={
         200: {"description": "Predictions, in the form of the request.", "content": PREDICT_ANSWER_CONTENT},
-        **_problems(400, 404, 413, 415, 422, 503),
+        **_problems(400, 404, 413, 415, 422, 503, 504),
     },
     openapi_extra={"requestBody": {"required": True, "content": PREDICT_REQUEST_CONTENT}},
 )
@@ -89,16 +91,25 @@ async def predict_rows(request: Request) -> Response:
     """
     _check_media_type(request)
     state = _state(request)
-    body = await request.body()
     registry, settings = state["registry"], state["settings"]
     limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
-    if len(body) > INLINE_BODY_BYTES:
-        answer = await run_in_threadpool(answer_large, state["quick"], registry, body, settings.max_rows, limits)
-    elif (read := read_json(registry, body, settings.max_rows)).is_light:
+    if not 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES:
+        answer = await _answer_large(request, state, limits)
+    elif (read := read_json(registry, await request.body(), settings.max_rows)).is_light:
         answer = answer_json(read, limits)
     else:
-        answer = await run_in_threadpool(answer_json, read, limits)
+        async with state["admission"].place() as place:
+            answer = await place.run(answer_json, read, limits, place.remaining_s)
     return Response(answer, media_type="application/json")
+
+
+async def _answer_large(request: Request, state: State, limits: SequenceLimits) -> bytes:
+    registry, settings = state["registry"], state["settings"]
+    async with state["admission"].place() as place:
+        body = await place.within(request.body())
+        return await place.run(
+            answer_large, state["quick"], registry, body, settings.max_rows, limits, place.remaining_s
+        )
 
 
 @router.get("/models", summary="List models", tags=["models"])

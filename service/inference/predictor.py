@@ -1,6 +1,7 @@
 """Rows in, predictions out: the domain before the run, finiteness after it."""
 
 import time
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,7 +12,10 @@ from service.errors import MAX_FAULTS, Fault, InputOutOfDomainError, NonFinitePr
 from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
 
-_OUTCOMES: Final = {InputOutOfDomainError: "out-of-domain", NonFinitePredictionError: "non-finite"}
+_OUTCOMES: Final[Mapping[type[Exception], str]] = {
+    InputOutOfDomainError: "out-of-domain",
+    NonFinitePredictionError: "non-finite",
+}
 """What a run that gave no answer is counted as; any other is an error."""
 
 
@@ -50,7 +54,7 @@ def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = 
         meter.failed(_OUTCOMES.get(type(error), "error"))
         raise
     n_rows = len(prediction.in_range)
-    meter.answered(n_rows, n_rows - np.count_nonzero(prediction.in_range), time.perf_counter() - started)
+    meter.answered(n_rows, n_rows - int(np.count_nonzero(prediction.in_range)), time.perf_counter() - started)
     return prediction
 
 
