@@ -15,6 +15,7 @@ from starlette.responses import Response
 from models.contract.errors import ModelNotFoundError
 from service.errors import (
     BodyTooLargeError,
+    DeadlineExceededError,
     Fault,
     FaultyInputError,
     InputOutOfDomainError,
@@ -22,6 +23,7 @@ from service.errors import (
     InvalidRequestError,
     ModelNotReadyError,
     NonFinitePredictionError,
+    OverloadedError,
     UnreadableBodyError,
     UnsupportedMediaTypeError,
 )
@@ -68,6 +70,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InputOutOfDomainError: Problem(422, "input-out-of-domain", "The model has no answer for this input"),
     NonFinitePredictionError: Problem(422, "non-finite-prediction", "The model's answer is not a finite number"),
     ModelNotReadyError: Problem(503, "model-not-ready", "The model cannot answer", {"Retry-After": _RETRY_AFTER_S}),
+    OverloadedError: Problem(503, "overloaded", "Too many large requests at once", {"Retry-After": "1"}),
+    DeadlineExceededError: Problem(504, "deadline-exceeded", "Time is up", {"Connection": "close"}),
 }
 """Domain error → what HTTP says; any other error is `INTERNAL_ERROR`."""
 
