@@ -1,7 +1,7 @@
 """The one table from domain errors to HTTP: `application/problem+json` (RFC 9457) everywhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -111,7 +111,7 @@ def problem_of(error: Exception, path: str) -> Response:
 def problem_response(problem: Problem, detail: str, path: str, **more: Any) -> Response:
     """Return a problem response; plain ASCII, so that no content of a request can make it unwritable."""
     foreign = is_foreign(path)
-    status = 400 if foreign and problem.status in _INVALID_INPUT else problem.status
+    status = foreign_status(problem.status) if foreign else problem.status
     content = {"type": problem.type, "title": problem.title, "status": status, "detail": detail, **more}
     content["request_id"] = request_id.get()
     if foreign:
@@ -122,6 +122,16 @@ def problem_response(problem: Problem, detail: str, path: str, **more: Any) -> R
         headers=dict(problem.headers),
         media_type="application/json" if foreign else CONTENT_TYPE,
     )
+
+
+def foreign_status(status: int) -> int:
+    """Return the status with which a problem of ours is told in a protocol that is not ours."""
+    return 400 if status in _INVALID_INPUT else status
+
+
+def listed_types(problems: Iterable[Problem]) -> str:
+    """Return the types and titles of problems, for the documentation."""
+    return "; ".join(f"`{problem.type}`: {problem.title}" for problem in problems)
 
 
 def is_foreign(path: str) -> bool:

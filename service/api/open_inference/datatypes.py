@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from service.api.open_inference.schemas import Datatype
 from service.errors import Fault, InputShapeError, InvalidRequestError, quote
 from service.inference.tensors import ElementType
 
@@ -35,7 +36,7 @@ NUMBERS: Final[dict[str, np.dtype[Any]]] = {
 
 DATATYPES: Final = (*NUMBERS, BYTES)
 
-OF_ELEMENT: Final[dict[ElementType, str]] = {"float32": "FP32", "float64": "FP64", "bool": "BOOL", "text": BYTES}
+OF_ELEMENT: Final[dict[ElementType, Datatype]] = {"float32": "FP32", "float64": "FP64", "bool": "BOOL", "text": BYTES}
 """Element type of a model's tensor → what the protocol calls it."""
 
 _LENGTH = struct.Struct("<I")
