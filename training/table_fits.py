@@ -21,7 +21,7 @@ from training.fitting.selection import Candidate, Progress, search
 from training.splits import Split
 from training.tabular.fit import N_STEPS, fit_table_model
 from training.tabular.model import TabularModel
-from training.tabular.rows import Rows
+from training.tabular.rows import mean_of
 from training.tabular.selection import kind_name
 
 _STEPS_PER_EPOCH = 100
@@ -47,7 +47,7 @@ class FittedTable:
     def predict(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return predictions for rows of the table, shape (len(index), d_outputs)."""
         if isinstance(self.model, TabularModel):
-            return self.model.predict(Rows(self.coded.table.numeric[index], self.coded.codes[index]))
+            return self.model.predict(self.coded.tabular(index))
         return np.asarray(self.model(*self.coded.tensors(index).inputs).numpy(), dtype=np.float64)
 
 
@@ -63,12 +63,15 @@ def _fit_network(
     train, validation = coded.tensors(split.train), coded.tensors(split.validation)
     preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
     targets = coded.table.targets[split.train]
-    mean, scale = targets.mean(axis=0), targets.std(axis=0)
+    weights = None if table.weights is None else table.weights[split.train]
+    mean = mean_of(targets, weights)
+    scale = np.sqrt(mean_of((targets - mean) ** 2, weights))
     scale[~(scale > 0)] = 1.0
     unit = torch.as_tensor(scale)
 
     def loss(predictions: Tensor, expected: Tensor) -> Tensor:
-        return torch.mean(((predictions - expected) / unit) ** 2)
+        squared = ((predictions - expected[:, : len(unit)]) / unit) ** 2
+        return torch.mean(squared if weights is None else squared * expected[:, len(unit) :])
 
     def build(n_power_terms: int, d_residual: int, generator: torch.Generator) -> nn.Module:
         return TabularNetwork(
@@ -125,7 +128,7 @@ def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress
     n_steps = len(table.target_names) * N_STEPS
     progress.start(title, n_steps)
     fit = fit_table_model(
-        Rows(table.numeric[split.train], coded.codes[split.train]),
+        coded.tabular(split.train),
         coded.n_codes,
         table.targets[split.train],
         objective=config.objective,

@@ -15,7 +15,7 @@ from training.config import Objective
 from training.tabular.model import COMMITTEE, middle
 from training.tabular.reach import Reach
 from training.tabular.residual import QuickTrees, TreeColumns
-from training.tabular.rows import Floats, Rows
+from training.tabular.rows import Floats, Rows, mean_of
 from training.tabular.tails import Fold, folds
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
 
@@ -170,11 +170,12 @@ class Trial:
         self.fold = fold
         self._train, self._held_out = rows.take(fold.train), rows.take(fold.held_out)
         self._targets, self._expected = targets[fold.train], targets[fold.held_out]
-        columns = TreeColumns.fit(self._train.codes, n_codes, self._targets)
-        self._residual = QuickTrees(columns(self._train), columns(self._held_out), seed)
+        weights = self._train.weights
+        columns = TreeColumns.fit(self._train.codes, n_codes, self._targets, weights)
+        self._residual = QuickTrees(columns(self._train), columns(self._held_out), seed, weights)
         self._reach = Reach.fit(self._train, self._targets)
         self._distance = self._reach.distance(self._held_out)
-        mean = float(self._targets.mean())
+        mean = float(mean_of(self._targets, weights))
         self.candidates: dict[TrunkKind | None, _Candidate] = {}
         self._add(None, np.full(len(self._targets), mean), np.full(len(self._expected), mean))
         for kind in KINDS:
@@ -199,7 +200,7 @@ class Trial:
         result = {}
         for width in WIDTHS:
             answer = trunk + self._reach.share(trunk, self._distance, width) * candidate.residual
-            result[width] = float(np.sqrt(np.mean((answer - self._expected) ** 2)))
+            result[width] = float(np.sqrt(mean_of((answer - self._expected) ** 2, self._held_out.weights)))
         return result
 
 
