@@ -1,6 +1,7 @@
 """Rows in, predictions out: the domain before the run, finiteness after it."""
 
-from typing import NamedTuple
+from math import isfinite
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from models.contract.manifest import Domain, ModelManifest
 from service.errors import MAX_FAULTS, Fault, InputOutOfDomainError, NonFinitePredictionError
 from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
+
+_FEW: Final = 64
+"""Up to so many numbers are looked at faster one by one (0.5 µs) than with array functions (3 to 4 µs)."""
 
 
 class Prediction(NamedTuple):
@@ -65,10 +69,11 @@ def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
-    finite = np.isfinite(values)
-    if np.logical_and.reduce(finite, axis=None):
+    if values.size <= _FEW and all(map(isfinite, values.ravel().tolist())):
         return
-    wrong = ~finite
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return
     rows, outputs = np.nonzero(wrong)
     faults = [
         Fault(
