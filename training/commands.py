@@ -112,7 +112,7 @@ def train_arithmetic(
 
 @train_app.command("law")
 def train_law(
-    data: Annotated[Path, typer.Argument(help="CSV or Parquet file; every column of numbers may take part.")],
+    data: Annotated[Path, typer.Argument(help="CSV, Parquet or Arrow file; every column of numbers may take part.")],
     target: Annotated[str | None, typer.Option("--target", help="Column to explain.")] = None,
     drop: Annotated[
         list[str] | None, typer.Option("--drop", help="Column to leave out; repeat it for several.")
@@ -177,7 +177,7 @@ def train_law(
 
 @train_app.command("table")
 def train_table(
-    data: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
+    data: Annotated[Path, typer.Argument(help="CSV, Parquet or Arrow file.")],
     target: Annotated[
         list[str] | None, typer.Option("--target", help="Column to predict; repeat it for several.")
     ] = None,

@@ -105,7 +105,7 @@ class LawConfig(ExactConfig):
     """A run that looks for the exact law of a table's column.
 
     Attributes:
-        data: CSV or Parquet file.
+        data: CSV, Parquet or Arrow file.
         target: The column.
         drop: Columns to leave out.
         numbers: Text columns to read as numbers.
@@ -133,7 +133,7 @@ class TableConfig(RunConfig):
     """A run on a table.
 
     Attributes:
-        data: CSV or Parquet file.
+        data: CSV, Parquet or Arrow file.
         targets: Columns to predict.
         drop: Columns to leave out.
         categories: Number columns to read as categories.

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract.tables import EXTENSIONS, Table, column_names, file_sha256, read_table
+from models.contract.table_sources import EXTENSIONS
+from models.contract.tables import Table, column_names, file_sha256, read_table
 from training.errors import TrainingDataError
 
 MIN_ROWS = 20
@@ -100,7 +101,7 @@ def load_training_table(
     target are left out, with a note.
 
     Args:
-        path: CSV or Parquet file.
+        path: CSV, Parquet or Arrow file.
         targets: Columns to predict.
         drop: Columns to leave out.
         categories: Columns to take as categories, whatever they hold and however many levels they have.

@@ -1,5 +1,7 @@
 """Rows in, predictions out: the domain before the run, finiteness after it."""
 
+import time
+from collections.abc import Mapping
 from math import isfinite
 from typing import Final, NamedTuple
 
@@ -14,6 +16,12 @@ from service.inference.session import ModelSession
 _FEW: Final = 64
 """Up to so many numbers are looked at faster one by one (0.5 µs) than with array functions (3 to 4 µs)."""
 
+_OUTCOMES: Final[Mapping[type[Exception], str]] = {
+    InputOutOfDomainError: "out-of-domain",
+    NonFinitePredictionError: "non-finite",
+}
+"""What a run that gave no answer is counted as; any other is an error."""
+
 
 class Prediction(NamedTuple):
     """What a model answered.
@@ -27,19 +35,38 @@ class Prediction(NamedTuple):
     in_range: NDArray[np.bool_]
 
 
-def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = None) -> Prediction:
+def predict(
+    session: ModelSession, encoded: Encoded, deadline_s: float | None = None, *, tentative: bool = False
+) -> Prediction:
     """Answer encoded rows.
 
     Args:
         session: The model.
         encoded: The rows.
         deadline_s: Time after which the run is stopped, or None for no limit.
+        tentative: Whether the same rows are asked for again where they have no answer, so that this is not counted.
 
     Raises:
         InputOutOfDomainError: When a row holds a value for which the model has no answer.
         NonFinitePredictionError: When the model answers NaN or infinity.
         InferenceError: When the run fails or is stopped.
     """
+    meter = session.meter
+    if meter is None:
+        return _predict(session, encoded, deadline_s)
+    started = time.perf_counter()
+    try:
+        prediction = _predict(session, encoded, deadline_s)
+    except Exception as error:
+        if not tentative:
+            meter.failed(_OUTCOMES.get(type(error), "error"))
+        raise
+    n_rows = len(prediction.in_range)
+    meter.answered(n_rows, n_rows - int(np.count_nonzero(prediction.in_range)), time.perf_counter() - started)
+    return prediction
+
+
+def _predict(session: ModelSession, encoded: Encoded, deadline_s: float | None) -> Prediction:
     if session.domains:
         _check_domain(session, encoded)
     values = session.run(encoded, deadline_s).astype(np.float64, copy=False)

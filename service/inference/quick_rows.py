@@ -37,6 +37,8 @@ BLOCK_BYTES: Final = 128 * 1024
 """Size of a block: about 250 rows of 28 numbers as records, read in about a millisecond."""
 
 _OPENING: Final = ord("[")
+_WIDTH: Final[Callable[[Any], int]] = len
+"""Of a row; what has no length is a TypeError."""
 _ROWS_START: Final = re.compile(rb'"(rows|data)"[ \t\r\n]*:[ \t\r\n]*\[')
 _WHITE_SPACE: Final = b" \t\r\n"
 _PARTING: Final = re.compile(rb"[ \t\r\n]*,")
@@ -260,7 +262,7 @@ class QuickModel:
     def _read_numbers(self, block: bytes) -> Encoded | None:
         try:
             rows = _own_parser().parse(block)
-            if not isinstance(rows, simdjson.Array) or set(map(len, rows)) != {len(self.names)}:
+            if not isinstance(rows, simdjson.Array) or set(map(_WIDTH, rows)) != {len(self.names)}:
                 return None
             numbers = np.frombuffer(rows.as_buffer(of_type="d"))
         except (RuntimeError, TypeError):  # an integer of more than 64 bits; something that is no number or no row

@@ -18,6 +18,7 @@ from service.inference.joint_runs import MAX_ROWS, runs_jointly
 from service.inference.quick_rows import QuickReader, SmallRequest
 from service.inference.registry import Registry, Versions, load_registry
 from service.inference.session import ModelSession, load_session
+from service.metrics import Counts
 from tests.published import describe, model_bytes, publish_all, publish_arithmetic
 
 
@@ -132,7 +133,7 @@ def test_requests_of_one_turn_of_the_event_loop_share_a_run(
     async def refuse(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise AssertionError("the short path must answer")
 
-    path = ShortPath(refuse, max_body_bytes=10_000, traffic=Traffic())
+    path = ShortPath(refuse, max_body_bytes=10_000, traffic=Traffic(Counts().slot(0)))
 
     async def ask(a: float) -> Any:
         sent: list[Message] = []

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from models.networks.gated_cells import HiddenPart, LSTMCell
 from models.networks.sequence import SequenceNetwork
+from models.networks.unit_cell import UnitCell
 from models.units import NAC, NALU, NAU, NMU
 from training.fitting.sequences import fit_sequences
 from training.reproduce.digits.fitting import Passes
 from training.reproduce.digits.networks import (
     PowerCell,
     PulledCell,
-    UnitCell,
     ValueEncoder,
     accumulating,
     reader_for,
