@@ -9,7 +9,15 @@ import numpy as np
 
 from models.contract.delimited import judge_layout
 from models.contract.errors import TableError
-from models.contract.manifest import CategoryColumn, ImagesColumn, ModelManifest, StepsColumn, TextColumn
+from models.contract.manifest import (
+    CategoryColumn,
+    DateColumn,
+    ImagesColumn,
+    ModelManifest,
+    NumberColumn,
+    StepsColumn,
+    TextColumn,
+)
 from models.contract.table_sources import is_delimited
 from models.contract.table_writer import array_of, check_output, open_table_writer
 from models.contract.tables import column_names, iter_batches, place_of_row
@@ -19,6 +27,8 @@ from service.offline_lines import EXTENSION, is_lines, predict_lines
 from service.offline_rows import IN_RANGE, Answered, Summary, answer_rows, check_other_file, free_name, refusal, total
 
 OnError = Literal["refuse", "null"]
+
+_TEXTUAL = (CategoryColumn, DateColumn, TextColumn)
 
 _BATCH_ROWS = 16_384
 """Rows predicted at a time: 30 columns take 4 MB, and the cost of a run is spread over enough rows."""
@@ -66,8 +76,8 @@ def predict_file(
     with open_table_writer(out, delimiter=delimiter, decimal=decimal) as writer:
         for batch in iter_batches(
             source,
-            numbers=[column.name for column in manifest.numbers],
-            texts=[column.name for column in manifest.inputs if isinstance(column, CategoryColumn | TextColumn)],
+            numbers=[column.name for column in manifest.inputs if isinstance(column, NumberColumn)],
+            texts=[column.name for column in manifest.inputs if isinstance(column, _TEXTUAL)],
             n_rows=_BATCH_ROWS,
         ):
             try:
