@@ -45,7 +45,7 @@ class _Plan:
 
 
 _PLANS: dict[Size, _Plan] = {
-    "quick": _Plan(1000, 200, 250, 400, (5, 8, 12, 13, 14, 16, 19, 30, FARTHEST, VERY_FAR), 25),
+    "quick": _Plan(1000, 200, 200, 400, (5, 8, 12, 13, 14, 16, 19, 30, FARTHEST, VERY_FAR), 25),
     "full": _Plan(10_000, 2000, 2000, 2000, (*range(5, 25), 27, 30, *range(35, FARTHEST + 1, 5), VERY_FAR), 1),
 }
 

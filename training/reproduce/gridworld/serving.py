@@ -26,7 +26,7 @@ REQUEST = json.dumps(
     {"model": MODEL, "rows": [{"steps": [[60, 2, -1], [0, 2, -1]]}, {"steps": [[3, 2, -1]]}]},
 )
 
-_N_EXAMPLES = 40
+_N_EXAMPLES = 12
 """Demonstrations that torch and onnxruntime are compared on."""
 
 
