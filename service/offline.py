@@ -9,15 +9,26 @@ import numpy as np
 
 from models.contract.delimited import judge_layout
 from models.contract.errors import TableError
-from models.contract.manifest import CategoryColumn, ImagesColumn, ModelManifest, StepsColumn, TextColumn
+from models.contract.manifest import (
+    CategoryColumn,
+    DateColumn,
+    ImagesColumn,
+    ModelManifest,
+    NumberColumn,
+    StepsColumn,
+    TextColumn,
+)
+from models.contract.table_sources import is_delimited
 from models.contract.table_writer import array_of, check_output, open_table_writer
-from models.contract.tables import column_names, is_delimited, iter_batches, place_of_row
+from models.contract.tables import column_names, iter_batches, place_of_row
 from service.errors import FaultyInputError, quote
 from service.inference.session import ModelSession
 from service.offline_lines import EXTENSION, is_lines, predict_lines
 from service.offline_rows import IN_RANGE, Answered, Summary, answer_rows, check_other_file, free_name, refusal, total
 
 OnError = Literal["refuse", "null"]
+
+_TEXTUAL = (CategoryColumn, DateColumn, TextColumn)
 
 _BATCH_ROWS = 16_384
 """Rows predicted at a time: 30 columns take 4 MB, and the cost of a run is spread over enough rows."""
@@ -35,14 +46,14 @@ def predict_file(
 
     The output has the columns kept, then the model's outputs (`_predicted` is appended where a column of that name is
     kept), then `in_range`. Columns that the model does not take are passed through. CSV that came in with another
-    delimiter or a decimal comma goes out so. From CSV to Parquet, the model's inputs become numbers and text with
-    nulls, and any other column stays text as it stands.
+    delimiter or a decimal comma goes out so. From CSV to Parquet or Arrow, the model's inputs become numbers and text
+    with nulls, and any other column stays text as it stands.
 
     Args:
         session: The model.
-        source: CSV or Parquet file, or JSON lines.
-        out: CSV or Parquet file, or JSON lines where the source is that; replaced if it exists, and only once every
-            row is predicted. None writes CSV, or JSON lines, to standard output as it comes.
+        source: CSV, Parquet or Arrow file, or JSON lines.
+        out: CSV, Parquet or Arrow file, or JSON lines where the source is that; replaced if it exists, and only once
+            every row is predicted. None writes CSV, or JSON lines, to standard output as it comes.
         keep: Columns of the source to keep; None keeps all.
         on_error: Whether a row that the model does not answer refuses the file or gets no prediction.
 
@@ -65,8 +76,8 @@ def predict_file(
     with open_table_writer(out, delimiter=delimiter, decimal=decimal) as writer:
         for batch in iter_batches(
             source,
-            numbers=[column.name for column in manifest.numbers],
-            texts=[column.name for column in manifest.inputs if isinstance(column, CategoryColumn | TextColumn)],
+            numbers=[column.name for column in manifest.inputs if isinstance(column, NumberColumn)],
+            texts=[column.name for column in manifest.inputs if isinstance(column, _TEXTUAL)],
             n_rows=_BATCH_ROWS,
         ):
             try:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as schemas
 
-from models.contract.manifest import CategoryColumn, NumberColumn
+from models.contract.manifest import CategoryColumn, Column, NumberColumn
 from service.inference.encoding import Encoded
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
@@ -58,7 +58,7 @@ class QuickRequest(NamedTuple):
 
 
 class QuickReader:
-    """Reads requests to the newest version of every loaded model that takes rows of numbers and categories.
+    """Reads requests to the newest version of every loaded model that takes rows of numbers and closed categories.
 
     Args:
         registry: The models.
@@ -70,7 +70,7 @@ class QuickReader:
         for name in registry.names:
             versions = registry.versions(name)
             session = versions.loaded.get(versions.latest)
-            if session is not None and session.manifest.sequence is None:
+            if session is not None and all(map(_is_quick, session.manifest.inputs)):
                 self._models[name] = _QuickModel(session)
         self._max_rows = max_rows
         self._whole = {
@@ -230,6 +230,11 @@ class _QuickModel:
         outside = (numeric < self._minimum) | (numeric > self._maximum)
         inside = np.logical_not(outside.any(axis=1))
         return Encoded(numeric.astype(self._dtype, copy=False), categorical, inside)
+
+
+def _is_quick(column: Column) -> bool:
+    """Tell whether a compiled validator knows all values of a column: no dates, no levels yet to be seen."""
+    return isinstance(column, NumberColumn) or (isinstance(column, CategoryColumn) and column.unseen == "refuse")
 
 
 _NO_LEVELS: Final = np.empty((1, 0), dtype=object)
