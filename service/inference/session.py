@@ -19,6 +19,7 @@ from models.contract.manifest import (
 )
 from models.contract.repository import PublishedModel
 from service.errors import InferenceError, ModelLoadError, ProviderError
+from service.inference.answer_json import AnswerWriter
 from service.inference.encoding import Encoded
 from service.inference.graph_scan import scan_graph
 from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
@@ -38,6 +39,7 @@ class ModelSession:
         manifest: Its manifest.
         provider: The execution provider that it really runs on.
         output_names: Names of its outputs, in order.
+        answers: Writes its answers.
         domains: Position among the number columns, name and domain of those that have one.
         meter: Counts its predictions, where somebody wants to know.
     """
@@ -46,6 +48,7 @@ class ModelSession:
         self.manifest = manifest
         self.provider: Provider = session_provider(runtime)
         self.output_names = [output.name for output in manifest.outputs]
+        self.answers = AnswerWriter(manifest)
         self.domains = [
             (j, column.name, column.domain) for j, column in enumerate(manifest.numbers) if column.domain is not None
         ]
