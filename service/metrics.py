@@ -128,6 +128,11 @@ class Slot:
                 self._cells[series] = self._made(series)
             return self._cells[series]
 
+    @property
+    def used(self) -> bool:
+        """Whether a worker has counted anything in it."""
+        return _LENGTH.unpack_from(self._memory) != (0,)
+
     def take_over(self) -> None:
         """Go on with what an earlier worker left: its counters stay, its gauges told of a worker that is no more."""
         self._cells = {series: Cell(self._values, at // 8) for series, at in self._entries()}

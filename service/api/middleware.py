@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import re
 import secrets
 import time
@@ -32,13 +33,23 @@ CLIENT_LEFT = 499
 """Status logged and counted where the client went before it had an answer; nginx uses the same number."""
 
 
-_PROCESS_ID = secrets.token_hex(10)
-_NUMBERS = itertools.count()
+class _Ids:
+    """Ids that no other request of any process has: 20 random digits for the process, 12 counted."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self._process = secrets.token_hex(10)
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        return f"{self._process}{next(self._numbers):012x}"
 
 
-def new_id() -> str:
-    """Return an id that no other request of any process has: 20 random digits for the process, 12 counted."""
-    return f"{_PROCESS_ID}{next(_NUMBERS):012x}"
+new_id = _Ids().next
+"""Return an id that no other request has."""
 
 
 def sane_id(told: bytes) -> str | None:
