@@ -16,7 +16,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         values: One row of outputs per input row, shape (n_rows, d_outputs), float64.
-        in_range: Whether every number of the row lay in the range seen in training, shape (n_rows,).
+        in_range: Whether every number of the row lay in the range seen in training and, where the model has a joint
+            range, the row and its answer are like those seen there, shape (n_rows,).
     """
 
     values: NDArray[np.float64]
@@ -38,9 +39,14 @@ def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = 
     """
     if session.domains:
         _check_domain(session, encoded)
-    values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
-    _check_finite(session.manifest, values)
-    return Prediction(values, encoded.in_range)
+    if session.joint is None:
+        values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
+        check_finite(session.manifest, values)
+        return Prediction(values, encoded.in_range)
+    answers, distance = session.run_marked(encoded, deadline_s)
+    values = answers.astype(np.float64, copy=False)
+    check_finite(session.manifest, values)
+    return Prediction(values, encoded.in_range & session.joint.inside(values, distance))
 
 
 def _check_domain(session: ModelSession, encoded: Encoded) -> None:
@@ -64,7 +70,16 @@ def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
     return outside
 
 
-def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
+def check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
+    """Refuse answers that are NaN or infinite.
+
+    Args:
+        manifest: The model's.
+        values: Shape (n_rows, d_outputs).
+
+    Raises:
+        NonFinitePredictionError: When there are any.
+    """
     finite = np.isfinite(values)
     if np.logical_and.reduce(finite, axis=None):
         return

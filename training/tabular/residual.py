@@ -100,6 +100,13 @@ _LEAST_GAIN = 0.01
 
 
 def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> Forest | None:
+    """Fit boosted trees, or find that they explain nothing; `cross_fit_forest` without the answers left out."""
+    return cross_fit_forest(features, targets, settings, seed)[0]
+
+
+def cross_fit_forest(
+    features: Floats, targets: Floats, settings: TreeSettings, seed: int
+) -> tuple[Forest | None, Floats]:
     """Fit boosted trees, or find that they explain nothing.
 
     Each ensemble leaves out another part of the rows, on which their common number of trees is found, and the ensembles
@@ -112,7 +119,8 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
         seed: Seed of parts and trees.
 
     Returns:
-        The trees, or None where the rows left out say that nothing is better.
+        The trees, or None where the rows left out say that nothing is better; and each row's answer of the ensemble
+        that left it out, shape (n_rows,), zero without trees.
     """
     data = lightgbm.Dataset(features, targets, free_raw_data=False)
     parameters = settings.as_parameters(seed)
@@ -128,9 +136,13 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
     )
     fitted = outcome["cvbooster"]
     if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(np.mean(targets**2)):
-        return None
+        return None, np.zeros(len(targets))
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
-    return Forest.summed(forests, np.full(len(forests), 1 / len(forests)))
+    left_out = np.empty(len(targets))
+    for (_, held_out), booster in zip(parts, fitted.boosters, strict=True):
+        answers = booster.predict(features[held_out], num_iteration=fitted.best_iteration, num_threads=1)
+        left_out[held_out] = np.asarray(answers, dtype=np.float64)
+    return Forest.summed(forests, np.full(len(forests), 1 / len(forests))), left_out
 
 
 class QuickTrees:
