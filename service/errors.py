@@ -104,6 +104,26 @@ class ModelNotReadyError(ServiceError):
     """A model that is published and cannot answer."""
 
 
+class OverloadedError(ServiceError):
+    """More large requests than the service takes on at once."""
+
+    def __init__(self, n_places: int) -> None:
+        super().__init__(
+            f"at most {n_places} large requests are taken on at once by a worker, however so many are under way; "
+            "try again, or send the rows in smaller requests"
+        )
+
+
+class DeadlineExceededError(ServiceError):
+    """A request that was not answered in time."""
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__(
+            f"a large request must have arrived, had its turn and been answered within {deadline_s:g} s, however it "
+            "was not; send fewer rows at a time"
+        )
+
+
 class UnsafeModelError(ServiceError):
     """A graph that is refused before the runtime sees it."""
 

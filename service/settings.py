@@ -80,6 +80,16 @@ class Settings(BaseSettings):
         description="Most pixels of all images of one request together, once decoded. The default is 21,000 digits of "
         "28 × 28 pixels, 64 MiB as float32.",
     )
+    max_queue: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=16,
+        description="Large requests that may arrive or wait for their turn in each worker, beside the two that it "
+        "works on; more are refused with 503. Each may hold a body in memory: 18 of the largest take 288 MiB.",
+    )
+    deadline_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = Field(
+        default=30.0,
+        description="Seconds in which a large request must have arrived, had its turn and been answered; beyond them "
+        "it is answered with 504. Half of what load balancers wait by custom, so that a client hears it from here.",
+    )
     shutdown_grace_s: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=8,
         description="Seconds that requests in flight get to finish after SIGTERM. The default ends before Docker's "

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.problems import problem_of
 from service.errors import BodyTooLargeError
 from service.logging import LOGGER, request_id
+from service.metrics import Cell, Histogram, Slot
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """Incoming ids that are kept; another could forge a log line or fill the log."""
@@ -45,17 +46,56 @@ def sane_id(told: bytes) -> str | None:
     return told.decode() if told and _SANE_ID.fullmatch(told) else None
 
 
+_PATHS = frozenset({"/", "/predict", "/models", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+
+
+def _counted_path(path: str) -> str:
+    """Return the path that a request counts under: one of a few, whatever a client asks for."""
+    if path in _PATHS:
+        return path
+    return next((f"{folder}…" for folder in ("/models/", "/static/") if path.startswith(folder)), "other")
+
+
 class Traffic:
-    """What this process has answered.
+    """What this process has answered; counted on its event loop alone.
+
+    Args:
+        slot: Where it is told to the other workers too.
 
     Attributes:
-        in_flight: Requests being answered.
         answered: Status code → requests; CLIENT_LEFT where nobody was there to be answered.
     """
 
-    def __init__(self) -> None:
-        self.in_flight = 0
+    def __init__(self, slot: Slot) -> None:
         self.answered: Counter[int] = Counter()
+        self._slot = slot
+        self._in_flight = slot.cell("nalu_requests_in_flight")
+        self._requests: dict[tuple[str, int], Cell] = {}
+        self._durations: dict[str, Histogram] = {}
+
+    def begin(self) -> None:
+        """Count a request as in flight."""
+        self._in_flight.add()
+
+    def end(self) -> None:
+        """Count it so no longer."""
+        self._in_flight.add(-1.0)
+
+    def count(self, path: str, status: int, elapsed_s: float) -> None:
+        """Count an answer."""
+        self.answered[status] += 1
+        try:
+            requests, durations = self._requests[path, status], self._durations[path]
+        except KeyError:
+            requests, durations = self._series(_counted_path(path), status)
+            if path in _PATHS:
+                self._requests[path, status], self._durations[path] = requests, durations
+        requests.add()
+        durations.observe(elapsed_s)
+
+    def _series(self, path: str, status: int) -> tuple[Cell, Histogram]:
+        requests = self._slot.cell("nalu_requests_total", path=path, status=str(status))
+        return requests, Histogram(self._slot, "nalu_request_duration_seconds", path=path)
 
 
 class RequestFrame:
@@ -86,16 +126,17 @@ class RequestFrame:
         token = request_id.set(sane_id(told) or new_id())
         response = _Response(send)
         started = time.perf_counter()
-        self._traffic.in_flight += 1
+        self._traffic.begin()
         try:
             await self._answer(scope, declared, receive, response)
         finally:
-            self._traffic.in_flight -= 1
+            elapsed_s = time.perf_counter() - started
             status = response.status or CLIENT_LEFT
-            self._traffic.answered[status] += 1
+            self._traffic.end()
+            self._traffic.count(scope["path"], status, elapsed_s)
             level = logging.DEBUG if scope["path"].startswith("/health/") and status == HTTPStatus.OK else logging.INFO
             if LOGGER.isEnabledFor(level):
-                log_answer(level, scope, status, time.perf_counter() - started)
+                log_answer(level, scope, status, elapsed_s)
             request_id.reset(token)
 
     async def _answer(self, scope: Scope, declared: bytes, receive: Receive, response: "_Response") -> None:
@@ -117,10 +158,10 @@ class RequestFrame:
         except ClientDisconnect:
             pass
         except BodyTooLargeError as error:
-            await response.send_unless_started(scope, receive, problem_of(error))
+            await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
         except Exception as error:
             LOGGER.exception("a request failed inside the service")
-            await response.send_unless_started(scope, receive, problem_of(error))
+            await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
 
 
 def log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:

@@ -59,8 +59,13 @@ def read_json(registry: Registry, body: bytes, max_rows: int) -> StrictRequest:
     return StrictRequest(registry.get(content.model, content.version), content)
 
 
-def answer_json(request: StrictRequest, limits: SequenceLimits) -> bytes:
+def answer_json(request: StrictRequest, limits: SequenceLimits, deadline_s: float | None = None) -> bytes:
     """Answer a request, in its form.
+
+    Args:
+        request: The request.
+        limits: How much a model of sequences may be asked for.
+        deadline_s: Time after which a run is stopped, or None for no limit.
 
     Raises:
         FaultyInputError: When its rows are not ones that the model can answer.
@@ -76,25 +81,39 @@ def answer_json(request: StrictRequest, limits: SequenceLimits) -> bytes:
     else:
         encoded = encode_split(session.manifest, content.columns, content.data, limits)
     if asked.anything:
-        return trusted_answer(session, predict_trusted(session, encoded, asked), asked, split=split)
-    return _answer(session, predict(session, encoded), split=split)
+        trusted = predict_trusted(session, encoded, asked, deadline_s)
+        return trusted_answer(session, trusted, asked, split=split)
+    return _answer(session, predict(session, encoded, deadline_s), split=split)
 
 
-def answer_large(quick: QuickReader, registry: Registry, body: bytes, max_rows: int, limits: SequenceLimits) -> bytes:
+def answer_large(
+    quick: QuickReader,
+    registry: Registry,
+    body: bytes,
+    max_rows: int,
+    limits: SequenceLimits,
+    deadline_s: float | None = None,
+) -> bytes:
     """Answer a large prediction request, in blocks where the quick reader is sure of it, else as a small one."""
     request = quick.read(body)
-    return answer_json(read_json(registry, body, max_rows), limits) if request is None else answer_quick(request)
+    if request is not None:
+        return answer_quick(request, deadline_s)
+    return answer_json(read_json(registry, body, max_rows), limits, deadline_s)
 
 
-def answer_quick(request: QuickRequest) -> bytes:
+def answer_quick(request: QuickRequest, deadline_s: float | None = None) -> bytes:
     """Answer a request that the quick reader read.
+
+    Args:
+        request: The request.
+        deadline_s: Time after which a run is stopped, or None for no limit.
 
     Raises:
         InputOutOfDomainError: When a row holds a value for which the model has no answer.
         NonFinitePredictionError: When the model answers NaN or infinity.
         InferenceError: When the run fails.
     """
-    return _answer(request.session, predict(request.session, request.encoded), split=request.split)
+    return _answer(request.session, predict(request.session, request.encoded, deadline_s), split=request.split)
 
 
 def _answer(session: ModelSession, prediction: Prediction, *, split: bool) -> bytes:

@@ -70,10 +70,11 @@ class ShortPath:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        self._traffic.answered[200] += 1
+        elapsed_s = time.perf_counter() - started
+        self._traffic.count(PREDICT_PATH, 200, elapsed_s)
         if LOGGER.isEnabledFor(logging.INFO):
             token = request_id.set(own_id)
-            log_answer(logging.INFO, scope, 200, time.perf_counter() - started)
+            log_answer(logging.INFO, scope, 200, elapsed_s)
             request_id.reset(token)
 
     def _answer(self, reader: QuickReader, message: Message) -> bytes | None:

@@ -1,6 +1,8 @@
 """Rows in, predictions out: the domain before the run, finiteness after it."""
 
-from typing import NamedTuple
+import time
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,12 @@ from models.contract.manifest import Domain, ModelManifest
 from service.errors import MAX_FAULTS, Fault, InputOutOfDomainError, NonFinitePredictionError
 from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
+
+_OUTCOMES: Final[Mapping[type[Exception], str]] = {
+    InputOutOfDomainError: "out-of-domain",
+    NonFinitePredictionError: "non-finite",
+}
+"""What a run that gave no answer is counted as; any other is an error."""
 
 
 class Prediction(NamedTuple):
@@ -37,6 +45,21 @@ def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = 
         NonFinitePredictionError: When the model answers NaN or infinity.
         InferenceError: When the run fails or is stopped.
     """
+    meter = session.meter
+    if meter is None:
+        return _predict(session, encoded, deadline_s)
+    started = time.perf_counter()
+    try:
+        prediction = _predict(session, encoded, deadline_s)
+    except Exception as error:
+        meter.failed(_OUTCOMES.get(type(error), "error"))
+        raise
+    n_rows = len(prediction.in_range)
+    meter.answered(n_rows, n_rows - int(np.count_nonzero(prediction.in_range)), time.perf_counter() - started)
+    return prediction
+
+
+def _predict(session: ModelSession, encoded: Encoded, deadline_s: float | None) -> Prediction:
     if session.domains:
         _check_domain(session, encoded)
     if session.joint is None:

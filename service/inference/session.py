@@ -1,5 +1,6 @@
 """A published model, ready to answer: its manifest and one runtime session made from the bytes that were hashed."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from service.inference.joint_range import JointLimits
 from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
 from service.inference.runtime import RuntimeSession, Tensor
 from service.inference.sequence_encoding import TENSORS
+from service.metrics import ModelMeter
 
 
 class ModelSession:
@@ -42,6 +44,7 @@ class ModelSession:
         output_names: Names of its outputs, in order.
         domains: Position among the number columns, name and domain of those that have one.
         joint: Which rows are like the training rows in all columns together, or None where ranges say it alone.
+        meter: Counts its predictions, where somebody wants to know.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ModelSession:
             (j, column.name, column.domain) for j, column in enumerate(manifest.numbers) if column.domain is not None
         ]
         self.joint = None if manifest.joint_range is None else JointLimits(manifest.joint_range)
+        self.meter: ModelMeter | None = None
         self._runtime = runtime
         self._companion = companion
         self._takes_numbers = bool(manifest.numbers)
@@ -65,8 +69,7 @@ class ModelSession:
 
         Args:
             encoded: The rows.
-            deadline_s: Time after which a run is stopped, or None for no limit; sequences of different lengths run
-                apart.
+            deadline_s: Time after which the run is stopped, or None for no limit.
 
         Shape:
             - answer: (n_rows, d_outputs), in the graph's dtype
@@ -127,8 +130,10 @@ class ModelSession:
 
     def _run_batches(self, encoded: Encoded, deadline_s: float | None) -> NDArray[np.floating[Any]]:
         answers = np.empty((encoded.n_rows, len(self.output_names)), dtype=self.manifest.graph.dtype)
+        started = time.monotonic()
         for batch in encoded.sequences:
-            answers[batch.rows] = self._run(batch.feeds, len(batch.rows), deadline_s)
+            left_s = None if deadline_s is None else max(0.0, deadline_s - (time.monotonic() - started))
+            answers[batch.rows] = self._run(batch.feeds, len(batch.rows), left_s)
         return answers
 
     def _run(self, feeds: dict[str, NDArray[Any]], n_rows: int, deadline_s: float | None) -> NDArray[np.floating[Any]]:

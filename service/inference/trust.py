@@ -1,5 +1,6 @@
 """Predictions with what was asked beside them: intervals, and what each answer is made of."""
 
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +98,7 @@ def predict_trusted(session: ModelSession, encoded: Encoded, asked: Asked, deadl
         session: The model.
         encoded: The rows.
         asked: What is wanted; the model offers it.
-        deadline_s: Time after which a run is stopped, or None for no limit.
+        deadline_s: Time after which the runs are stopped, or None for no limit.
 
     Raises:
         InputOutOfDomainError: When a row holds a value for which the model has no answer.
@@ -105,17 +106,19 @@ def predict_trusted(session: ModelSession, encoded: Encoded, asked: Asked, deadl
         InferenceError: When a run fails or is stopped.
     """
     manifest = session.manifest
+    started = time.monotonic()
     prediction = predict(session, encoded, deadline_s)
+    left_s = None if deadline_s is None else max(0.0, deadline_s - (time.monotonic() - started))
     result = Trusted(prediction)
     if asked.interval is not None and manifest.intervals is not None:
-        (difficulty,) = session.run_companion(encoded, [DIFFICULTY_TENSOR], deadline_s)
+        (difficulty,) = session.run_companion(encoded, [DIFFICULTY_TENSOR], left_s)
         scores = [output.score(asked.interval) for output in manifest.intervals.outputs]
         with np.errstate(over="ignore"):
             half = difficulty * np.array([np.inf if score is None else score for score in scores])
             result = result._replace(lower=prediction.values - half, upper=prediction.values + half)
         check_finite(manifest, half)
     if asked.explain and manifest.terms is not None:
-        trunk, terms = session.run_companion(encoded, [TRUNK_TENSOR, TERMS_TENSOR], deadline_s)
+        trunk, terms = session.run_companion(encoded, [TRUNK_TENSOR, TERMS_TENSOR], left_s)
         check_finite(manifest, trunk)
         explained, start = [], 0
         for j, output in enumerate(manifest.terms):
