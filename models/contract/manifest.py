@@ -225,9 +225,9 @@ class ModelManifest(Part):
 
     def _check_trust(self) -> None:
         parts = {
-            "joint_range": self.joint_range and len(self.joint_range.answers),
-            "intervals": self.intervals and len(self.intervals.outputs),
-            "terms": self.terms and len(self.terms),
+            "joint_range": None if self.joint_range is None else len(self.joint_range.answers),
+            "intervals": None if self.intervals is None else len(self.intervals.outputs),
+            "terms": None if self.terms is None else len(self.terms),
             **{f"importance of {one.column!r}": len(one.rise) for one in self.importance},
         }
         there = {name: n for name, n in parts.items() if n is not None}
@@ -241,7 +241,7 @@ class ModelManifest(Part):
             if n_outputs != len(self.outputs):
                 msg = f"{name} must speak of all {len(self.outputs)} outputs, however of {n_outputs}"
                 raise ValueError(msg)
-        if bool(self.intervals or self.terms) != (self.companion is not None):
+        if ("intervals" in there or "terms" in there) != (self.companion is not None):
             msg = "a companion must be there where intervals or terms are, and only there, however it is not so"
             raise ValueError(msg)
 

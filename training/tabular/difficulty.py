@@ -21,8 +21,8 @@ _TREES = TreeSettings(n_trees=200, n_leaves=8, least_rows=30)
 _LEAST = 0.2
 """Share of the mean error that is expected at least: an interval of no width is never right."""
 
-_CAP = 5.0
-"""Errors beyond this many times their median are cut before the forest learns them: one outlier makes no region."""
+_CAP = 0.995
+"""Errors beyond this quantile are cut to it before the forest learns them: one outlier makes no region."""
 
 GROWTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
 """Growths of the expected error per range outside that are offered."""
@@ -88,7 +88,7 @@ class Difficulty:
         Returns:
             The difficulty, and what it expects of each training row without having seen its error.
         """
-        cut = np.minimum(errors, _CAP * float(np.median(errors)) + np.finfo(np.float64).tiny)
+        cut = np.minimum(errors, np.quantile(errors, _CAP))
         mean = max(float(cut.mean()), np.finfo(np.float64).tiny)
         columns = TreeColumns.fit(rows.codes, n_codes, cut)
         forest, left_out = cross_fit_forest(columns(rows), cut - mean, _TREES, seed)
