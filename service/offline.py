@@ -9,7 +9,15 @@ import numpy as np
 
 from models.contract.delimited import judge_layout
 from models.contract.errors import TableError
-from models.contract.manifest import CategoryColumn, ImagesColumn, ModelManifest, StepsColumn, TextColumn
+from models.contract.manifest import (
+    CategoryColumn,
+    DateColumn,
+    ImagesColumn,
+    ModelManifest,
+    NumberColumn,
+    StepsColumn,
+    TextColumn,
+)
 from models.contract.table_sources import is_delimited
 from models.contract.table_writer import array_of, check_output, open_table_writer
 from models.contract.tables import column_names, iter_batches, place_of_row
@@ -30,6 +38,8 @@ from service.offline_rows import (
 )
 
 OnError = Literal["refuse", "null"]
+
+_TEXTUAL = (CategoryColumn, DateColumn, TextColumn)
 
 _BATCH_ROWS = 16_384
 """Rows predicted at a time: 30 columns take 4 MB, and the cost of a run is spread over enough rows."""
@@ -80,8 +90,8 @@ def predict_file(
     with open_table_writer(out, delimiter=delimiter, decimal=decimal) as writer:
         for batch in iter_batches(
             source,
-            numbers=[column.name for column in manifest.numbers],
-            texts=[column.name for column in manifest.inputs if isinstance(column, CategoryColumn | TextColumn)],
+            numbers=[column.name for column in manifest.inputs if isinstance(column, NumberColumn)],
+            texts=[column.name for column in manifest.inputs if isinstance(column, _TEXTUAL)],
             n_rows=_BATCH_ROWS,
         ):
             try:

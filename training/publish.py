@@ -15,20 +15,22 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
+from models.contract.dates import date_text
 from models.contract.manifest import (
-    FORMAT_VERSION,
     TRUST_FORMAT_VERSION,
     CategoryColumn,
     Certificate,
     Column,
+    DateColumn,
     Dtype,
     Formula,
     Graph,
     ModelManifest,
-    NumberColumn,
     OutputColumn,
     Provenance,
     Sample,
+    row_format_version,
+    tensor_numbers,
 )
 from models.contract.repository import ModelRepository, check_name
 from models.contract.trust import Importance
@@ -92,7 +94,7 @@ class FittedModel:
     def signature(self) -> Signature:
         """What the network takes."""
         return Signature(
-            d_numeric=sum(isinstance(column, NumberColumn) for column in self.inputs),
+            d_numeric=len(tensor_numbers(self.inputs)),
             categories=tuple(
                 CategoryCodes(column.categories, column.may_be_missing)
                 for column in self.inputs
@@ -132,7 +134,7 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes, bytes
         parts = trust_parts(model.trust, terms, describe_graph(companion, dtype))
     told = model.trust is not None or model.importance or model.leaderboard
     manifest = ModelManifest(
-        format_version=TRUST_FORMAT_VERSION if told else FORMAT_VERSION,
+        format_version=TRUST_FORMAT_VERSION if told else row_format_version(model.inputs),
         name=model.name,
         version=1,
         kind=model.kind,
@@ -223,16 +225,19 @@ def library_versions() -> dict[str, str]:
 
 
 def as_records(inputs: tuple[Column, ...], rows: RawRows) -> tuple[dict[str, float | str | None], ...]:
-    """Return raw rows as records, missing values as None."""
-    columns: dict[str, NDArray[np.generic] | None] = {}
-    positions = {"number": 0, "category": 0}
+    """Return raw rows as records, missing values as None; a date must have the days elapsed among its numbers."""
+    numeric = iter(np.empty((0, len(rows))) if rows.numeric is None else rows.numeric.T)
+    text = iter(np.empty((0, len(rows)), dtype=object) if rows.text is None else rows.text.T)
+    columns: dict[str, Sequence[object]] = {}
     for column in inputs:
-        part = rows.numeric if column.kind == "number" else rows.text
-        columns[column.name] = None if part is None else part[:, positions[column.kind]]
-        positions[column.kind] += 1
-    return tuple(
-        {name: _plain(values[i]) for name, values in columns.items() if values is not None} for i in range(len(rows))
-    )
+        if isinstance(column, DateColumn):
+            parts = {part.name: next(numeric) for part in column.parts}
+            columns[column.name] = [
+                "" if np.isnan(days) else date_text(column.origin, float(days)) for days in parts["elapsed_days"]
+            ]
+        else:
+            columns[column.name] = list(next(text if isinstance(column, CategoryColumn) else numeric))
+    return tuple({name: _plain(values[i]) for name, values in columns.items()} for i in range(len(rows)))
 
 
 def _plain(value: object) -> float | str | None:

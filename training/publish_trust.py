@@ -12,7 +12,7 @@ from models.contract.manifest import (
     Column,
     Dtype,
     Graph,
-    NumberColumn,
+    tensor_numbers,
 )
 from models.contract.trust import Intervals, JointRange, OutputIntervals, OutputTerms
 from training.errors import ExportError
@@ -71,7 +71,7 @@ def build_companion(
     Raises:
         ExportError: When it does not.
     """
-    names = [one.name for kind in (NumberColumn, CategoryColumn) for one in inputs if isinstance(one, kind)]
+    names = [one.name for one in (*tensor_numbers(inputs), *(c for c in inputs if isinstance(c, CategoryColumn)))]
     terms = [Terms.of(target, names) for target in model.targets]
     onnx = lower_companion(model, trust, terms, signature, dtype)
     runner = load_graph(onnx, dtype)

@@ -66,7 +66,7 @@ def _fit_network(
     Raises:
         FitError: When every fit diverged.
     """
-    coded = CodedTable.of(table, split.train)
+    coded = CodedTable.of(table, split.train, config.unseen)
     train, validation = coded.tensors(split.train), coded.tensors(split.validation)
     preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
     targets = coded.table.targets[split.train]
@@ -127,7 +127,7 @@ def _fit_network(
 
 def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress: Progress, title: str) -> FittedTable:
     """Fit a committee of trunks and a residual; the choice cross-validates the training rows alone."""
-    coded = CodedTable.of(table, split.train)
+    coded = CodedTable.of(table, split.train, config.unseen)
     steps = count()
     n_steps = len(table.target_names) * N_STEPS
     progress.start(title, n_steps)

@@ -7,7 +7,7 @@ The graph's tensors follow from the manifest and have fixed names:
 
 | Tensor | Shape | Type | Holds |
 |---|---|---|---|
-| `numeric` | (batch, d_numeric) | the graph's dtype | number columns in manifest order, missing values as NaN |
+| `numeric` | (batch, d_numeric) | the graph's dtype | numbers and dates in manifest order, missing values as NaN |
 | `categorical` | (batch, d_categorical) | string | category columns in manifest order, missing values as "" |
 | `tokens` | (batch, length) | int64 | a text column's tokens, as positions in its vocabulary |
 | `steps` | (batch, length, d_numbers) | the graph's dtype | a column of steps, their numbers in manifest order |
@@ -20,12 +20,14 @@ tensors of a model that tells how far it is to be trusted.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from models.contract.certificate import Certificate
 from models.contract.columns import CategoryColumn, NumberColumn, OutputColumn
+from models.contract.dates import DateColumn
 from models.contract.errors import ManifestError, ManifestVersionError
 from models.contract.formula import Formula
 from models.contract.part import ColumnName, Domain, Dtype, Finite, Part
@@ -34,6 +36,7 @@ from models.contract.trust import Importance, Intervals, JointRange, OutputTerms
 
 __all__ = [
     "CATEGORICAL_TENSOR",
+    "DATES_FORMAT_VERSION",
     "FORMAT_VERSION",
     "IMAGES_TENSOR",
     "MAX_MANIFEST_BYTES",
@@ -47,6 +50,7 @@ __all__ = [
     "Certificate",
     "Column",
     "ColumnName",
+    "DateColumn",
     "Domain",
     "Dtype",
     "Finite",
@@ -63,6 +67,8 @@ __all__ = [
     "TextColumn",
     "Value",
     "parse_manifest",
+    "row_format_version",
+    "tensor_numbers",
 ]
 
 FORMAT_VERSION: Final = 1
@@ -72,9 +78,12 @@ SEQUENCE_FORMAT_VERSION: Final = 2
 """Version that it writes for models of sequences. A release that knows version 1 alone would take such a manifest for a
 broken one; so it is told that it is too old."""
 
-TRUST_FORMAT_VERSION: Final = 3
-"""Version that it writes where a model carries a joint range, intervals, terms or importance, and the newest it
-reads."""
+DATES_FORMAT_VERSION: Final = 3
+"""Version that it writes, for the same reason, for models of rows that take dates or answer levels never seen."""
+
+TRUST_FORMAT_VERSION: Final = 4
+"""Version that it writes, likewise, where a model carries a joint range, intervals, terms, importance or a leaderboard;
+the newest it reads."""
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest read; 10,000 columns with 100 categories each stay well below."""
@@ -87,7 +96,9 @@ IMAGES_TENSOR = "images"
 PREDICTIONS_TENSOR = "predictions"
 
 
-Column = Annotated[NumberColumn | CategoryColumn | TextColumn | StepsColumn | ImagesColumn, Field(discriminator="kind")]
+Column = Annotated[
+    NumberColumn | CategoryColumn | DateColumn | TextColumn | StepsColumn | ImagesColumn, Field(discriminator="kind")
+]
 
 
 class Graph(Part):
@@ -154,8 +165,9 @@ class ModelManifest(Part):
     """What a published model takes, gives, was trained on and was measured at.
 
     Attributes:
-        format_version: Version of this format: 3 where the model carries a joint range, intervals, terms or importance,
-            2 where it takes sequences, 1 elsewhere.
+        format_version: Version of this format: 2 where the model takes sequences, 3 where it takes dates or answers
+            levels never seen, 4 where it carries a joint range, intervals, terms, importance or a leaderboard, 1
+            elsewhere.
         name: Model name, as in its path.
         version: Model version, as in its path.
         kind: "arithmetic", "tabular" or "sequence".
@@ -177,7 +189,7 @@ class ModelManifest(Part):
         sample: Rows to answer before the model is ready.
     """
 
-    format_version: Literal[1, 2, 3] = FORMAT_VERSION
+    format_version: Literal[1, 2, 3, 4] = FORMAT_VERSION
     name: str
     version: Annotated[int, Field(ge=1)]
     kind: Literal["arithmetic", "tabular", "sequence"]
@@ -202,6 +214,7 @@ class ModelManifest(Part):
     def _holds_together(self) -> Self:
         for what, names in (
             ("input", [column.name for column in self.inputs]),
+            ("number", [column.name for column in self.numbers]),
             ("output", [column.name for column in self.outputs]),
         ):
             if len(set(names)) != len(names):
@@ -246,6 +259,13 @@ class ModelManifest(Part):
             raise ValueError(msg)
 
     def _check_sequences(self) -> None:
+        least = row_format_version(self.inputs)
+        if self.format_version < least:
+            msg = (
+                f"a model that takes dates or answers levels never seen must have format version {least} or later, "
+                f"however: {self.format_version}"
+            )
+            raise ValueError(msg)
         n_sequences = sum(isinstance(column, SequenceColumn) for column in self.inputs)
         if n_sequences and len(self.inputs) > 1:
             msg = f"a column of sequences must be the only input, however there are {len(self.inputs)}"
@@ -277,8 +297,8 @@ class ModelManifest(Part):
 
     @property
     def numbers(self) -> tuple[NumberColumn, ...]:
-        """Number columns, in the order of the `numeric` tensor."""
-        return tuple(column for column in self.inputs if isinstance(column, NumberColumn))
+        """Number columns and the numbers of dates, in the order of the `numeric` tensor."""
+        return tensor_numbers(self.inputs)
 
     @property
     def categories(self) -> tuple[CategoryColumn, ...]:
@@ -293,6 +313,26 @@ class ModelManifest(Part):
     def to_json(self) -> bytes:
         """Return the manifest as UTF-8 JSON, indented, ending in a newline."""
         return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def tensor_numbers(inputs: Sequence[Column]) -> tuple[NumberColumn, ...]:
+    """Return the columns of the `numeric` tensor: number columns, and for each date its numbers in its place."""
+    numbers: list[NumberColumn] = []
+    for column in inputs:
+        if isinstance(column, NumberColumn):
+            numbers.append(column)
+        elif isinstance(column, DateColumn):
+            numbers += column.numbers
+    return tuple(numbers)
+
+
+def row_format_version(inputs: Sequence[Column]) -> int:
+    """Return the oldest version of the format that can say what a model of rows takes."""
+    new = any(
+        isinstance(column, DateColumn) or (isinstance(column, CategoryColumn) and column.unseen != "refuse")
+        for column in inputs
+    )
+    return DATES_FORMAT_VERSION if new else FORMAT_VERSION
 
 
 def parse_manifest(raw: bytes) -> ModelManifest:

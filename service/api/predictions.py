@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import orjson
-
 from service.api.json_body import parse_json
 from service.api.schemas import PredictRecordsRequest, PredictRequest, read_predict_request
 from service.api.trusted import trusted_answer
@@ -117,13 +115,4 @@ def answer_quick(request: QuickRequest, deadline_s: float | None = None) -> byte
 
 
 def _answer(session: ModelSession, prediction: Prediction, *, split: bool) -> bytes:
-    manifest = session.manifest
-    answer: dict[str, object] = {"model": manifest.name, "version": manifest.version}
-    if split:
-        answer["columns"] = session.output_names
-        answer["data"] = prediction.values.tolist()
-    else:
-        names = session.output_names
-        answer["predictions"] = [dict(zip(names, row, strict=True)) for row in prediction.values.tolist()]
-    answer["in_range"] = prediction.in_range.tolist()
-    return orjson.dumps(answer)
+    return session.answers.write_many(prediction.values, prediction.in_range, split=split)

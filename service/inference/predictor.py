@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from math import isfinite
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,6 +12,9 @@ from models.contract.manifest import Domain, ModelManifest
 from service.errors import MAX_FAULTS, Fault, InputOutOfDomainError, NonFinitePredictionError
 from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
+
+_FEW: Final = 64
+"""Up to so many numbers are looked at faster one by one (0.5 µs) than with array functions (3 to 4 µs)."""
 
 _OUTCOMES: Final[Mapping[type[Exception], str]] = {
     InputOutOfDomainError: "out-of-domain",
@@ -32,13 +36,16 @@ class Prediction(NamedTuple):
     in_range: NDArray[np.bool_]
 
 
-def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = None) -> Prediction:
+def predict(
+    session: ModelSession, encoded: Encoded, deadline_s: float | None = None, *, tentative: bool = False
+) -> Prediction:
     """Answer encoded rows.
 
     Args:
         session: The model.
         encoded: The rows.
         deadline_s: Time after which the run is stopped, or None for no limit.
+        tentative: Whether the same rows are asked for again where they have no answer, so that this is not counted.
 
     Raises:
         InputOutOfDomainError: When a row holds a value for which the model has no answer.
@@ -52,7 +59,8 @@ def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = 
     try:
         prediction = _predict(session, encoded, deadline_s)
     except Exception as error:
-        meter.failed(_OUTCOMES.get(type(error), "error"))
+        if not tentative:
+            meter.failed(_OUTCOMES.get(type(error), "error"))
         raise
     n_rows = len(prediction.in_range)
     meter.answered(n_rows, n_rows - int(np.count_nonzero(prediction.in_range)), time.perf_counter() - started)
@@ -103,10 +111,11 @@ def check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
     Raises:
         NonFinitePredictionError: When there are any.
     """
-    finite = np.isfinite(values)
-    if np.logical_and.reduce(finite, axis=None):
+    if values.size <= _FEW and all(map(isfinite, values.ravel().tolist())):
         return
-    wrong = ~finite
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return
     rows, outputs = np.nonzero(wrong)
     faults = [
         Fault(

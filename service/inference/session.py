@@ -21,6 +21,7 @@ from models.contract.manifest import (
 from models.contract.repository import PublishedModel
 from models.contract.trust import DIFFICULTY_TENSOR, DISTANCE_TENSOR, TERMS_TENSOR, TRUNK_TENSOR
 from service.errors import InferenceError, ModelLoadError, ProviderError
+from service.inference.answer_json import AnswerWriter
 from service.inference.encoding import Encoded
 from service.inference.graph_scan import scan_graph
 from service.inference.joint_range import JointLimits
@@ -42,6 +43,7 @@ class ModelSession:
         manifest: Its manifest.
         provider: The execution provider that it really runs on.
         output_names: Names of its outputs, in order.
+        answers: Writes its answers.
         domains: Position among the number columns, name and domain of those that have one.
         joint: Which rows are like the training rows in all columns together, or None where ranges say it alone.
         meter: Counts its predictions, where somebody wants to know.
@@ -53,6 +55,7 @@ class ModelSession:
         self.manifest = manifest
         self.provider: Provider = session_provider(runtime)
         self.output_names = [output.name for output in manifest.outputs]
+        self.answers = AnswerWriter(manifest)
         self.domains = [
             (j, column.name, column.domain) for j, column in enumerate(manifest.numbers) if column.domain is not None
         ]

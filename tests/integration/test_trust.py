@@ -229,7 +229,7 @@ def test_a_session_without_a_companion_says_so(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format_version": 1}, "must stand in format version 3 or later, however: 1"),
+        ({"format_version": 1}, "must stand in format version 4 or later, however: 1"),
         ({"companion": None}, "a companion must be there"),
         ({"terms": []}, "terms must speak of all 1 outputs, however of 0"),
         ({"joint_range": {"limit": 1, "answers": [[0, 1], [0, 1]], "n_landmarks": 1, "share": 0.1}}, "of 2"),

@@ -88,7 +88,7 @@ def test_a_newer_format_names_the_remedy(content: dict[str, Any], version: int) 
 
 def test_a_newer_format_is_told_before_anything_else() -> None:
     with pytest.raises(ManifestVersionError):
-        parse_manifest(b'{"format_version": 4, "all": "different"}')
+        parse_manifest(b'{"format_version": 5, "all": "different"}')
 
 
 @pytest.mark.parametrize(

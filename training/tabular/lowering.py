@@ -226,9 +226,9 @@ class TableLowering:
         parts = []
         if self._d_numeric:
             parts.append(self._cast(self._cast(self._numeric, TensorProto.FLOAT), TensorProto.DOUBLE))
-        for j, place in enumerate(columns.order):
+        for j, (place, unseen) in enumerate(zip(columns.order, columns.unseen, strict=True)):
             # a level never seen has code −1, which gathers the last entry
-            table = self.builder.vector([*place.tolist(), np.nan])
+            table = self.builder.vector([*place.tolist(), unseen])
             parts.append(self.builder.node("Gather", table, self._codes[j], axis=0))
         parts += [self._indicators(j, len(columns.order[j])) for j in columns.with_indicators]
         return self.builder.join(parts)
