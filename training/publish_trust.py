@@ -71,7 +71,8 @@ def build_companion(
     Raises:
         ExportError: When it does not.
     """
-    names = [one.name for one in (*tensor_numbers(inputs), *(c for c in inputs if isinstance(c, CategoryColumn)))]
+    names = [one.name for one in tensor_numbers(inputs)]
+    names += [one.name for one in inputs if isinstance(one, CategoryColumn)]
     terms = [Terms.of(target, names) for target in model.targets]
     onnx = lower_companion(model, trust, terms, signature, dtype)
     runner = load_graph(onnx, dtype)
