@@ -11,6 +11,7 @@ from service.admission import Admission
 from service.api import pages, routes
 from service.api.framework import ServingFastAPI
 from service.api.middleware import RequestFrame, Traffic
+from service.api.open_inference import routes as open_inference
 from service.api.problems import install_problem_handlers
 from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
@@ -70,6 +71,7 @@ def create_app(
     )
     install_problem_handlers(app)
     app.include_router(routes.router)
+    app.include_router(open_inference.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
     largest = settings.max_body_bytes

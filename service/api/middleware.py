@@ -166,10 +166,10 @@ class RequestFrame:
         except ClientDisconnect:
             pass
         except BodyTooLargeError as error:
-            await response.send_unless_started(scope, receive, problem_of(error))
+            await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
         except Exception as error:
             LOGGER.exception("a request failed inside the service")
-            await response.send_unless_started(scope, receive, problem_of(error))
+            await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
 
 
 def log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:

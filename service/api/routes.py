@@ -8,7 +8,7 @@ from starlette.requests import Request
 from service.admission import Admission
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
 from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
-from service.api.problems import CONTENT_TYPE, PROBLEMS
+from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
 from service.api.schemas import (
     MAX_VERSION,
     Live,
@@ -65,7 +65,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     for status in statuses:
         kinds = [problem for problem in PROBLEMS.values() if problem.status == status]
         documented[status] = {
-            "description": "; ".join(f"`{kind.type}`: {kind.title}" for kind in kinds),
+            "description": listed_types(kinds),
             "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}},
         }
     return documented
