@@ -224,6 +224,7 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
             versions=library_versions(),
             note=config.note,
         ),
+        trust=fitted.trust,
     )
 
 

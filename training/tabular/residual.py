@@ -104,9 +104,14 @@ _LEAST_GAIN = 0.01
 """Share of the squared error on rows left out that trees must take away to be kept."""
 
 
-def fit_forest(
+def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> Forest | None:
+    """Fit boosted trees, or find that they explain nothing; `cross_fit_forest` without the answers left out."""
+    return cross_fit_forest(features, targets, settings, seed)[0]
+
+
+def cross_fit_forest(
     features: Floats, targets: Floats, settings: TreeSettings, seed: int, rows: Rows | None = None
-) -> Forest | None:
+) -> tuple[Forest | None, Floats]:
     """Fit boosted trees, or find that they explain nothing.
 
     Each ensemble leaves out another part of the rows, on which their common number of trees is found, and the ensembles
@@ -120,7 +125,8 @@ def fit_forest(
         rows: The rows, whose weights and groups count; None for neither.
 
     Returns:
-        The trees, or None where the rows left out say that nothing is better.
+        The trees, or None where the rows left out say that nothing is better; and each row's answer of the ensemble
+        that left it out, shape (n_rows,), zero without trees.
     """
     whole = rows if rows is not None else Rows(features, np.zeros((len(features), 0), dtype=np.int64))
     data = lightgbm.Dataset(features, targets, weight=whole.weights, free_raw_data=False)
@@ -137,9 +143,13 @@ def fit_forest(
     )
     fitted = outcome["cvbooster"]
     if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(mean_of(targets**2, whole.weights)):
-        return None
+        return None, np.zeros(len(targets))
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
-    return Forest.summed(forests, np.full(len(forests), 1 / len(forests)))
+    left_out = np.empty(len(targets))
+    for (_, held_out), booster in zip(parts, fitted.boosters, strict=True):
+        answers = booster.predict(features[held_out], num_iteration=fitted.best_iteration, num_threads=1)
+        left_out[held_out] = np.asarray(answers, dtype=np.float64)
+    return Forest.summed(forests, np.full(len(forests), 1 / len(forests))), left_out
 
 
 class QuickTrees:
