@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.contract.columns import Unseen
 from models.contract.manifest import Dtype
 from training.errors import ConfigError
 
@@ -16,6 +17,7 @@ _FIRST_ORDER_RESTARTS = 8
 """Starts of every unit by first-order steps: what the errors and times in docs/training.md were measured with."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Unit = Annotated[str, Field(min_length=1, max_length=50)]
 
 
 class RunConfig(BaseModel):
@@ -105,7 +107,7 @@ class LawConfig(ExactConfig):
     """A run that looks for the exact law of a table's column.
 
     Attributes:
-        data: CSV or Parquet file.
+        data: CSV, Parquet or Arrow file.
         target: The column.
         drop: Columns to leave out.
         numbers: Text columns to read as numbers.
@@ -117,7 +119,7 @@ class LawConfig(ExactConfig):
     target: str
     drop: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
-    units: dict[str, str] = {}
+    units: dict[str, Unit] = {}
     restarts: Annotated[int, Field(ge=1, le=1000)] = 14
     note: str | None = None
 
@@ -133,11 +135,14 @@ class TableConfig(RunConfig):
     """A run on a table.
 
     Attributes:
-        data: CSV or Parquet file.
+        data: CSV, Parquet or Arrow file.
         targets: Columns to predict.
         drop: Columns to leave out.
         categories: Number columns to read as categories.
         numbers: Text columns to read as numbers.
+        dates: Columns of dates to take as numbers: days elapsed, year, month, weekday, hour.
+        unseen: Whether a level never seen is refused by the service, or answered as "other"; then levels of fewer than
+            five training rows count as other too, and teach what to answer.
         units: Unit of measurement by column, kept in the manifest.
         family: "trunk" fits arithmetic trunks and boosted trees on what they leave, "network" candidate networks by
             gradients; the settings from `max_epochs` to `residual`, and `restarts`, are those of the network.
@@ -158,7 +163,9 @@ class TableConfig(RunConfig):
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
-    units: dict[str, str] = {}
+    dates: tuple[str, ...] = ()
+    unseen: Unseen = "refuse"
+    units: dict[str, Unit] = {}
     family: Family = "trunk"
     objective: Objective = "balanced"
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 200

@@ -1,6 +1,7 @@
 """A run on a table: split, fit, compare with baselines inside and outside the training range, publish."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.contract.manifest import CategoryColumn, Column, ModelManifest, NumberColumn, OutputColumn, Provenance
+from models.contract.dates import DatePart
+from models.contract.manifest import (
+    CategoryColumn,
+    Column,
+    DateColumn,
+    ModelManifest,
+    NumberColumn,
+    OutputColumn,
+    Provenance,
+    tensor_numbers,
+)
 from models.contract.repository import ModelRepository
 from training.coded_table import CodedTable, rows_as_csv, with_every_level
 from training.config import TableConfig
-from training.datasets import TrainingTable, load_training_table
+from training.datasets import TrainingTable, check_units, load_training_table
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
 from training.evaluation.metrics import regression_metrics
 from training.evaluation.plots import driver_error_plot
@@ -52,9 +63,14 @@ class TableResult:
 
 
 def fit_table(
-    config: TableConfig, progress: Progress
+    config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id
 ) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
     """Fit a model to a table without publishing it.
+
+    Args:
+        config: The run's settings.
+        progress: Told what is done.
+        tell: Given the table once it is read, before anything is fitted.
 
     Returns:
         The fitted model, its report, its plots with the rows of the test split as CSV, and the leaderboards.
@@ -66,9 +82,16 @@ def fit_table(
     """
     torch.set_num_threads(config.threads)
     table = load_training_table(
-        config.data, config.targets, drop=config.drop, categories=config.categories, numbers=config.numbers
+        config.data,
+        config.targets,
+        drop=config.drop,
+        categories=config.categories,
+        numbers=config.numbers,
+        dates=config.dates,
     )
-    split = with_every_level(table, random_split(table.n_rows, config.seed))
+    check_units(config.units, table)
+    tell(table)
+    split = with_every_level(table, random_split(table.n_rows, config.seed), config.unseen)
     fitted = FITS[config.family](config, table, split, progress, f"fit {name_after(config.name, config.data)}")
     predictions = fitted.predict(split.test)
     leaderboards = {"inside": _leaderboard(config, fitted.coded, split, predictions)}
@@ -98,6 +121,7 @@ def fit_table(
         "data_sha256": table.sha256,
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
+        "columns": [asdict(use) for use in table.uses],
         "notes": notes,
         **fitted.report,
         "leaderboards": {
@@ -109,8 +133,13 @@ def fit_table(
     return model, report, files, leaderboards
 
 
-def run_table(config: TableConfig, progress: Progress) -> TableResult:
+def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id) -> TableResult:
     """Fit a model to a table, publish it and keep the run's folder.
+
+    Args:
+        config: The run's settings.
+        progress: Told what is done.
+        tell: Given the table once it is read, before anything is fitted.
 
     Raises:
         TableError: When the file is no table.
@@ -122,7 +151,7 @@ def run_table(config: TableConfig, progress: Progress) -> TableResult:
     name = name_after(config.name, config.data)
     repository = ModelRepository(config.repository)
     repository.check_writable()
-    model, report, files, leaderboards = fit_table(config, progress)
+    model, report, files, leaderboards = fit_table(config, progress, tell)
     plots = {file: content for file, content in files.items() if file.endswith(".png")}
     manifest = publish(repository, model.created_at(datetime.now(UTC)), config.dtype, report, plots)
     folder = save_run(config.runs, name, config, {"report.json": report_json(report), **files})
@@ -165,7 +194,7 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
     return FittedModel(
         name=name_after(config.name, config.data),
         kind="tabular",
-        description=f"{', '.join(table.target_names)} from {len(table.features)} columns of {table.source}.",
+        description=f"{', '.join(table.target_names)} from {len(inputs)} columns of {table.source}.",
         network=fitted.model,
         inputs=inputs,
         outputs=tuple(
@@ -182,6 +211,7 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
             versions=library_versions(),
             note=config.note,
         ),
+        trust=fitted.trust,
     )
 
 
@@ -192,10 +222,30 @@ def _inputs(config: TableConfig, coded: CodedTable, train: NDArray[np.int64]) ->
     for feature in coded.table.features:
         if feature.kind == "category":
             inputs.append(
-                CategoryColumn(name=feature.name, categories=next(levels), may_be_missing=feature.may_be_missing)
+                CategoryColumn(
+                    name=feature.name,
+                    categories=next(levels),
+                    may_be_missing=feature.may_be_missing,
+                    unseen=config.unseen,
+                )
             )
             continue
         column = next(numbers)
+        if feature.date is not None:
+            part = DatePart(name=feature.date.part, minimum=np.nanmin(column), maximum=np.nanmax(column))
+            before = inputs[-1] if inputs else None
+            if isinstance(before, DateColumn) and before.name == feature.date.column:
+                inputs[-1] = before.model_copy(update={"parts": (*before.parts, part)})
+            else:
+                inputs.append(
+                    DateColumn(
+                        name=feature.date.column,
+                        origin=feature.date.origin,
+                        parts=(part,),
+                        may_be_missing=feature.may_be_missing,
+                    )
+                )
+            continue
         inputs.append(
             NumberColumn(
                 name=feature.name,
@@ -211,5 +261,5 @@ def _inputs(config: TableConfig, coded: CodedTable, train: NDArray[np.int64]) ->
 def _stretched(rows: RawRows, inputs: tuple[Column, ...]) -> RawRows:
     if rows.numeric is None:
         return rows
-    middle = np.array([(column.minimum + column.maximum) / 2 for column in inputs if isinstance(column, NumberColumn)])
+    middle = np.array([(column.minimum + column.maximum) / 2 for column in tensor_numbers(inputs)])
     return replace(rows, numeric=middle + _STRETCH * (rows.numeric - middle))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from training.config import Objective
+from training.tabular.difficulty import TailErrors
 from training.tabular.model import COMMITTEE, middle
 from training.tabular.reach import Reach
 from training.tabular.residual import QuickTrees, TreeColumns
@@ -195,12 +196,20 @@ class Trial:
 
     def errors(self, candidate: _Candidate) -> dict[float, float]:
         """Return the root mean squared error by reach of the residual."""
+        return {
+            width: float(np.sqrt(np.mean((self._answers(candidate, width) - self._expected) ** 2))) for width in WIDTHS
+        }
+
+    def outside_errors(self, choice: "Choice") -> TailErrors:
+        """Return what a chosen model got wrong on the rows held out, and how far outside they were."""
+        candidate = self.committee(choice.kinds)
         trunk = self._reach.held(candidate.trunk, self._distance)
-        result = {}
-        for width in WIDTHS:
-            answer = trunk + self._reach.share(trunk, self._distance, width) * candidate.residual
-            result[width] = float(np.sqrt(np.mean((answer - self._expected) ** 2)))
-        return result
+        errors = np.abs(self._answers(candidate, choice.width) - self._expected)
+        return TailErrors(self._held_out, errors, self._reach.outside(trunk, self._distance))
+
+    def _answers(self, candidate: _Candidate, width: float) -> Floats:
+        trunk = self._reach.held(candidate.trunk, self._distance)
+        return trunk + self._reach.share(trunk, self._distance, width) * candidate.residual
 
 
 def kind_name(kind: TrunkKind | None) -> str:

@@ -112,7 +112,11 @@ class Trunk:
 
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
-        return self.answer(_products(_factors(self.columns(rows), self.hinges), self.terms) @ self.weights)
+        return self.answer(self.products(rows) @ self.weights)
+
+    def products(self, rows: Rows) -> Floats:
+        """Return the terms without their weights, shape (n_rows, n_terms)."""
+        return _products(_factors(self.columns(rows), self.hinges), self.terms)
 
     def answer(self, total: Floats) -> Floats:
         """Return predictions for the weighted sums of the terms, intercept not included."""
