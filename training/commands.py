@@ -198,6 +198,15 @@ def train_table(
         str | None,
         typer.Option(help="What a level never seen gets from the service: refuse or other. [default: refuse]"),
     ] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of how much each row counts.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which rows judge: random, group, time or outside. [default: by what columns are named for]"),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Column whose equal values are held out together.")] = None,
+    time_column: Annotated[
+        str | None, typer.Option(help="Column of numbers or dates in whose order the last rows are held out.")
+    ] = None,
     unit: Annotated[
         list[str] | None,
         typer.Option("--unit", help="COLUMN=UNIT, kept in the manifest and shown; repeatable."),
@@ -251,6 +260,10 @@ def train_table(
             "numbers": number or None,
             "dates": date or None,
             "unseen": unseen,
+            "weight": weight,
+            "split": split,
+            "group": group,
+            "time_column": time_column,
             "units": _units(unit) if unit else None,
             "name": name,
             "repository": repository,

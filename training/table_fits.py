@@ -21,7 +21,7 @@ from training.fitting.selection import Candidate, Progress, search
 from training.splits import Split
 from training.tabular.fit import N_STEPS, fit_table_model
 from training.tabular.model import TabularModel
-from training.tabular.rows import Rows
+from training.tabular.rows import Rows, mean_of
 from training.tabular.selection import kind_name
 from training.tabular.trust import Trust, fit_trust
 
@@ -55,7 +55,7 @@ class FittedTable:
 
     def rows(self, index: NDArray[np.int64]) -> Rows:
         """Return rows of the table as tabular models take them."""
-        return Rows(self.coded.table.numeric[index], self.coded.codes[index])
+        return self.coded.tabular(index)
 
 
 def _fit_network(
@@ -70,12 +70,15 @@ def _fit_network(
     train, validation = coded.tensors(split.train), coded.tensors(split.validation)
     preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
     targets = coded.table.targets[split.train]
-    mean, scale = targets.mean(axis=0), targets.std(axis=0)
+    weights = None if table.weights is None else table.weights[split.train]
+    mean = mean_of(targets, weights)
+    scale = np.sqrt(mean_of((targets - mean) ** 2, weights))
     scale[~(scale > 0)] = 1.0
     unit = torch.as_tensor(scale)
 
     def loss(predictions: Tensor, expected: Tensor) -> Tensor:
-        return torch.mean(((predictions - expected) / unit) ** 2)
+        squared = ((predictions - expected[:, : len(unit)]) / unit) ** 2
+        return torch.mean(squared if weights is None else squared * expected[:, len(unit) :])
 
     def build(n_power_terms: int, d_residual: int, generator: torch.Generator) -> nn.Module:
         return TabularNetwork(
@@ -131,7 +134,7 @@ def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress
     steps = count()
     n_steps = len(table.target_names) * N_STEPS
     progress.start(title, n_steps)
-    rows, targets = Rows(table.numeric[split.train], coded.codes[split.train]), table.targets[split.train]
+    rows, targets = coded.tabular(split.train), table.targets[split.train]
     fit = fit_table_model(
         rows,
         coded.n_codes,

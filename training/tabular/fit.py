@@ -10,7 +10,7 @@ from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.reach import Reach
 from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest
-from training.tabular.rows import Columns, Floats, Rows
+from training.tabular.rows import Columns, Floats, Rows, mean_of
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
@@ -94,18 +94,19 @@ def _fit_target(
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
-            trunks.append(_constant(rows, n_codes, float(targets.mean())))
-            left_out.append(np.full(len(targets), targets.mean()))
+            mean = float(mean_of(targets, rows.weights))
+            trunks.append(_constant(rows, n_codes, mean))
+            left_out.append(np.full(len(targets), mean))
             continue
         fit = fit_trunk(kind, rows, n_codes, targets)
         if fit is not None:
             trunks.append(fit.trunk)
             left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
     reach = Reach.fit(rows, targets)
-    columns = TreeColumns.fit(rows.codes, n_codes, targets)
+    columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
     inside = np.zeros(len(targets))
     held = reach.held(middle(left_out), inside)
-    forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed)
+    forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed, rows)
     model = TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
     return model, held + reach.share(held, inside, choice.width) * corrections
 
@@ -122,7 +123,7 @@ def _out_of_fold(
     if len(rows) > _CROSS_FIT_ROWS:
         return left_out
     result = left_out.copy()
-    part = np.random.default_rng(seed).permutation(len(rows)) % _N_PARTS
+    part = rows.parts(_N_PARTS, seed)
     for i in range(_N_PARTS):
         rest = np.flatnonzero(part != i)
         fit = fit_trunk(kind, rows.take(rest), n_codes, targets[rest])

@@ -7,7 +7,7 @@ import lightgbm
 import numpy as np
 
 from training.tabular.forest import Forest, as_tree_input
-from training.tabular.rows import Codes, Floats, Rows
+from training.tabular.rows import Codes, Floats, Rows, mean_of
 
 _MAX_INDICATORS = 12
 """Category columns of at most this many codes get an indicator per code beside their order."""
@@ -32,14 +32,15 @@ class TreeColumns:
     with_indicators: tuple[int, ...]
 
     @classmethod
-    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats) -> Self:
+    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats, weights: Floats | None = None) -> Self:
         """Learn the orders from training rows."""
-        overall = float(targets.mean())
+        overall = float(mean_of(targets, weights))
+        counted = np.ones(len(targets)) if weights is None else weights
         order, unseen = [], []
         for j, n in enumerate(n_codes):
             known = codes[:, j] >= 0
-            counts = np.bincount(codes[known, j], minlength=n)
-            sums = np.bincount(codes[known, j], weights=targets[known], minlength=n)
+            counts = np.bincount(codes[known, j], weights=counted[known], minlength=n)
+            sums = np.bincount(codes[known, j], weights=(targets * counted)[known], minlength=n)
             means = (sums + _PRIOR_ROWS * overall) / (counts + _PRIOR_ROWS)
             order.append(np.argsort(np.argsort(means, kind="stable"), kind="stable").astype(np.float64))
             unseen.append(float((means < overall).sum()) - 0.5 if known.all() else float("nan"))
@@ -109,7 +110,7 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
 
 
 def cross_fit_forest(
-    features: Floats, targets: Floats, settings: TreeSettings, seed: int
+    features: Floats, targets: Floats, settings: TreeSettings, seed: int, rows: Rows | None = None
 ) -> tuple[Forest | None, Floats]:
     """Fit boosted trees, or find that they explain nothing.
 
@@ -121,14 +122,16 @@ def cross_fit_forest(
         targets: Shape (n_rows,).
         settings: Their settings.
         seed: Seed of parts and trees.
+        rows: The rows, whose weights and groups count; None for neither.
 
     Returns:
         The trees, or None where the rows left out say that nothing is better; and each row's answer of the ensemble
         that left it out, shape (n_rows,), zero without trees.
     """
-    data = lightgbm.Dataset(features, targets, free_raw_data=False)
+    whole = rows if rows is not None else Rows(features, np.zeros((len(features), 0), dtype=np.int64))
+    data = lightgbm.Dataset(features, targets, weight=whole.weights, free_raw_data=False)
     parameters = settings.as_parameters(seed)
-    part = np.random.default_rng(seed).permutation(len(targets)) % settings.n_ensembles
+    part = whole.parts(settings.n_ensembles, seed)
     parts = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(settings.n_ensembles)]
     outcome: dict[str, Any] = lightgbm.cv(
         parameters | {"metric": "l2"},
@@ -139,7 +142,7 @@ def cross_fit_forest(
         return_cvbooster=True,
     )
     fitted = outcome["cvbooster"]
-    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(np.mean(targets**2)):
+    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(mean_of(targets**2, whole.weights)):
         return None, np.zeros(len(targets))
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
     left_out = np.empty(len(targets))
@@ -156,11 +159,14 @@ class QuickTrees:
         train: Features of the rows to fit, from `TreeColumns`.
         held_out: Features of the rows to answer for.
         seed: Seed of the trees.
+        weights: Weights of the rows to fit; None for equal ones.
     """
 
-    def __init__(self, train: Floats, held_out: Floats, seed: int) -> None:
+    def __init__(self, train: Floats, held_out: Floats, seed: int, weights: Floats | None = None) -> None:
         self._parameters = QUICK_TREES.as_parameters(seed)
-        self._data = lightgbm.Dataset(train, np.zeros(len(train)), params=self._parameters, free_raw_data=False)
+        self._data = lightgbm.Dataset(
+            train, np.zeros(len(train)), weight=weights, params=self._parameters, free_raw_data=False
+        )
         self._held_out = held_out
 
     def __call__(self, targets: Floats) -> Floats:
