@@ -15,6 +15,7 @@ from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, create_worker_app, load_models
 from service.errors import StartError
@@ -94,6 +95,7 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
     return Config(
         app,
         factory=True,
+        http=PredictProtocol if settings.http == "protocol" else "auto",
         workers=settings.workers,
         lifespan="on",
         ws="none",

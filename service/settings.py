@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         description="Seconds in which a large request must have arrived, had its turn and been answered; beyond them "
         "it is answered with 504. Half of what load balancers wait by custom, so that a client hears it from here.",
     )
+    http: Literal["protocol", "asgi"] = Field(
+        default="asgi",
+        description="Where small predictions are answered: protocol for the server's HTTP protocol, before there is an "
+        "application, asgi for the application.",
+    )
     shutdown_grace_s: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=8,
         description="Seconds that requests in flight get to finish after SIGTERM. The default ends before Docker's "
