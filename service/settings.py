@@ -91,9 +91,9 @@ class Settings(BaseSettings):
         "it is answered with 504. Half of what load balancers wait by custom, so that a client hears it from here.",
     )
     http: Literal["protocol", "asgi"] = Field(
-        default="asgi",
-        description="Where small predictions are answered: protocol for the server's HTTP protocol, before there is an "
-        "application, asgi for the application.",
+        default="protocol",
+        description="Where small predictions are answered: protocol for the HTTP protocol itself, at half the "
+        "cost, asgi for the application. Both give the same answers.",
     )
     shutdown_grace_s: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=8,

@@ -75,13 +75,13 @@ class Front:
             except Exception:
                 LOGGER.exception("an answer could not be given")
 
-    def count(self, own_id: str, started: float) -> None:
+    def count(self, own_id: str, started: float, status: int = 200) -> None:
         """Count and log an answer as the frame does."""
         elapsed_s = time.perf_counter() - started
-        self._traffic.count(PREDICT_PATH, 200, elapsed_s)
+        self._traffic.count(PREDICT_PATH, status, elapsed_s)
         if LOGGER.isEnabledFor(logging.INFO):
             token = request_id.set(own_id)
-            log_answer(logging.INFO, _ASKED, 200, elapsed_s)
+            log_answer(logging.INFO, _ASKED, status, elapsed_s)
             request_id.reset(token)
 
 

@@ -17,6 +17,7 @@ from uvicorn.server import ServerState
 
 from service.api.front import Front, id_of
 from service.api.heads import Heads
+from service.api.middleware import CLIENT_LEFT
 
 _START: Final = b"POST /predict HTTP/1.1\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
@@ -129,6 +130,7 @@ class PredictProtocol(HttpToolsProtocol):
     def _hand_on(self, data: bytes) -> None:
         """Give the server what was kept from it, a wish to end included."""
         if self._gone:
+            self._front.count(id_of(self._told), self._started, CLIENT_LEFT)
             return
         super().data_received(data)
         if self._ends:
