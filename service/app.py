@@ -19,7 +19,7 @@ from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
-from service.logging import LOGGER, configure_logging
+from service.logging import LOGGER
 from service.metrics import Counts, ModelMeter, Slot
 from service.settings import Settings
 
@@ -83,12 +83,6 @@ def create_app(
     app.add_middleware(RequestFrame, max_body_bytes=largest, traffic=traffic)
     app.put_in_front(ShortPath)
     return app
-
-
-def create_worker_app(settings: Settings) -> FastAPI:
-    """Return the application of a worker process, which has its own log."""
-    configure_logging(settings.log_level, settings.log_format)
-    return create_app(settings)
 
 
 def load_models(settings: Settings) -> Registry:

@@ -18,6 +18,9 @@ _MAX_HEADS: Final = 256
 class Heads:
     """What heads of requests tell, and the head of answers.
 
+    Attributes:
+        closing: Whether the last head of an answer given tells that the connection closes: the server is stopping.
+
     Args:
         max_body_bytes: Largest body that a front answers.
     """
@@ -27,6 +30,7 @@ class Heads:
         self._known: dict[bytes, tuple[int, bytes] | None] = {}
         self._default: Sequence[tuple[bytes, bytes]] | None = None
         self._answer = b""
+        self.closing = False
 
     def read(self, head: bytes) -> tuple[int, bytes] | None:
         """Return the length of the body and the request id told, or None where the head is not a front's to answer."""
@@ -43,6 +47,7 @@ class Heads:
         if self._default is not default_headers:
             self._default = default_headers
             self._answer = head_of_answers(default_headers)
+            self.closing = (b"connection", b"close") in default_headers
         return self._answer
 
 

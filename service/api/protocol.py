@@ -102,15 +102,17 @@ class PredictProtocol(HttpToolsProtocol):
             self._hand_on(taken + behind)
             return
         own_id = id_of(self._told)
-        last = self._ends and not behind
+        start = self._heads.of_answers(self.server_state.default_headers)
+        closing = self._heads.closing
+        last = closing or (self._ends and not behind)
         if not self.transport.is_closing():
             self.transport.write(
                 b"%b%d\r\nx-request-id: %b\r\n%b\r\n%b"
                 % (
-                    self._heads.of_answers(self.server_state.default_headers),
+                    start,
                     len(answer),
                     own_id.encode(),
-                    _CLOSE if last else b"",
+                    _CLOSE if last and not closing else b"",
                     answer,
                 )
             )

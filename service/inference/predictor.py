@@ -28,7 +28,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         values: One row of outputs per input row, shape (n_rows, d_outputs), float64.
-        in_range: Whether every number of the row lay in the range seen in training, shape (n_rows,).
+        in_range: Whether every number of the row lay in the range seen in training and, where the model has a joint
+            range, the row and its answer are like those seen there, shape (n_rows,).
     """
 
     values: NDArray[np.float64]
@@ -62,16 +63,21 @@ def predict(
             meter.failed(_OUTCOMES.get(type(error), "error"))
         raise
     n_rows = len(prediction.in_range)
-    meter.answered(n_rows, n_rows - int(np.count_nonzero(prediction.in_range)), time.perf_counter() - started)
+    meter.answered(n_rows, n_rows - prediction.in_range.tobytes().count(1), time.perf_counter() - started)
     return prediction
 
 
 def _predict(session: ModelSession, encoded: Encoded, deadline_s: float | None) -> Prediction:
     if session.domains:
         _check_domain(session, encoded)
-    values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
-    _check_finite(session.manifest, values)
-    return Prediction(values, encoded.in_range)
+    if session.joint is None:
+        values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
+        check_finite(session.manifest, values)
+        return Prediction(values, encoded.in_range)
+    answers, distance = session.run_marked(encoded, deadline_s)
+    values = answers.astype(np.float64, copy=False)
+    check_finite(session.manifest, values)
+    return Prediction(values, encoded.in_range & session.joint.inside(values, distance))
 
 
 def _check_domain(session: ModelSession, encoded: Encoded) -> None:
@@ -95,7 +101,16 @@ def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
     return outside
 
 
-def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
+def check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
+    """Refuse answers that are NaN or infinite.
+
+    Args:
+        manifest: The model's.
+        values: Shape (n_rows, d_outputs).
+
+    Raises:
+        NonFinitePredictionError: When there are any.
+    """
     if values.size <= _FEW and all(map(isfinite, values.ravel().tolist())):
         return
     wrong = ~np.isfinite(values)

@@ -258,6 +258,24 @@ def test_a_stop_lets_what_was_begun_be_answered_and_closes(reader: QuickReader) 
         assert wire.sent.count(b"connection: close\r\n") == 1
 
 
+def test_while_the_server_stops_each_answer_is_the_last_of_its_connection(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        protocol, wire = served.connect()
+        protocol.data_received(request(4))
+        await settle()
+        served.state.default_headers = [*served.state.default_headers, (b"connection", b"close")]
+        protocol.data_received(request(5) + request(6))
+        wires.append(wire)
+
+    run(reader, scenario)
+
+    assert answers(wires[0]) == [5, 6]
+    assert wires[0].closed
+    assert wires[0].sent.count(b"connection: close\r\n") == 1
+
+
 def test_a_client_that_goes_is_told_to_the_application_or_not_at_all(reader: QuickReader) -> None:
     raw = request(4)
     gone: list[Wire] = []
