@@ -80,6 +80,10 @@ class NonFinitePredictionError(FaultyInputError):
     title = "the model's answer is not a finite number"
 
 
+class NotOfferedError(ServiceError):
+    """An option of a request that the model does not have, such as intervals."""
+
+
 class UnreadableBodyError(ServiceError):
     """A request body that is not the JSON it should be."""
 

@@ -23,8 +23,19 @@ from models.contract.table_writer import array_of, check_output, open_table_writ
 from models.contract.tables import column_names, iter_batches, place_of_row
 from service.errors import FaultyInputError, quote
 from service.inference.session import ModelSession
+from service.inference.trust import Asked
 from service.offline_lines import EXTENSION, is_lines, predict_lines
-from service.offline_rows import IN_RANGE, Answered, Summary, answer_rows, check_other_file, free_name, refusal, total
+from service.offline_rows import (
+    IN_RANGE,
+    NOTHING,
+    Answered,
+    Summary,
+    answer_rows,
+    check_other_file,
+    free_name,
+    refusal,
+    total,
+)
 
 OnError = Literal["refuse", "null"]
 
@@ -41,6 +52,7 @@ def predict_file(
     *,
     keep: Sequence[str] | None = None,
     on_error: OnError = "refuse",
+    asked: Asked = NOTHING,
 ) -> Summary:
     """Predict every row of a table, or of JSON lines (`service.offline_lines`), in order.
 
@@ -56,15 +68,17 @@ def predict_file(
             every row is predicted. None writes CSV, or JSON lines, to standard output as it comes.
         keep: Columns of the source to keep; None keeps all.
         on_error: Whether a row that the model does not answer refuses the file or gets no prediction.
+        asked: What is wanted beside predictions; its columns stand behind them.
 
     Raises:
         TableError: When the source is no table or lacks columns that the model takes (all are named), or the output
             cannot be written.
         RowsRefusedError: When rows are not answered and `on_error` is "refuse"; the first are named by their lines.
+        NotOfferedError: When the model does not have what is asked for.
     """
     manifest = session.manifest
     if is_lines(source):
-        return predict_lines(session, source, out, keep=keep, empty=on_error == "null")
+        return predict_lines(session, source, out, keep=keep, empty=on_error == "null", asked=asked)
     _check_has_table(manifest, source)
     if out is not None:
         check_output(out)
@@ -81,7 +95,7 @@ def predict_file(
             n_rows=_BATCH_ROWS,
         ):
             try:
-                answer = answer_rows(session, batch.columns, empty=on_error == "null")
+                answer = answer_rows(session, batch.columns, empty=on_error == "null", asked=asked)
             except FaultyInputError as error:
                 first = batch.first_row
                 raise refusal(source, lambda row, first=first: place_of_row(source, first + row), error) from error  # type: ignore[misc]
@@ -110,6 +124,8 @@ def _joined(kept: dict[str, Any], manifest: ModelManifest, answer: Answered) -> 
     columns = dict(kept)
     for output, values in zip(manifest.outputs, answer.values.T, strict=True):
         columns[free_name(output.name, columns)] = array_of(np.ascontiguousarray(values))
+    for name, values in answer.beside.items():
+        columns[free_name(name, columns)] = array_of(np.ascontiguousarray(values))
     columns[free_name(IN_RANGE, columns)] = pa.array(answer.in_range, mask=~answer.answered)
     return pa.record_batch(list(columns.values()), names=list(columns))
 

@@ -22,17 +22,18 @@ from models.contract.manifest import (
     tensor_numbers,
 )
 from models.contract.repository import ModelRepository
-from training.coded_table import CodedTable, rows_as_csv, with_every_level
+from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
 from training.datasets import TrainingTable, check_units, load_training_table
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
-from training.evaluation.metrics import regression_metrics
 from training.evaluation.plots import driver_error_plot
 from training.fitting.selection import Progress
+from training.holding_out import hold_out
+from training.kept_fits import NOTHING_KEPT, KeptFits, kept_fits
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
 from training.runs import config_report, name_after, save_run
-from training.splits import DriverSplit, Split, driver_split, random_split
+from training.splits import DriverSplit, Split, driver_split
 from training.table_fits import FITS, FittedTable
 
 OURS = "this model"
@@ -52,7 +53,7 @@ class TableResult:
     Attributes:
         manifest: The published model.
         folder: The run's folder.
-        leaderboards: Region ("inside", "outside …") → rows, ours first.
+        leaderboards: Region ("inside", "outside …", "other groups of …") → rows, ours first.
         notes: What a reader must know, one sentence each.
     """
 
@@ -63,7 +64,10 @@ class TableResult:
 
 
 def fit_table(
-    config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id
+    config: TableConfig,
+    progress: Progress,
+    tell: Callable[[TrainingTable], object] = id,
+    keep: Callable[[TrainingTable], KeptFits] = lambda _: NOTHING_KEPT,
 ) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
     """Fit a model to a table without publishing it.
 
@@ -71,6 +75,7 @@ def fit_table(
         config: The run's settings.
         progress: Told what is done.
         tell: Given the table once it is read, before anything is fitted.
+        keep: Given the table too; returns where finished fits are kept.
 
     Returns:
         The fitted model, its report, its plots with the rows of the test split as CSV, and the leaderboards.
@@ -88,21 +93,29 @@ def fit_table(
         categories=config.categories,
         numbers=config.numbers,
         dates=config.dates,
+        weight=config.weight,
+        group=config.group,
+        time=config.time_column,
     )
     check_units(config.units, table)
     tell(table)
-    split = with_every_level(table, random_split(table.n_rows, config.seed), config.unseen)
-    fitted = FITS[config.family](config, table, split, progress, f"fit {name_after(config.name, config.data)}")
+    kept = keep(table)
+    held_out = hold_out(config, table)
+    split = held_out.split
+    fitted = FITS[config.family](
+        config, table, split, progress, f"fit {name_after(config.name, config.data)}", kept.within("whole")
+    )
     predictions = fitted.predict(split.test)
-    leaderboards = {"inside": _leaderboard(config, fitted.coded, split, predictions)}
-    metrics = {"inside": regression_metrics(table.targets[split.test], predictions, table.target_names)}
+    leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
+    metrics = {held_out.kind: leaderboards[held_out.region][0].metrics}
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = list(table.notes)
-    tail = driver_split(table.numeric, table.targets, config.seed) if config.outside else None
+    notes = [*table.notes, *held_out.notes]
+    measured = config.outside and config.split_kind != "outside"
+    tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:
         column = table.number_names[tail.column]
         region = f"outside ({column} above {tail.threshold:.6g})"
-        errors, leaderboards[region] = _judge_outside(config, table, tail, progress)
+        errors, leaderboards[region] = _judge_outside(config, table, tail, progress, kept)
         metrics["outside"] = leaderboards[region][0].metrics
         everything = np.concatenate([tail.split.validation, tail.split.test])
         files["error.png"] = driver_error_plot(
@@ -112,16 +125,18 @@ def fit_table(
             table.numeric[everything, tail.column],
             errors,
         )
-    elif config.outside:
+    elif measured:
         notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
     model = _fitted_model(config, fitted, split, metrics)
     report = {
         "task": f"table {table.source}",
         "config": config_report(config),
         "data_sha256": table.sha256,
+        "split": {"kind": config.split_kind, "judged_on": held_out.region},
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "columns": [asdict(use) for use in table.uses],
+        "resumed": kept.recalled,
         "notes": notes,
         **fitted.report,
         "leaderboards": {
@@ -151,18 +166,25 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
     name = name_after(config.name, config.data)
     repository = ModelRepository(config.repository)
     repository.check_writable()
-    model, report, files, leaderboards = fit_table(config, progress, tell)
+    stores: list[KeptFits] = []
+
+    def keep(table: TrainingTable) -> KeptFits:
+        stores.append(kept_fits(config, name, table.sha256, resume=config.resume))
+        return stores[0]
+
+    model, report, files, leaderboards = fit_table(config, progress, tell, keep)
     plots = {file: content for file, content in files.items() if file.endswith(".png")}
     manifest = publish(repository, model.created_at(datetime.now(UTC)), config.dtype, report, plots)
     folder = save_run(config.runs, name, config, {"report.json": report_json(report), **files})
+    stores[0].discard()
     return TableResult(manifest, folder, leaderboards, tuple(report["notes"]))
 
 
 def _judge_outside(
-    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress
+    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress, kept: KeptFits
 ) -> tuple[dict[str, Floats], list[BoardRow]]:
     """Fit without the tail; return every model's errors on held-out rows inside and outside, and the leaderboard."""
-    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail")
+    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail", kept.within("outside"))
     everything = np.concatenate([tail.split.validation, tail.split.test])
     train, held_out = fitted.coded.rows(tail.split.train), fitted.coded.rows(everything)
     answers = {OURS: fitted.predict(everything)}
@@ -172,7 +194,13 @@ def _judge_outside(
     with np.errstate(over="ignore"):
         errors = {name: np.mean(np.abs(answer - held_out.targets) / spread, axis=1) for name, answer in answers.items()}
     board = [
-        board_row(name, held_out.targets[n_inside:], answer[n_inside:], table.target_names)
+        board_row(
+            name,
+            held_out.targets[n_inside:],
+            answer[n_inside:],
+            table.target_names,
+            None if held_out.weights is None else held_out.weights[n_inside:],
+        )
         for name, answer in answers.items()
     ]
     return errors, board
@@ -183,7 +211,8 @@ def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictio
     test = coded.rows(split.test)
     answers = {OURS: predictions}
     answers |= {name: baseline(fitting, test, config.seed) for name, baseline in BASELINES.items()}
-    return [board_row(name, test.targets, answer, coded.table.target_names) for name, answer in answers.items()]
+    names = coded.table.target_names
+    return [board_row(name, test.targets, answer, names, test.weights) for name, answer in answers.items()]
 
 
 def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metrics: dict[str, Any]) -> FittedModel:
@@ -211,6 +240,7 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
             versions=library_versions(),
             note=config.note,
         ),
+        trust=fitted.trust,
     )
 
 

@@ -15,7 +15,8 @@ The graph's tensors follow from the manifest and have fixed names:
 | `predictions` | (batch, d_outputs) | the graph's dtype | outputs in manifest order |
 
 A tensor with no columns is left out of the graph. A model that takes sequences has exactly one of `tokens`, `steps` and
-`images`; its length is a free axis, at least 1, and the same for all rows of a batch.
+`images`; its length is a free axis, at least 1, and the same for all rows of a batch. `models.contract.trust` names the
+tensors of a model that tells how far it is to be trusted.
 """
 
 import json
@@ -31,6 +32,7 @@ from models.contract.errors import ManifestError, ManifestVersionError
 from models.contract.formula import Formula
 from models.contract.part import ColumnName, Domain, Dtype, Finite, Part
 from models.contract.sequences import ImagesColumn, SequenceColumn, StepsColumn, TextColumn
+from models.contract.trust import Importance, Intervals, JointRange, OutputTerms
 
 __all__ = [
     "CATEGORICAL_TENSOR",
@@ -43,6 +45,7 @@ __all__ = [
     "SEQUENCE_FORMAT_VERSION",
     "STEPS_TENSOR",
     "TOKENS_TENSOR",
+    "TRUST_FORMAT_VERSION",
     "CategoryColumn",
     "Certificate",
     "Column",
@@ -76,8 +79,11 @@ SEQUENCE_FORMAT_VERSION: Final = 2
 broken one; so it is told that it is too old."""
 
 DATES_FORMAT_VERSION: Final = 3
-"""Version that it writes, for the same reason, for models of rows that take dates or answer levels never seen; the
-newest it reads."""
+"""Version that it writes, for the same reason, for models of rows that take dates or answer levels never seen."""
+
+TRUST_FORMAT_VERSION: Final = 4
+"""Version that it writes, likewise, where a model carries a joint range, intervals, terms, importance or a leaderboard;
+the newest it reads."""
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """Largest manifest read; 10,000 columns with 100 categories each stay well below."""
@@ -160,7 +166,8 @@ class ModelManifest(Part):
 
     Attributes:
         format_version: Version of this format: 2 where the model takes sequences, 3 where it takes dates or answers
-            levels never seen, 1 elsewhere.
+            levels never seen, 4 where it carries a joint range, intervals, terms, importance or a leaderboard, 1
+            elsewhere.
         name: Model name, as in its path.
         version: Model version, as in its path.
         kind: "arithmetic", "tabular" or "sequence".
@@ -170,13 +177,19 @@ class ModelManifest(Part):
         graph: The ONNX file.
         formula: What the network computes, where it is short enough to read.
         certificate: Proof that it computes a law exactly, or None.
+        joint_range: Which rows are like the training rows in all columns together, or None where ranges say it alone.
+        companion: The graph that gives difficulty and terms, or None.
+        intervals: Prediction intervals, or None.
+        terms: Terms of each output's trunk, or None.
+        importance: How much each column matters, the most first; empty where it was not measured.
+        leaderboard: Root mean squared errors, by region, then model, then output; None where one overflowed.
         metrics: Error measured, by region ("inside", "outside"), then output, then metric.
         parity: Largest relative difference measured, by comparison ("torch", "numpy").
         provenance: Where the model comes from.
         sample: Rows to answer before the model is ready.
     """
 
-    format_version: Literal[1, 2, 3] = FORMAT_VERSION
+    format_version: Literal[1, 2, 3, 4] = FORMAT_VERSION
     name: str
     version: Annotated[int, Field(ge=1)]
     kind: Literal["arithmetic", "tabular", "sequence"]
@@ -186,6 +199,12 @@ class ModelManifest(Part):
     graph: Graph
     formula: Formula | None = None
     certificate: Certificate | None = None
+    joint_range: JointRange | None = None
+    companion: Graph | None = None
+    intervals: Intervals | None = None
+    terms: tuple[OutputTerms, ...] | None = None
+    importance: tuple[Importance, ...] = ()
+    leaderboard: dict[str, dict[str, dict[str, Finite | None]]] = Field(default_factory=dict)
     metrics: dict[str, dict[str, dict[str, Finite]]] = Field(default_factory=dict)
     parity: dict[str, Finite] = Field(default_factory=dict)
     provenance: Provenance
@@ -214,7 +233,30 @@ class ModelManifest(Part):
         if self.certificate is not None:
             self._check_certificate(self.certificate)
         self._check_sequences()
+        self._check_trust()
         return self
+
+    def _check_trust(self) -> None:
+        parts = {
+            "joint_range": None if self.joint_range is None else len(self.joint_range.answers),
+            "intervals": None if self.intervals is None else len(self.intervals.outputs),
+            "terms": None if self.terms is None else len(self.terms),
+            **{f"importance of {one.column!r}": len(one.rise) for one in self.importance},
+        }
+        there = {name: n for name, n in parts.items() if n is not None}
+        if (there or self.companion or self.leaderboard) and self.format_version < TRUST_FORMAT_VERSION:
+            msg = (
+                f"{', '.join(there) or 'a leaderboard'} must stand in format version {TRUST_FORMAT_VERSION} or later, "
+                f"however: {self.format_version}"
+            )
+            raise ValueError(msg)
+        for name, n_outputs in there.items():
+            if n_outputs != len(self.outputs):
+                msg = f"{name} must speak of all {len(self.outputs)} outputs, however of {n_outputs}"
+                raise ValueError(msg)
+        if ("intervals" in there or "terms" in there) != (self.companion is not None):
+            msg = "a companion must be there where intervals or terms are, and only there, however it is not so"
+            raise ValueError(msg)
 
     def _check_sequences(self) -> None:
         least = row_format_version(self.inputs)
@@ -315,9 +357,9 @@ def parse_manifest(raw: bytes) -> ModelManifest:
     if not isinstance(written, int) or isinstance(written, bool):
         msg = "a manifest must carry an integer format_version, however it does not; publish the model again"
         raise ManifestError(msg)
-    if written > DATES_FORMAT_VERSION:
+    if written > TRUST_FORMAT_VERSION:
         msg = (
-            f"this release reads manifests up to format version {DATES_FORMAT_VERSION}, "
+            f"this release reads manifests up to format version {TRUST_FORMAT_VERSION}, "
             f"however this one has {written}; serve it with a newer release of nalu-serving"
         )
         raise ManifestVersionError(msg)

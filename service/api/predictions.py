@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-import orjson
-
 from service.api.json_body import parse_json
 from service.api.schemas import PredictRecordsRequest, PredictRequest, read_predict_request
+from service.api.trusted import trusted_answer
 from service.inference.batches import SequenceLimits
 from service.inference.encoding import encode_records, encode_split
 from service.inference.predictor import Prediction, predict
 from service.inference.quick_rows import QuickReader, QuickRequest
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
+from service.inference.trust import Asked, check_offered, predict_trusted
 
 INLINE_BODY_BYTES = 64 * 1024
 """Bodies up to here are answered on the event loop, where a small run takes 15 to 35 µs and a change of threads more;
@@ -67,14 +67,20 @@ def answer_json(request: StrictRequest, limits: SequenceLimits, deadline_s: floa
 
     Raises:
         FaultyInputError: When its rows are not ones that the model can answer.
+        NotOfferedError: When it asks for what the model does not have.
         InferenceError: When the run fails.
     """
     session, content = request.session, request.content
+    asked = Asked(content.interval, content.explain)
+    check_offered(session.manifest, asked)
     split = not isinstance(content, PredictRecordsRequest)
     if isinstance(content, PredictRecordsRequest):
         encoded = encode_records(session.manifest, content.rows, limits)
     else:
         encoded = encode_split(session.manifest, content.columns, content.data, limits)
+    if asked.anything:
+        trusted = predict_trusted(session, encoded, asked, deadline_s)
+        return trusted_answer(session, trusted, asked, split=split)
     return _answer(session, predict(session, encoded, deadline_s), split=split)
 
 
@@ -109,13 +115,4 @@ def answer_quick(request: QuickRequest, deadline_s: float | None = None) -> byte
 
 
 def _answer(session: ModelSession, prediction: Prediction, *, split: bool) -> bytes:
-    manifest = session.manifest
-    answer: dict[str, object] = {"model": manifest.name, "version": manifest.version}
-    if split:
-        answer["columns"] = session.output_names
-        answer["data"] = prediction.values.tolist()
-    else:
-        names = session.output_names
-        answer["predictions"] = [dict(zip(names, row, strict=True)) for row in prediction.values.tolist()]
-    answer["in_range"] = prediction.in_range.tolist()
-    return orjson.dumps(answer)
+    return session.answers.write_many(prediction.values, prediction.in_range, split=split)

@@ -23,6 +23,7 @@ from service.errors import (
     InvalidRequestError,
     ModelNotReadyError,
     NonFinitePredictionError,
+    NotOfferedError,
     OverloadedError,
     UnreadableBodyError,
     UnsupportedMediaTypeError,
@@ -66,6 +67,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         415, "unsupported-media-type", "The body's format is not read", {"Accept-Post": "application/json"}
     ),
     InvalidRequestError: Problem(422, "invalid-request", "The request does not follow the rules"),
+    NotOfferedError: Problem(422, "not-offered", "The model does not have what the request asks for"),
     InputShapeError: Problem(422, "input-shape-mismatch", "Rows and columns are not those of the model"),
     InputOutOfDomainError: Problem(422, "input-out-of-domain", "The model has no answer for this input"),
     NonFinitePredictionError: Problem(422, "non-finite-prediction", "The model's answer is not a finite number"),
