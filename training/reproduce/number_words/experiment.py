@@ -306,8 +306,8 @@ def _claims(
     note = (
         'Bounded by the split: of the nine numbers that end in "hundred" a random training set holds none to three, '
         "and an LSTM that has not heard a number end there answers the others by hundreds wrong (second table). On all "
-        "other numbers the error is below the bound. More starts do not help: 24 on each of splits 100 to 102, with 0, 1 "
-        "and 2 of the nine in training, still left errors of 313, 41 and 53 on the others of the nine."
+        "other numbers the error is below the bound. More starts do not help: 24 on each of splits 100 to 102, with "
+        "0, 1 and 2 of the nine in training, still left errors of 313, 41 and 53 on the others of the nine."
         if size == "full"
         else "The quick size is held to the published error of the plain LSTM; the full size to 0.41."
     )
