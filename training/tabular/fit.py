@@ -7,8 +7,9 @@ import numpy as np
 
 from training.config import Objective
 from training.tabular.model import TabularModel, TargetModel, middle
+from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings, fit_forest
+from training.tabular.residual import RESIDUAL_NETWORK, TreeSettings, fit_residual
 from training.tabular.rows import Columns, Floats, Rows
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
@@ -45,6 +46,7 @@ def fit_table_model(
     objective: Objective = "balanced",
     seed: int = 0,
     trees: TreeSettings | None = None,
+    networks: NetworkSettings = RESIDUAL_NETWORK,
     names: Sequence[str] = (),
     tick: Callable[[str], object] = len,
 ) -> TabularFit:
@@ -56,7 +58,8 @@ def fit_table_model(
         targets: Shape (n_rows, d_outputs), finite.
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
-        trees: Settings of the residual.
+        trees: Settings of the residual's trees.
+        networks: Settings of the residual's networks.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
         tick: Told what begins, `N_STEPS` times a target at most.
 
@@ -74,12 +77,18 @@ def fit_table_model(
         choice = choose(try_out(rows, n_codes, column, seed, names, tick), objective)
         choices.append(choice)
         tick("the chosen trunks and their residual")
-        models.append(_fit_target(rows, n_codes, column, choice, settings, seed))
+        models.append(_fit_target(rows, n_codes, column, choice, settings, networks, seed))
     return TabularFit(TabularModel(tuple(models)), tuple(choices))
 
 
 def _fit_target(
-    rows: Rows, n_codes: tuple[int, ...], targets: Floats, choice: Choice, settings: TreeSettings, seed: int
+    rows: Rows,
+    n_codes: tuple[int, ...],
+    targets: Floats,
+    choice: Choice,
+    settings: TreeSettings,
+    networks: NetworkSettings,
+    seed: int,
 ) -> TargetModel:
     trunks, left_out = [], []
     for kind in choice.kinds:
@@ -87,15 +96,16 @@ def _fit_target(
             trunks.append(_constant(rows, n_codes, float(targets.mean())))
             left_out.append(np.full(len(targets), targets.mean()))
             continue
-        fit = fit_trunk(kind, rows, n_codes, targets)
+        fit = fit_trunk(kind, rows, n_codes, targets, seed=seed)
         if fit is not None:
             trunks.append(fit.trunk)
-            left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
+            left_out.append(
+                fit.left_out if kind.networked else _out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed)
+            )
     reach = Reach.fit(rows, targets)
-    columns = TreeColumns.fit(rows.codes, n_codes, targets)
     held = reach.held(middle(left_out), np.zeros(len(targets)))
-    forest = fit_forest(columns(rows), targets - held, settings, seed)
-    return TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
+    residual = fit_residual(rows, n_codes, targets, targets - held, settings, networks, seed)
+    return TargetModel(tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth)
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
@@ -107,7 +117,7 @@ def _out_of_fold(
     kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Floats, left_out: Floats, seed: int
 ) -> Floats:
     """Return each row's answer of a trunk fitted without it; leave-one-out where a part does not allow the fit."""
-    if len(rows) > _CROSS_FIT_ROWS:
+    if kind.networked or len(rows) > _CROSS_FIT_ROWS:
         return left_out
     result = left_out.copy()
     part = np.random.default_rng(seed).permutation(len(rows)) % _N_PARTS

@@ -12,8 +12,9 @@ from onnx import TensorProto
 from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, Dtype
 from training.export import Signature
 from training.graph_builder import GraphBuilder
-from training.tabular.forest import forest_attributes
+from training.tabular.forest import Forest, forest_attributes
 from training.tabular.model import TabularModel, TargetModel, left_out
+from training.tabular.networks import Network
 from training.tabular.reach import ROOM, ROOM_PER_DISTANCE, Reach
 from training.tabular.residual import TreeColumns
 from training.tabular.rows import Columns
@@ -59,21 +60,42 @@ class _Lowering:
 
     def target(self, target: TargetModel) -> str:
         """Return the prediction of one target, shape (batch, 1)."""
-        node, number = self.builder.node, self.builder.number
+        node = self.builder.node
         distance = self._distance(target.reach)
         trunk = self._held(target.reach, self._middle([self._trunk(one) for one in target.trunks]), distance)
-        if target.forest is None or target.columns is None:
+        parts = []
+        if target.forest is not None and target.columns is not None:
+            parts.append(self._forest(target.forest, target.columns))
+        if target.smooth is not None:
+            parts.append(self._network(target.smooth.network, self._block(target.smooth.columns)))
+        if not parts:
             return trunk
-        if len(target.forest.roots):
-            attributes = forest_attributes(target.forest)
-            features = self._tree_features(target.columns)
-            sums = node("TreeEnsemble", features, domain="ai.onnx.ml", **attributes)
-            residual = node("Add", sums, number(target.forest.constant))
-        else:
-            residual = self.builder.filled(target.forest.constant)
+        residual = parts[0] if len(parts) == 1 else node("Add", *parts)
         if not np.isinf(target.width):
             residual = node("Mul", residual, self._share(target.reach, trunk, distance, target.width))
         return node("Add", trunk, residual)
+
+    def _forest(self, forest: Forest, columns: TreeColumns) -> str:
+        if not len(forest.roots):
+            return self.builder.filled(forest.constant)
+        attributes = forest_attributes(forest)
+        sums = self.builder.node("TreeEnsemble", self._tree_features(columns), domain="ai.onnx.ml", **attributes)
+        return self.builder.node("Add", sums, self.builder.number(forest.constant))
+
+    def _network(self, network: Network, block: str) -> str:
+        """Return an ensemble's answers; members are the first axis of every layer."""
+        node, row, tensor = self.builder.node, self.builder.row, self.builder.tensor
+        if np.isfinite(network.lower).all():
+            block = node("Min", node("Max", block, row(network.lower.tolist())), row(network.upper.tolist()))
+        hidden = block
+        for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+            hidden = node("Add", node("MatMul", hidden, tensor(weight)), tensor(bias))
+            if i < len(network.weights) - 1:
+                hidden = node("Mul", hidden, node("Sigmoid", hidden))
+        answer = node("ReduceMean", hidden, self.builder.integers([0]), keepdims=0)
+        if not network.linear.any():
+            return answer
+        return node("Add", answer, node("MatMul", block, self.builder.column_of(network.linear.tolist())))
 
     def _cast(self, tensor: str, element: int) -> str:
         return self.builder.node("Cast", tensor, to=element)
@@ -133,6 +155,8 @@ class _Lowering:
                 parts.append(node("Mul", first, second))
             weights = self.builder.column_of(trunk.weights[order].tolist())
             total = node("Add", node("MatMul", self.builder.join(parts), weights), number(trunk.intercept))
+        if trunk.network is not None:
+            total = node("Add", total, self._network(trunk.network, self._block(trunk.columns)))
         held = node("Min", node("Max", total, number(low)), number(high))
         if trunk.kind.link == "identity":
             return held

@@ -6,6 +6,9 @@ that is a linear model or a sum of products; on logarithms with the logarithmic 
 hinge there changes a power from a threshold on. Hinges are those of multivariate adaptive regression splines (J. H.
 Friedman, Annals of Statistics 19, 1991, doi:10.1214/aos/1176347963): straight outside the outermost knot, so that the
 trunk continues with the slope it has at the border.
+
+A kind may add an ensemble of networks to the sum (on logarithms behind the logarithmic link: a power law whose powers
+change smoothly). Its linear part is written as terms; the hidden layers become straight far outside.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from training.tabular.networks import LEAST_ROWS, Network, NetworkSettings, fit_network
 from training.tabular.rows import Columns, Floats, Rows, Scale
 
 Link = Literal["identity", "log"]
@@ -61,12 +65,14 @@ class TrunkKind:
         scale: Scale of its columns.
         link: Its link.
         degree: 0 for all columns, none chosen (ridge); 1 for chosen columns and hinges; 2 with their products.
+        networked: Whether an ensemble of networks is added; the degree is 0 then.
     """
 
     name: str
     scale: Scale
     link: Link
     degree: int
+    networked: bool = False
 
 
 KINDS = (
@@ -81,6 +87,8 @@ KINDS = (
     TrunkKind("products of bent lines", "raw", "identity", 2),
     TrunkKind("products of bent logarithms", "log", "identity", 2),
     TrunkKind("bent power law with products", "log", "log", 2),
+    TrunkKind("network", "raw", "identity", 0, networked=True),
+    TrunkKind("network of powers", "log", "log", 0, networked=True),
 )
 
 
@@ -98,6 +106,7 @@ class Trunk:
         shift: Added to the target before the logarithm; 0 for positive targets.
         bounds: The sum is held within these.
         factor: The answer's factor behind the logarithmic link, against the bias of averaging logarithms.
+        network: Takes all columns; its answer is added to the sum of the terms.
     """
 
     kind: TrunkKind
@@ -109,10 +118,13 @@ class Trunk:
     shift: float
     bounds: tuple[float, float]
     factor: float = 1.0
+    network: Network | None = None
 
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
-        return self.answer(_products(_factors(self.columns(rows), self.hinges), self.terms) @ self.weights)
+        block = self.columns(rows)
+        total = _products(_factors(block, self.hinges), self.terms) @ self.weights
+        return self.answer(total if self.network is None else total + self.network(block))
 
     def answer(self, total: Floats) -> Floats:
         """Return predictions for the weighted sums of the terms, intercept not included."""
@@ -126,14 +138,23 @@ class TrunkFit:
 
     Attributes:
         trunk: The trunk.
-        left_out: Leave-one-out predictions, shape (n_rows,), with the terms held fixed.
+        left_out: Leave-one-out predictions, shape (n_rows,), with the terms held fixed; of networks those of the
+            members fitted without the row.
     """
 
     trunk: Trunk
     left_out: Floats
 
 
-def fit_trunk(kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Floats) -> TrunkFit | None:
+def fit_trunk(
+    kind: TrunkKind,
+    rows: Rows,
+    n_codes: tuple[int, ...],
+    targets: Floats,
+    *,
+    seed: int = 0,
+    networks: NetworkSettings | None = None,
+) -> TrunkFit | None:
     """Fit a trunk.
 
     Args:
@@ -141,9 +162,11 @@ def fit_trunk(kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Fl
         rows: Training rows.
         n_codes: Codes of each category column.
         targets: Shape (n_rows,).
+        seed: Seed of networks.
+        networks: Settings of networks.
 
     Returns:
-        The fit, or None where the targets do not allow it (a logarithm of negative targets).
+        The fit, or None where the targets do not allow it (a logarithm of negative targets, a network of few rows).
     """
     shift = _target_shift(targets) if kind.link == "log" else 0.0
     if shift is None:
@@ -153,15 +176,23 @@ def fit_trunk(kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Fl
     block = columns(rows)
     hinges: tuple[Hinge, ...] = ()
     terms: tuple[Term, ...]
+    network = None
     if kind.degree == 0:
         terms = tuple((j,) for j in range(columns.width))
     else:
         hinges, terms = search_terms(block, columns.d_numeric, wanted, kind.degree)
-    products = _products(_factors(block, hinges), terms)
-    weights, intercept, left_out = _ridge(products, wanted)
+    if kind.networked:
+        if len(wanted) < LEAST_ROWS or not np.ptp(wanted) > 0:
+            return None
+        fit = fit_network(block, wanted, networks or NetworkSettings(), seed)
+        network, weights = replace(fit.network, linear=np.zeros(columns.width)), fit.network.linear
+        intercept, left_out = 0.0, fit.left_out
+    else:
+        weights, intercept, left_out = _ridge(_products(_factors(block, hinges), terms), wanted)
     low, high = float(wanted.min()), float(wanted.max())
     room = _ROOM[kind.link] * (high - low)
-    trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, (low - room, high + room))
+    bounds = (low - room, high + room)
+    trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network)
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
         trunk = replace(trunk, factor=float(fitted @ (targets + shift) / (fitted @ fitted)))
