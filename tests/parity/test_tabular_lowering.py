@@ -85,14 +85,14 @@ def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_networks_in_trunk_and_residual_answer_as_the_pipeline(model: TabularModel, dtype: Dtype) -> None:
     rows, _ = process_rows(200, 0)
-    products = np.exp(rows.numeric[:, 0]) + rows.codes[:, 1]
+    products = np.asarray(np.exp(rows.numeric[:, 0]) + rows.codes[:, 1], dtype=np.float64)
     trunks = []
     for kind in KINDS:
         fit = fit_trunk(kind, rows, N_CODES, products, networks=NETWORK) if kind.networked else None
         trunks += [] if fit is None else [fit.trunk]
     assert {trunk.kind.link for trunk in trunks} == {"identity", "log"}
     columns = Columns.fit(rows, N_CODES, "log")
-    smooth = SmoothResidual(columns, fit_network(columns(rows), products, NETWORK, 0, frozen=True).network)
+    smooth = SmoothResidual(columns, fit_network(rows, columns(rows), products, NETWORK, 0, frozen=True).network)
     networked = TabularModel(
         tuple(replace(model.targets[0], trunks=(trunk,), smooth=smooth, width=np.inf) for trunk in trunks)
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.networks.unit_cell import UnitCell
 from models.units import NAU, NMU
 from training.digit_images import DigitImages
 from training.reproduce.digits.fitting import MIN_SHARE, Passes, find_levels, fit_ours
@@ -16,7 +17,6 @@ from training.reproduce.digits.judging import (
     JudgedSequences,
     draw_test,
     judge,
-    student_t,
     thresholds,
     upper_bound,
 )
@@ -26,7 +26,6 @@ from training.reproduce.digits.networks import (
     LevelEncoder,
     PowerCell,
     PulledCell,
-    UnitCell,
     accumulating,
     reader_for,
 )
@@ -237,11 +236,6 @@ def test_test_sequences_have_every_image_at_length_one_and_bounds_elsewhere() ->
         500: (5, 500),
         1000: (5, 1000),
     }
-
-
-@pytest.mark.parametrize(("freedom", "quantile"), [(1, 31.821), (4, 3.747), (8, 2.896), (9, 2.821), (30, 2.457)])
-def test_student_s_quantiles_are_those_of_the_tables(freedom: int, quantile: float) -> None:
-    assert student_t(0.99, freedom) == pytest.approx(quantile, abs=6e-4)
 
 
 def test_the_bound_of_few_seeds_is_twice_the_worst() -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.config import Objective
+from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.residual import RESIDUAL_NETWORK, TreeSettings, fit_residual
-from training.tabular.rows import Columns, Floats, Rows
+from training.tabular.rows import Columns, Floats, Rows, mean_of
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
@@ -32,10 +33,14 @@ class TabularFit:
     Attributes:
         model: The model.
         choices: What was chosen for each target, with all scores.
+        left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
+        tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
     """
 
     model: TabularModel
     choices: tuple[Choice, ...]
+    left_out: Floats
+    tails: tuple[TailErrors | None, ...]
 
 
 def fit_table_model(
@@ -72,13 +77,17 @@ def fit_table_model(
         [[4.0]]
     """
     settings = trees or TreeSettings()
-    choices, models = [], []
+    choices, models, left_out, tails = [], [], [], []
     for column in targets.T:
-        choice = choose(try_out(rows, n_codes, column, seed, names, tick), objective)
+        tried = try_out(rows, n_codes, column, seed, names, tick)
+        choice = choose(tried, objective)
         choices.append(choice)
+        tails.append(TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"]))
         tick("the chosen trunks and their residual")
-        models.append(_fit_target(rows, n_codes, column, choice, settings, networks, seed))
-    return TabularFit(TabularModel(tuple(models)), tuple(choices))
+        model, answers = _fit_target(rows, n_codes, column, choice, settings, networks, seed)
+        models.append(model)
+        left_out.append(answers)
+    return TabularFit(TabularModel(tuple(models)), tuple(choices), np.stack(left_out, axis=1), tuple(tails))
 
 
 def _fit_target(
@@ -89,12 +98,14 @@ def _fit_target(
     settings: TreeSettings,
     networks: NetworkSettings,
     seed: int,
-) -> TargetModel:
+) -> tuple[TargetModel, Floats]:
+    """Return the model of one target, and each row's answer of trunk and residual that were fitted without it."""
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
-            trunks.append(_constant(rows, n_codes, float(targets.mean())))
-            left_out.append(np.full(len(targets), targets.mean()))
+            mean = float(mean_of(targets, rows.weights))
+            trunks.append(_constant(rows, n_codes, mean))
+            left_out.append(np.full(len(targets), mean))
             continue
         fit = fit_trunk(kind, rows, n_codes, targets, seed=seed)
         if fit is not None:
@@ -103,9 +114,11 @@ def _fit_target(
                 fit.left_out if kind.networked else _out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed)
             )
     reach = Reach.fit(rows, targets)
-    held = reach.held(middle(left_out), np.zeros(len(targets)))
-    residual = fit_residual(rows, n_codes, targets, targets - held, settings, networks, seed)
-    return TargetModel(tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth)
+    inside = np.zeros(len(targets))
+    held = reach.held(middle(left_out), inside)
+    residual, corrections = fit_residual(rows, n_codes, targets, targets - held, settings, networks, seed)
+    model = TargetModel(tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth)
+    return model, held + reach.share(held, inside, choice.width) * corrections
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
@@ -120,7 +133,7 @@ def _out_of_fold(
     if kind.networked or len(rows) > _CROSS_FIT_ROWS:
         return left_out
     result = left_out.copy()
-    part = np.random.default_rng(seed).permutation(len(rows)) % _N_PARTS
+    part = rows.parts(_N_PARTS, seed)
     for i in range(_N_PARTS):
         rest = np.flatnonzero(part != i)
         fit = fit_trunk(kind, rows.take(rest), n_codes, targets[rest])

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tabular.rows import Floats
+from training.tabular.rows import Floats, Rows, mean_of
 
 Singles = NDArray[np.float32]
 
@@ -119,20 +119,22 @@ class NetworkFit:
 
 
 def fit_network(
-    block: Floats, wanted: Floats, settings: NetworkSettings, seed: int, *, frozen: bool = False
+    rows: Rows, block: Floats, wanted: Floats, settings: NetworkSettings, seed: int, *, frozen: bool = False
 ) -> NetworkFit:
     """Fit an ensemble.
 
     Args:
+        rows: The rows, whose weights and groups count.
         block: Inputs, about standardised, shape (n_rows, d_in).
         wanted: Shape (n_rows,), at least `LEAST_ROWS` and not all equal.
         settings: Its settings.
         seed: Seed of parts, weights and batches.
         frozen: Whether inputs are held within the range seen, so that the ensemble is constant outside.
     """
-    centre, spread = float(wanted.mean()), float(wanted.std())
-    part = np.random.default_rng(seed).permutation(len(wanted)) % settings.n_members
-    weights, biases, linear = _train(block, (wanted - centre) / spread, part, settings, seed)
+    centre, spread = float(mean_of(wanted, rows.weights)), float(wanted.std())
+    part = rows.parts(settings.n_members, seed)
+    shares = np.ones(len(rows)) if rows.weights is None else rows.weights / rows.weights.mean()
+    weights, biases, linear = _train(block, (wanted - centre) / spread, shares, part, settings, seed)
     weights[-1], biases[-1], linear = spread * weights[-1], spread * biases[-1] + centre, spread * linear
     free = np.full(block.shape[1], np.inf)
     lower, upper = (block.min(axis=0), block.max(axis=0)) if frozen else (-free, free)
@@ -177,14 +179,14 @@ class _Members:
             gain = 0.1 if i == len(shapes) - 1 else 1.0  # begin near the linear part
             weight[:] = gain * math.sqrt(2 / max(weight.shape[1], 1)) * rng.standard_normal(weight.shape, np.float32)
 
-    def errors(self, x: Singles, y: Singles) -> Singles:
-        """Return each member's mean squared error, shape (n_members,)."""
-        return np.asarray(((self._forward(x)[0][..., 0] - y) ** 2).mean(axis=1))
+    def errors(self, x: Singles, y: Singles, shares: Singles) -> Singles:
+        """Return each member's weighted mean squared error, shape (n_members,)."""
+        return np.asarray((shares * (self._forward(x)[0][..., 0] - y) ** 2).mean(axis=1))
 
-    def backward(self, x: Singles, y: Singles) -> None:
-        """Write the gradient of the summed mean squared errors."""
+    def backward(self, x: Singles, y: Singles, shares: Singles) -> None:
+        """Write the gradient of the sum of `errors`."""
         answer, kept = self._forward(x)
-        slope = (answer - y[..., None]) * np.float32(2 / y.shape[1])
+        slope = (answer - y[..., None]) * (np.float32(2 / y.shape[1]) * shares[..., None])
         np.matmul(x.swapaxes(1, 2), slope, out=self._to_linear)
         for i in reversed(range(len(self._weights))):
             hidden, before, share = kept[i]
@@ -217,17 +219,17 @@ class _Members:
 
 
 def _train(
-    block: Floats, wanted: Floats, part: NDArray[np.int64], settings: NetworkSettings, seed: int
+    block: Floats, wanted: Floats, shares: Floats, part: NDArray[np.int64], settings: NetworkSettings, seed: int
 ) -> tuple[list[Floats], list[Floats], Floats]:
     """Return weights and biases of each layer and linear weights, members first, by AdamW (arXiv:1711.05101)."""
     rng = np.random.default_rng(seed)
     members = _Members(block.shape[1], settings, rng)
-    inputs, answers = block.astype(np.float32), wanted.astype(np.float32)
+    inputs, answers, counts = (one.astype(np.float32) for one in (block, wanted, shares))
     fitted = [np.flatnonzero(part != i) for i in range(settings.n_members)]
     judged = [np.flatnonzero(part == i) for i in range(settings.n_members)]
     n_fitted, n_judged = min(map(len, fitted)), min(_MOST_JUDGED, *map(len, judged))
     judge = np.stack([one[:n_judged] for one in judged])
-    x_judge, y_judge = inputs[judge], answers[judge]
+    judged_by = inputs[judge], answers[judge], counts[judge]
     size = min(settings.batch, max(_LEAST_BATCH, len(wanted) // _BATCHES), n_fitted)
     best, kept = np.full(settings.n_members, np.inf), members.values.copy()
     mean, square = np.zeros_like(members.values), np.zeros_like(members.values)
@@ -238,7 +240,7 @@ def _train(
             order, position = np.stack([rng.permutation(one)[:n_fitted] for one in fitted]), 0
         index = order[:, position : position + size]
         position += size
-        members.backward(inputs[index], answers[index])
+        members.backward(inputs[index], answers[index], counts[index])
         rise = min(1.0, (step + 1) / (_WARM_UP * settings.n_steps))
         length = settings.step * rise * (1 + math.cos(math.pi * step / settings.n_steps)) / 2
         mean += (1 - _MEAN_DECAY) * (members.gradient - mean)
@@ -247,7 +249,7 @@ def _train(
         members.values -= np.float32(length / (1 - _MEAN_DECAY ** (step + 1))) * (mean / root)
         members.values -= np.float32(length * settings.decay) * members.decayed * members.values
         if (step + 1) % every == 0 and step >= _FIRST_CHECK * settings.n_steps:
-            errors = members.errors(x_judge, y_judge)
+            errors = members.errors(*judged_by)
             better = errors < best
             best = np.where(better, errors, best)
             kept[better[members.owner]] = members.values[better[members.owner]]

@@ -6,7 +6,7 @@ squares with weights that are not negative (L. Breiman, Stacked regressions, Mac
 doi:10.1007/BF00117832).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from training.tabular.forest import Forest, as_tree_input
 from training.tabular.networks import LEAST_ROWS, Network, NetworkSettings, fit_network
-from training.tabular.rows import Codes, Columns, Floats, Rows
+from training.tabular.rows import Codes, Columns, Floats, Rows, mean_of
 
 _MAX_INDICATORS = 12
 """Category columns of at most this many codes get an indicator per code beside their order."""
@@ -30,31 +30,36 @@ class TreeColumns:
 
     Attributes:
         order: For each category column the place of each code, shape (n_codes,).
+        unseen: For each category column the place of a level never seen: that of the overall mean, or NaN where
+            training rows have such levels (rare ones), so that the trees know what a missing place means.
         with_indicators: Category columns with an indicator per code.
     """
 
     order: tuple[Floats, ...]
+    unseen: tuple[float, ...]
     with_indicators: tuple[int, ...]
 
     @classmethod
-    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats) -> Self:
+    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats, weights: Floats | None = None) -> Self:
         """Learn the orders from training rows."""
-        overall = float(targets.mean())
-        order = []
+        overall = float(mean_of(targets, weights))
+        counted = np.ones(len(targets)) if weights is None else weights
+        order, unseen = [], []
         for j, n in enumerate(n_codes):
             known = codes[:, j] >= 0
-            counts = np.bincount(codes[known, j], minlength=n)
-            sums = np.bincount(codes[known, j], weights=targets[known], minlength=n)
+            counts = np.bincount(codes[known, j], weights=counted[known], minlength=n)
+            sums = np.bincount(codes[known, j], weights=(targets * counted)[known], minlength=n)
             means = (sums + _PRIOR_ROWS * overall) / (counts + _PRIOR_ROWS)
             order.append(np.argsort(np.argsort(means, kind="stable"), kind="stable").astype(np.float64))
-        return cls(tuple(order), tuple(j for j, n in enumerate(n_codes) if 2 < n <= _MAX_INDICATORS))
+            unseen.append(float((means < overall).sum()) - 0.5 if known.all() else float("nan"))
+        return cls(tuple(order), tuple(unseen), tuple(j for j, n in enumerate(n_codes) if 2 < n <= _MAX_INDICATORS))
 
     def __call__(self, rows: Rows) -> Floats:
-        """Return what trees take; a level never seen is a missing value, its indicators are 0."""
+        """Return what trees take; the indicators of a level never seen are 0."""
         parts = [rows.numeric]
-        for j, place in enumerate(self.order):
+        for j, (place, unseen) in enumerate(zip(self.order, self.unseen, strict=True)):
             codes = rows.codes[:, j]
-            parts.append(np.where(codes >= 0, place[codes], np.nan)[:, None])
+            parts.append(np.where(codes >= 0, place[codes], unseen)[:, None])
         for j in self.with_indicators:
             parts.append((rows.codes[:, j : j + 1] == np.arange(len(self.order[j]))).astype(np.float64))
         return as_tree_input(np.concatenate(parts, axis=1))
@@ -150,7 +155,7 @@ def fit_residual(
     trees: TreeSettings,
     networks: NetworkSettings,
     seed: int,
-) -> Residual:
+) -> tuple[Residual, Floats]:
     """Fit trees and networks to what the trunk leaves, and weigh them.
 
     Args:
@@ -159,43 +164,50 @@ def fit_residual(
         targets: The targets, by which levels are ordered, shape (n_rows,).
         left: What the trunk leaves of them on rows that it has not seen, shape (n_rows,).
         trees: Settings of the trees.
-        networks: Settings of the networks; no members for none.
+        networks: Settings of the networks.
         seed: Seed of parts, trees and networks.
+
+    Returns:
+        The residual, and each row's answer of the parts that left it out, shape (n_rows,).
     """
-    columns = TreeColumns.fit(rows.codes, n_codes, targets)
-    forest, answers = fit_forest(columns(rows), left, trees, seed)
-    if networks.n_members == 0 or len(left) < LEAST_ROWS or not np.ptp(left) > 0:
-        (share,) = _shares([answers], left)
-        return Residual(columns, forest.scaled(share)) if share else Residual()
-    smooth_columns = Columns.fit(rows, n_codes, "log")
-    fit = fit_network(smooth_columns(rows), left, networks, seed, frozen=True)
-    share, smooth_share = _shares([answers, fit.left_out], left)
-    smooth = SmoothResidual(smooth_columns, fit.network.scaled(smooth_share)) if smooth_share else None
-    return Residual(columns, forest.scaled(share), smooth) if share else Residual(smooth=smooth)
+    columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
+    forest, tree_answers = cross_fit_forest(columns(rows), left, trees, seed, rows)
+    smooth, smooth_answers = None, np.zeros(len(left))
+    if len(left) >= LEAST_ROWS and np.ptp(left) > 0:
+        smooth_columns = Columns.fit(rows, n_codes, "log")
+        fit = fit_network(rows, smooth_columns(rows), left, networks, seed, frozen=True)
+        smooth, smooth_answers = SmoothResidual(smooth_columns, fit.network), fit.left_out
+    share, smooth_share = _shares([tree_answers, smooth_answers], left, rows.weights)
+    residual = Residual()
+    if forest is not None and share:
+        residual = replace(residual, columns=columns, forest=forest.scaled(share))
+    if smooth is not None and smooth_share:
+        scaled = SmoothResidual(smooth.columns, smooth.network.scaled(smooth_share))
+        residual = replace(residual, smooth=scaled)
+    return residual, share * tree_answers + smooth_share * smooth_answers
 
 
-def _shares(answers: list[Floats], left: Floats) -> list[float]:
+def _shares(answers: list[Floats], left: Floats, weights: Floats | None) -> list[float]:
     """Return how much of each part counts; 0 for one without which the error is about as small."""
     best = [0.0] * len(answers)
-    error = float(np.mean(left**2))
-    for kept in _subsets(len(answers)):
+    error = float(mean_of(left**2, weights))
+    root = np.ones(len(left)) if weights is None else np.sqrt(weights)
+    for kept in [some for size in range(1, len(answers) + 1) for some in combinations(range(len(answers)), size)]:
         block = np.stack([answers[i] for i in kept], axis=1)
-        weights = np.linalg.lstsq(block, left, rcond=None)[0]
-        reached = float(np.mean((block @ weights - left) ** 2))
-        if (weights > 0).all() and reached < (1 - _LEAST_GAIN) * error:
+        shares = np.linalg.lstsq(root[:, None] * block, root * left, rcond=None)[0]
+        reached = float(mean_of((block @ shares - left) ** 2, weights))
+        if (shares > 0).all() and reached < (1 - _LEAST_GAIN) * error:
             error = reached
             best = [0.0] * len(answers)
-            for i, weight in zip(kept, weights, strict=True):
-                best[i] = float(weight)
+            for i, share in zip(kept, shares, strict=True):
+                best[i] = float(share)
     return best
 
 
-def _subsets(n: int) -> list[tuple[int, ...]]:
-    return [kept for size in range(1, n + 1) for kept in combinations(range(n), size)]
-
-
-def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> tuple[Forest, Floats]:
-    """Fit boosted trees.
+def cross_fit_forest(
+    features: Floats, targets: Floats, settings: TreeSettings, seed: int, rows: Rows | None = None
+) -> tuple[Forest | None, Floats]:
+    """Fit boosted trees, or find that they explain nothing.
 
     Each ensemble leaves out another part of the rows, on which their common number of trees is found, and the ensembles
     are averaged: every row is in all of them but one.
@@ -205,13 +217,16 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
         targets: Shape (n_rows,).
         settings: Their settings.
         seed: Seed of parts and trees.
+        rows: The rows, whose weights and groups count; None for neither.
 
     Returns:
-        The trees, and for each row the answer of the ensemble without it, shape (n_rows,).
+        The trees, or None where the rows left out say that nothing is better; and each row's answer of the ensemble
+        that left it out, shape (n_rows,), zero without trees.
     """
-    data = lightgbm.Dataset(features, targets, free_raw_data=False)
+    whole = rows if rows is not None else Rows(features, np.zeros((len(features), 0), dtype=np.int64))
+    data = lightgbm.Dataset(features, targets, weight=whole.weights, free_raw_data=False)
     parameters = settings.as_parameters(seed)
-    part = np.random.default_rng(seed).permutation(len(targets)) % settings.n_ensembles
+    part = whole.parts(settings.n_ensembles, seed)
     parts = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(settings.n_ensembles)]
     outcome: dict[str, Any] = lightgbm.cv(
         parameters | {"metric": "l2"},
@@ -222,11 +237,14 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
         return_cvbooster=True,
     )
     fitted = outcome["cvbooster"]
-    answers = np.empty(len(targets))
-    for booster, (_, left_out) in zip(fitted.boosters, parts, strict=True):
-        answers[left_out] = booster.predict(features[left_out], num_iteration=fitted.best_iteration, num_threads=1)
+    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(mean_of(targets**2, whole.weights)):
+        return None, np.zeros(len(targets))
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
-    return Forest.summed(forests, np.full(len(forests), 1 / len(forests))), answers
+    left_out = np.empty(len(targets))
+    for (_, held_out), booster in zip(parts, fitted.boosters, strict=True):
+        answers = booster.predict(features[held_out], num_iteration=fitted.best_iteration, num_threads=1)
+        left_out[held_out] = np.asarray(answers, dtype=np.float64)
+    return Forest.summed(forests, np.full(len(forests), 1 / len(forests))), left_out
 
 
 class QuickTrees:
@@ -236,11 +254,14 @@ class QuickTrees:
         train: Features of the rows to fit, from `TreeColumns`.
         held_out: Features of the rows to answer for.
         seed: Seed of the trees.
+        weights: Weights of the rows to fit; None for equal ones.
     """
 
-    def __init__(self, train: Floats, held_out: Floats, seed: int) -> None:
+    def __init__(self, train: Floats, held_out: Floats, seed: int, weights: Floats | None = None) -> None:
         self._parameters = QUICK_TREES.as_parameters(seed)
-        self._data = lightgbm.Dataset(train, np.zeros(len(train)), params=self._parameters, free_raw_data=False)
+        self._data = lightgbm.Dataset(
+            train, np.zeros(len(train)), weight=weights, params=self._parameters, free_raw_data=False
+        )
         self._held_out = held_out
 
     def __call__(self, targets: Floats) -> Floats:

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from training.tabular.networks import LEAST_ROWS, Network, NetworkSettings, fit_network
-from training.tabular.rows import Columns, Floats, Rows, Scale
+from training.tabular.rows import Columns, Floats, Rows, Scale, mean_of
 
 Link = Literal["identity", "log"]
 
@@ -46,6 +46,9 @@ _PATIENCE = 1.05
 """The search ends when the criterion is this much above its best."""
 
 Term = tuple[int, ...]
+
+NETWORK_TERM: Term = ()
+"""Stands for the network's answer, always the last term; it is no product of factors."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Trunk:
         shift: Added to the target before the logarithm; 0 for positive targets.
         bounds: The sum is held within these.
         factor: The answer's factor behind the logarithmic link, against the bias of averaging logarithms.
-        network: Takes all columns; its answer is added to the sum of the terms.
+        network: Takes all columns; its answer is the last term, `NETWORK_TERM`, whose weight is 1.
     """
 
     kind: TrunkKind
@@ -122,9 +125,15 @@ class Trunk:
 
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
+        return self.answer(self.products(rows) @ self.weights)
+
+    def products(self, rows: Rows) -> Floats:
+        """Return the terms without their weights, shape (n_rows, n_terms); the network's answer is the last."""
         block = self.columns(rows)
-        total = _products(_factors(block, self.hinges), self.terms) @ self.weights
-        return self.answer(total if self.network is None else total + self.network(block))
+        result = _products(_factors(block, self.hinges), self.terms)
+        if self.network is not None:
+            result[:, -1] = self.network(block)
+        return result
 
     def answer(self, total: Floats) -> Floats:
         """Return predictions for the weighted sums of the terms, intercept not included."""
@@ -180,22 +189,23 @@ def fit_trunk(
     if kind.degree == 0:
         terms = tuple((j,) for j in range(columns.width))
     else:
-        hinges, terms = search_terms(block, columns.d_numeric, wanted, kind.degree)
+        hinges, terms = search_terms(block, columns.d_numeric, wanted, kind.degree, rows.weights)
     if kind.networked:
         if len(wanted) < LEAST_ROWS or not np.ptp(wanted) > 0:
             return None
-        fit = fit_network(block, wanted, networks or NetworkSettings(), seed)
-        network, weights = replace(fit.network, linear=np.zeros(columns.width)), fit.network.linear
-        intercept, left_out = 0.0, fit.left_out
+        fit = fit_network(rows, block, wanted, networks or NetworkSettings(), seed)
+        network, left_out = replace(fit.network, linear=np.zeros(columns.width)), fit.left_out
+        terms, weights, intercept = (*terms, NETWORK_TERM), np.array([*fit.network.linear, 1.0]), 0.0
     else:
-        weights, intercept, left_out = _ridge(_products(_factors(block, hinges), terms), wanted)
+        weights, intercept, left_out = _ridge(_products(_factors(block, hinges), terms), wanted, rows.weights)
     low, high = float(wanted.min()), float(wanted.max())
     room = _ROOM[kind.link] * (high - low)
     bounds = (low - room, high + room)
     trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network)
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
-        trunk = replace(trunk, factor=float(fitted @ (targets + shift) / (fitted @ fitted)))
+        weighted = fitted if rows.weights is None else fitted * rows.weights
+        trunk = replace(trunk, factor=float(weighted @ (targets + shift) / (weighted @ fitted)))
     return TrunkFit(trunk, trunk.answer(left_out - intercept))
 
 
@@ -214,34 +224,40 @@ def _factors(block: Floats, hinges: tuple[Hinge, ...]) -> Floats:
 
 
 def _products(factors: Floats, terms: tuple[Term, ...]) -> Floats:
-    result = np.empty((len(factors), len(terms)))
+    result = np.ones((len(factors), len(terms)))
     for i, term in enumerate(terms):
-        result[:, i] = factors[:, term[0]]
+        if term:
+            result[:, i] = factors[:, term[0]]
         for k in term[1:]:
             result[:, i] *= factors[:, k]
     return result
 
 
-def _ridge(products: Floats, wanted: Floats) -> tuple[Floats, float, Floats]:
+def _ridge(products: Floats, wanted: Floats, row_weights: Floats | None = None) -> tuple[Floats, float, Floats]:
     """Fit weights by ridge regression on standardised terms, the penalty by leave-one-out.
 
     Returns:
-        Weights, intercept, and leave-one-out predictions: ŷ_i − h_i (y_i − ŷ_i) / (1 − h_i), h the leverages.
+        Weights, intercept, and leave-one-out predictions: ŷ_i − h_i (y_i − ŷ_i) / (1 − h_i), h the leverages. With
+        weights of rows they are those of the rows times the roots of their weights.
     """
     n_rows = len(wanted)
-    mean, centre = products.mean(axis=0), float(wanted.mean())
-    spread = products.std(axis=0)
+    mean, centre = mean_of(products, row_weights), float(mean_of(wanted, row_weights))
+    spread = products.std(axis=0) if row_weights is None else np.sqrt(mean_of((products - mean) ** 2, row_weights))
+    root: Floats | float = 1.0 if row_weights is None else np.sqrt(row_weights)
+    share_of_mean: Floats | float = 1 / n_rows if row_weights is None else row_weights / row_weights.sum()
     spread[~(spread > 1e-12 * (1 + np.abs(mean)))] = np.inf
     standard = (products - mean) / spread
-    u, s, vt = np.linalg.svd(standard, full_matrices=False)
-    coordinates = u.T @ (wanted - centre)
+    u, s, vt = np.linalg.svd(
+        standard if row_weights is None else standard * np.sqrt(row_weights)[:, None], full_matrices=False
+    )
+    coordinates = u.T @ ((wanted - centre) * root)
     best, result = np.inf, (np.zeros(products.shape[1]), centre, np.full(n_rows, centre))
     for share in _RIDGE_SHARES:
         shrink = s**2 / (s**2 + share * n_rows)
-        fitted = u @ (shrink * coordinates) + centre
-        leverage = np.minimum((u**2) @ shrink + 1 / n_rows, 1 - 1e-6)
+        fitted = u @ (shrink * coordinates) / root + centre
+        leverage = np.minimum((u**2) @ shrink + share_of_mean, 1 - 1e-6)
         left_out = wanted - (wanted - fitted) / (1 - leverage)
-        error = float(np.mean((wanted - left_out) ** 2))
+        error = float(mean_of((wanted - left_out) ** 2, row_weights))
         if error < best:
             with np.errstate(divide="ignore", invalid="ignore"):
                 pull = np.where(s > 0, shrink * coordinates / s, 0.0)
@@ -251,7 +267,7 @@ def _ridge(products: Floats, wanted: Floats) -> tuple[Floats, float, Floats]:
 
 
 def search_terms(
-    block: Floats, d_numeric: int, wanted: Floats, degree: int
+    block: Floats, d_numeric: int, wanted: Floats, degree: int, row_weights: Floats | None = None
 ) -> tuple[tuple[Hinge, ...], tuple[Term, ...]]:
     """Choose terms forward, each the one that explains most of what is left, as many as cross-validation wants.
 
@@ -260,13 +276,14 @@ def search_terms(
         d_numeric: Number columns.
         wanted: Shape (n_rows,).
         degree: 1, or 2 with products of a chosen factor and any other.
+        row_weights: Weights of the rows, shape (n_rows,); None for equal ones.
 
     Returns:
         Hinges used, and terms.
     """
     hinges = _hinges(block, d_numeric)
     factors = _factors(block, hinges)
-    search = _Search(factors, wanted)
+    search = _Search(factors, wanted, row_weights)
     width = block.shape[1]
 
     def source(factor: int) -> int:
@@ -305,9 +322,11 @@ def _hinges(block: Floats, d_numeric: int) -> tuple[Hinge, ...]:
 class _Search:
     """Orthogonal matching pursuit over a growing set of candidates."""
 
-    def __init__(self, factors: Floats, wanted: Floats) -> None:
+    def __init__(self, factors: Floats, wanted: Floats, row_weights: Floats | None) -> None:
         self._factors = factors
-        self._rest = wanted - wanted.mean()
+        self._weights = row_weights
+        self._root: Floats | float = 1.0 if row_weights is None else np.sqrt(row_weights)
+        self._rest = (wanted - mean_of(wanted, row_weights)) * self._root
         self._basis = np.empty((len(wanted), 0))
         self._candidates: list[Term] = []
         self._left = np.empty((len(wanted), 0))
@@ -317,7 +336,9 @@ class _Search:
 
     def offer(self, terms: list[Term]) -> None:
         products = _products(self._factors, tuple(terms))
-        products -= products.mean(axis=0)
+        products -= mean_of(products, self._weights)
+        if self._weights is not None:
+            products *= np.sqrt(self._weights)[:, None]
         norms = np.sqrt((products**2).sum(axis=0))
         products -= self._basis @ (self._basis.T @ products)
         self._candidates += terms

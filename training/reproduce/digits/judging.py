@@ -6,12 +6,12 @@ networks in which the arithmetic is solved by hand and the encoder alone is lear
 """
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 
 from models.networks.sequence import SequenceNetwork
 from training.reproduce.digits.fitting import HALF, read
@@ -110,25 +110,8 @@ def upper_bound(values: Sequence[float]) -> float:
     numbers = np.asarray(values, dtype=np.float64)
     if len(values) < _FEWEST:
         return float(2 * numbers.max())
-    return float(numbers.mean() + student_t(CONFIDENCE, len(values) - 1) * numbers.std(ddof=1) / len(values) ** 0.5)
-
-
-def student_t(share: float, freedom: int) -> float:
-    """Return the quantile of Student's t distribution, for shares from 0.5 to 0.9999, to four digits.
-
-    Args:
-        share: Share of the distribution below.
-        freedom: Degrees of freedom, at least 1.
-
-    Example:
-        >>> round(student_t(0.99, 9), 3)
-        2.821
-    """
-    # t = tan(θ) √freedom turns the tail into a finite range, in which the density is cos(θ)^(freedom − 1)
-    angle = np.linspace(0, math.pi / 2, 200_001)
-    density = np.cos(angle) ** (freedom - 1)
-    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return float(np.tan(np.interp(2 * share - 1, below / below[-1], angle)) * math.sqrt(freedom))
+    t = stats.t.ppf(CONFIDENCE, len(values) - 1)
+    return float(numbers.mean() + t * numbers.std(ddof=1) / len(values) ** 0.5)
 
 
 def thresholds(

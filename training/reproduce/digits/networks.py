@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.sequence import SequenceNetwork
+from models.networks.unit_cell import UnitCell
 from models.units.arithmetic_unit import ArithmeticUnit
 from training.reproduce.digits.task import Operation
 
@@ -121,30 +122,6 @@ class Accumulator(nn.Module):
     def forward(self, step: Tensor, state: Tensor) -> Tensor:
         """Return the next state."""
         return state + step if self.operation == "add" else state * step
-
-
-class UnitCell(nn.Module):
-    """A published recurrent cell: an arithmetic unit that takes the step beside the state.
-
-    Args:
-        unit: Takes d_step + d_state numbers and gives d_state.
-    """
-
-    def __init__(self, unit: ArithmeticUnit) -> None:
-        super().__init__()
-        self.unit = unit
-
-    def forward(self, step: Tensor, state: Tensor) -> Tensor:
-        """Return the next state."""
-        return self.unit(torch.cat([step, state], dim=-1))  # type: ignore[no-any-return]
-
-    def regulariser(self) -> Tensor:
-        """Return the unit's regulariser."""
-        return self.unit.regulariser()
-
-    def project_(self) -> None:
-        """Hold the unit's weights inside their bounds."""
-        self.unit.project_()
 
 
 class PulledCell(UnitCell):
