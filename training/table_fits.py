@@ -22,6 +22,7 @@ from training.splits import Split
 from training.tabular.fit import N_STEPS, fit_table_model
 from training.tabular.model import TabularModel
 from training.tabular.rows import Rows, mean_of
+from training.tabular.search import Budget
 from training.tabular.selection import kind_name
 from training.tabular.trust import Trust, fit_trust
 
@@ -141,6 +142,7 @@ def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress
         targets,
         objective=config.objective,
         seed=config.seed,
+        budget=_budget(config),
         names=table.number_names,
         tick=lambda what: progress.step(min(next(steps), n_steps), what),
     )
@@ -154,7 +156,18 @@ def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress
         "chosen": chosen,
         "choices": {name: choice.as_dict() for name, choice in zip(table.target_names, fit.choices, strict=True)},
     }
+    if fit.searches:
+        report["search"] = {name: found.as_dict() for name, found in zip(table.target_names, fit.searches, strict=True)}
     return FittedTable(coded, fit.model, report, trust)
+
+
+def _budget(config: TableConfig) -> Budget | None:
+    """Share the run's time for searching between its fits and targets."""
+    if config.search_s is None and config.search_trials is None:
+        return None
+    n_fits = 2 if config.outside and config.split_kind != "outside" else 1
+    seconds = np.inf if config.search_s is None else config.search_s / (n_fits * len(config.targets))
+    return Budget(seconds, config.search_trials)
 
 
 FITS: dict[Family, Callable[[TableConfig, TrainingTable, Split, Progress, str], FittedTable]] = {

@@ -12,11 +12,12 @@ from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.residual import RESIDUAL_NETWORK, TreeSettings, fit_residual
 from training.tabular.rows import Columns, Floats, Rows, mean_of
+from training.tabular.search import Budget, Found, search_settings
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
 
-N_STEPS = MOST_FOLDS + 1
+N_STEPS = MOST_FOLDS + 2
 """Pieces of work for each target, at most."""
 
 _N_PARTS = 5
@@ -35,12 +36,14 @@ class TabularFit:
         choices: What was chosen for each target, with all scores.
         left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
+        searches: What a search for settings found for each target; empty without one.
     """
 
     model: TabularModel
     choices: tuple[Choice, ...]
     left_out: Floats
     tails: tuple[TailErrors | None, ...]
+    searches: tuple[Found, ...] = ()
 
 
 def fit_table_model(
@@ -52,6 +55,7 @@ def fit_table_model(
     seed: int = 0,
     trees: TreeSettings | None = None,
     networks: NetworkSettings = RESIDUAL_NETWORK,
+    budget: Budget | None = None,
     names: Sequence[str] = (),
     tick: Callable[[str], object] = len,
 ) -> TabularFit:
@@ -65,6 +69,7 @@ def fit_table_model(
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
         trees: Settings of the residual's trees.
         networks: Settings of the residual's networks.
+        budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
         tick: Told what begins, `N_STEPS` times a target at most.
 
@@ -76,18 +81,24 @@ def fit_table_model(
         >>> fit.model.predict(far).round(2).tolist()
         [[4.0]]
     """
-    settings = trees or TreeSettings()
-    choices, models, left_out, tails = [], [], [], []
+    choices, models, left_out, tails, searches = [], [], [], [], []
     for column in targets.T:
         tried = try_out(rows, n_codes, column, seed, names, tick)
-        choice = choose(tried, objective)
+        choice, settings = choose(tried, objective), trees or TreeSettings()
+        if budget is not None:
+            tick("settings")
+            found = search_settings(tried, choice, objective, settings, seed, budget)
+            choice, settings = found.choice, found.trees
+            searches.append(found)
         choices.append(choice)
         tails.append(TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"]))
         tick("the chosen trunks and their residual")
         model, answers = _fit_target(rows, n_codes, column, choice, settings, networks, seed)
         models.append(model)
         left_out.append(answers)
-    return TabularFit(TabularModel(tuple(models)), tuple(choices), np.stack(left_out, axis=1), tuple(tails))
+    return TabularFit(
+        TabularModel(tuple(models)), tuple(choices), np.stack(left_out, axis=1), tuple(tails), tuple(searches)
+    )
 
 
 def _fit_target(
