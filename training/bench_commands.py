@@ -138,7 +138,9 @@ def table(
         list[str] | None,
         typer.Option("--split", help="inside, driver, target, group or time; repeatable. [default: all]"),
     ] = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all]")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all that are installed]")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds a task.", min=1, max=100)] = 1,
     keep: Annotated[
         Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
@@ -153,7 +155,7 @@ def table(
     from training.bench.documents import write
     from training.bench.results import document
     from training.bench.table.data_sets import tasks_of
-    from training.bench.table.peers import METHODS
+    from training.bench.table.peers import METHODS, available
     from training.bench.table.protocols import PROTOCOLS
     from training.bench.table.report import as_document, print_summary, told
     from training.bench.table.running import Kept, run
@@ -169,7 +171,7 @@ def table(
     results = run(
         tasks_of(data or data_dir(), data_set or ()),
         protocol or list(PROTOCOLS),
-        method or list(METHODS),
+        method or available(),
         seeds,
         Kept(keep),
         lambda result: _console.print(told(result), markup=False),
