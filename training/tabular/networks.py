@@ -1,8 +1,9 @@
 """Ensembles of small networks on standardised columns: smooth where trees are steps, straight far outside.
 
-Every member has a linear part beside its hidden layers, leaves out another part of the rows, and keeps the weights that
-did best on that part; the ensemble is the mean of its members. Its answer for a row left out is that of the one member
-which has not seen it. All members are trained together as one batch of matrices.
+Every member has a linear part beside its hidden layers and leaves out another part of the rows. All are trained
+together, as one batch of matrices, and keep the weights of the step at which they did best on those parts together: a
+step of its own for each would make what it says of its part look better than it is. The ensemble is the mean of its
+members; its answer for a row left out is that of the one member which has not seen it.
 """
 
 import math
@@ -164,7 +165,6 @@ class _Members:
         self.decayed = np.ones(sum(sizes), np.float32)
         at = np.cumsum([0, *sizes])
         self.decayed[at[len(shapes)] : at[2 * len(shapes)]] = 0
-        self.owner = np.concatenate([np.repeat(np.arange(n), size // n) for size in sizes])
 
         def views(vector: Singles) -> tuple[list[Singles], list[Singles], Singles]:
             parts = [vector[a:b] for a, b in pairwise(at)]
@@ -231,7 +231,7 @@ def _train(
     judge = np.stack([one[:n_judged] for one in judged])
     judged_by = inputs[judge], answers[judge], counts[judge]
     size = min(settings.batch, max(_LEAST_BATCH, len(wanted) // _BATCHES), n_fitted)
-    best, kept = np.full(settings.n_members, np.inf), members.values.copy()
+    best, kept = np.inf, members.values.copy()
     mean, square = np.zeros_like(members.values), np.zeros_like(members.values)
     position, order = n_fitted, judge
     every = max(1, settings.n_steps // _N_CHECKS)
@@ -249,8 +249,7 @@ def _train(
         members.values -= np.float32(length / (1 - _MEAN_DECAY ** (step + 1))) * (mean / root)
         members.values -= np.float32(length * settings.decay) * members.decayed * members.values
         if (step + 1) % every == 0 and step >= _FIRST_CHECK * settings.n_steps:
-            errors = members.errors(*judged_by)
-            better = errors < best
-            best = np.where(better, errors, best)
-            kept[better[members.owner]] = members.values[better[members.owner]]
+            error = float(members.errors(*judged_by).mean())
+            if error < best:
+                best, kept = error, members.values.copy()
     return members.as_arrays(kept)
