@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from training.bench.table.data_sets import load_task, tasks_of
-from training.bench.table.peers import METHODS, OURS, REFERENCE, available, revision
+from training.bench.table.peers import METHODS, available, revision
 from training.bench.table.protocols import PROTOCOLS, split
-from training.bench.table.running import Kept, Result
+from training.bench.table.results import OURS, REFERENCE, Kept, Result
 from training.bench.table.summary import errors_by_task, geometric_means, ratios
 from training.bench_commands import bench_app
 from training.errors import ConfigError, MissingExtraError
@@ -91,6 +91,13 @@ def test_the_command_runs_every_method_once_and_keeps_what_it_gave(data: Path, t
     second = CliRunner().invoke(bench_app, arguments)
     assert second.exit_code == 0
     assert kept.read_text().splitlines() == lines
+    picture = tmp_path / "table.svg"
+    only = CliRunner().invoke(
+        bench_app, ["table", "--data", str(data), "--keep", str(kept), "--only-kept", "--plot", str(picture)]
+    )
+    assert only.exit_code == 0, only.output
+    assert kept.read_text().splitlines() == lines
+    assert "load: y" in picture.read_text()
     content = json.loads(out.read_text())
     assert len(content["results"]) == len(lines)
     means = content["geometric_means"]["driver"]

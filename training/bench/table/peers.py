@@ -15,15 +15,13 @@ from torch import nn
 
 import training.tabular
 from training.bench.table.optional_peers import PACKAGES, installed, optional_peer
+from training.bench.table.results import OURS, REFERENCE
 from training.evaluation.leaderboard import BASELINES, TableRows
 from training.tabular.fit import fit_table_model
 from training.tabular.rows import Rows
 
 Floats = NDArray[np.float64]
 Method = Callable[[TableRows, TableRows, tuple[int, ...], int], Floats]
-
-OURS = "trunk + residual"
-REFERENCE = "LightGBM"
 
 _N_TREES, _LEARNING_RATE = 600, 0.05
 _WIDTH, _N_HIDDEN = 256, 3
