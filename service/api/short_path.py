@@ -12,12 +12,11 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware import SECURITY_HEADERS, Traffic, log_answer, new_id, sane_id
+from service.api.negotiation import PREDICT_PATH
 from service.api.predictions import INLINE_BODY_BYTES
 from service.api.together import Turn, next_turn
 from service.inference.quick_rows import QuickReader, SmallRequest
 from service.logging import LOGGER, request_id
-
-PREDICT_PATH: Final = "/predict"
 
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 _JSON_HEADER: Final = (b"content-type", b"application/json")
