@@ -63,8 +63,8 @@ def arrow_rows(stream: Readable, manifest: ModelManifest, max_bytes: int, max_ro
                 yield {
                     column.name: _values(part.column(column.name), column.name, max_bytes) for column in manifest.inputs
                 }
-    except (pa.ArrowException, OSError) as error:
-        msg = f"a body must be an Arrow IPC stream, however: {str(error).splitlines()[0][:200]}"
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        msg = f"a body must be an Arrow IPC stream, however: {ascii(str(error).partition(chr(10))[0])[1:-1][:200]}"
         raise UnreadableBodyError(msg) from error
 
 

@@ -240,6 +240,9 @@ def train_table(
         str | None,
         typer.Option(help="Time to search for better settings, such as 60s or 1h. [default: no search]"),
     ] = None,
+    resume: Annotated[
+        bool | None, typer.Option("--resume", help="Go on with a run of the same settings and data that was killed.")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of a search at most, for each target of a fit.")] = None,
     note: Annotated[str | None, typer.Option(help="What a reader of the model must know about the data.")] = None,
     config: ConfigFile = None,
@@ -285,6 +288,7 @@ def train_table(
             "search_s": None if time is None else _seconds(time),
             "search_trials": trials,
             "outside": outside,
+            "resume": resume,
             "note": note,
         },
     )

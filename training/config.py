@@ -167,6 +167,7 @@ class TableConfig(RunConfig):
         search_trials: Trials for each target of each fit at most; None for as many as there is time for.
         outside: Whether to fit once more without the tail of the driving column, to measure the error outside.
         note: What a reader of the model must know about the data.
+        resume: Whether the finished fits of a run with the same settings, data and code that was killed are taken over.
     """
 
     data: Path
@@ -194,6 +195,7 @@ class TableConfig(RunConfig):
     search_trials: Annotated[int, Field(ge=1, le=1000)] | None = None
     outside: bool = True
     note: str | None = None
+    resume: bool = False
 
     @model_validator(mode="after")
     def _split_has_its_column(self) -> Self:

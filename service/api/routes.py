@@ -7,6 +7,8 @@ from starlette.requests import Request
 
 from service.admission import Admission
 from service.api.bulk import answer_bulk
+from service.api.front import Front
+from service.api.heads import Heads
 from service.api.negotiation import COMPRESS_BYTES, JSON, PREDICT_PATH, encoding_of, form_of, wanted_encoding
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_PARAMETERS, PREDICT_REQUEST_CONTENT
 from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
@@ -45,6 +47,8 @@ class State(TypedDict):
         settings: The settings.
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
+        front: Answers the small ones of them.
+        heads: What their heads tell, where the HTTP protocol answers them.
         draining: Whether it has been told to stop.
         counts: What all workers have counted.
         admission: Places for requests that are answered in a thread.
@@ -54,6 +58,8 @@ class State(TypedDict):
     settings: Settings
     registry: Registry
     quick: QuickReader
+    front: Front
+    heads: Heads
     draining: Draining
     counts: Counts
     admission: Admission

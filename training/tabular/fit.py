@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.config import Objective
+from training.kept_fits import NOTHING_KEPT, KeptFits
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.reach import Reach
@@ -45,6 +46,25 @@ class TabularFit:
     searches: tuple[Found, ...] = ()
 
 
+@dataclass(frozen=True)
+class TargetFit:
+    """The fitted model of one target and how it was chosen.
+
+    Attributes:
+        model: The model.
+        choice: What was chosen, with all scores.
+        left_out: Each training row's answer of a model that was fitted without it, shape (n_rows,).
+        tail: What the chosen model got wrong on the tails that the choice was made by, None without any.
+        search: What a search for settings found, None without one.
+    """
+
+    model: TargetModel
+    choice: Choice
+    left_out: Floats
+    tail: TailErrors | None
+    search: Found | None
+
+
 def fit_table_model(
     rows: Rows,
     n_codes: tuple[int, ...],
@@ -56,6 +76,7 @@ def fit_table_model(
     budget: Budget | None = None,
     names: Sequence[str] = (),
     tick: Callable[[str], object] = len,
+    kept: KeptFits = NOTHING_KEPT,
 ) -> TabularFit:
     """Choose and fit a trunk and a residual for each target.
 
@@ -69,6 +90,7 @@ def fit_table_model(
         budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
         tick: Told what begins, `N_STEPS` times a target at most.
+        kept: Targets that were fitted before are taken from here, and new ones are put here.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -78,23 +100,28 @@ def fit_table_model(
         >>> fit.model.predict(far).round(2).tolist()
         [[4.0]]
     """
-    choices, models, left_out, tails, searches = [], [], [], [], []
-    for column in targets.T:
-        tried = try_out(rows, n_codes, column, seed, names, tick)
-        choice, settings = choose(tried, objective), trees or TreeSettings()
-        if budget is not None:
-            tick("settings")
-            found = search_settings(tried, choice, objective, settings, seed, budget)
-            choice, settings = found.choice, found.trees
-            searches.append(found)
-        choices.append(choice)
-        tails.append(TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"]))
-        tick("the chosen trunks and their residual")
-        model, answers = _fit_target(rows, n_codes, column, choice, settings, seed)
-        models.append(model)
-        left_out.append(answers)
+    fits = []
+    for j, column in enumerate(targets.T):
+        fit = kept.recall(f"target-{j}", TargetFit)
+        if fit is None:
+            tried = try_out(rows, n_codes, column, seed, names, tick)
+            choice, settings, found = choose(tried, objective), trees or TreeSettings(), None
+            if budget is not None:
+                tick("settings")
+                found = search_settings(tried, choice, objective, settings, seed, budget)
+                choice, settings = found.choice, found.trees
+            tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
+            tick("the chosen trunks and their residual")
+            model, answers = _fit_target(rows, n_codes, column, choice, settings, seed)
+            fit = TargetFit(model, choice, answers, tail, found)
+            kept.keep(f"target-{j}", fit)
+        fits.append(fit)
     return TabularFit(
-        TabularModel(tuple(models)), tuple(choices), np.stack(left_out, axis=1), tuple(tails), tuple(searches)
+        TabularModel(tuple(fit.model for fit in fits)),
+        tuple(fit.choice for fit in fits),
+        np.stack([fit.left_out for fit in fits], axis=1),
+        tuple(fit.tail for fit in fits),
+        tuple(fit.search for fit in fits if fit.search is not None),
     )
 
 
