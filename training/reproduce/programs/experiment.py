@@ -161,7 +161,7 @@ def _setup(scale: _Scale, n_train: Sequence[int]) -> tuple[str, ...]:
         f"{MAX_LENGTH}, less a tenth for validation: {min(n_train):,} to {max(n_train):,} programs by seed. Only whole "
         "programs have values; numbers have no leading zeros, operators come equally often.",
         f"Judged by {scale.n_programs} programs of each length and of each number of digits a seed, drawn in the same "
-        "way; only those with numbers of up to {MAX_DIGITS} digits each may stand in training too. A program with a "
+        f"way; only those with numbers of up to {MAX_DIGITS} digits each may stand in training too. A program with a "
         "number above 2⁵³ on the way is drawn again, so that float64 holds all there is to answer.",
         f"The {OURS} in float64: a block of the Hankel matrix of the training programs is factored at the least rank "
         "that gives it, least squares give what each character does, and of all bases the one with the fewest "
