@@ -1,0 +1,152 @@
+"""The factored family as a structure of the search: fits to exact labels, and guesses through noise."""
+
+from collections.abc import Iterator
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.fitting.factored import GRID, MOST_INPUTS, PATTERNS, Fitted, Search, positive_columns
+from training.fitting.factored_law import Factored, PoweredSum
+from training.fitting.factored_numbers import likely_numbers, with_exact_numbers
+from training.fitting.law import Floats
+from training.fitting.evidence import Noise
+from training.fitting.noisy import Guess
+from training.fitting.structures import Budget, Fit
+
+Integers = NDArray[np.intp]
+
+_EXACT = 1e-9
+"""Root mean squared relative residual of a fit to labels without noise; the next best pattern is 1e-6 off and more."""
+
+_SMALL = 0.02
+"""Share of the median result that keeps the width of a small one from vanishing."""
+
+_SUM_COST = 3.0
+"""Description length of each sum, in nats, beside that of its terms."""
+
+_STRUCTURE_COST = 2.0
+
+_N_FIRST = 3
+"""Patterns that tell which kind of noise there is."""
+
+_N_ALIKE = 4
+_ALIKE = 1.1
+"""Patterns whose costs must lie within this factor to be a floor of noise."""
+
+_N_GUESSES = 24
+_MOST_BEHIND = 30.0
+"""Guesses through noise whose likelihood is computed in full, and nats by which they may lie behind the best before."""
+
+
+def fit_factored(inputs: Floats, targets: Floats, budget: Budget) -> Iterator[Fit]:
+    """Fit y = c ∏ x_i^a_i ∏_j S_j^q_j, the simplest pattern of sums first, from more starts where none is exact."""
+    columns = _columns(inputs, targets)
+    if columns is None:
+        return
+    search = Search(inputs[:, columns], targets, _widths(targets, "multiplicative"), budget.generator)
+    costs = []
+    for fits in search.all():
+        costs += [one.cost for one in fits[:1]]
+        yield from _pairs(fits, columns, inputs.shape[1])
+        budget.restarts = search.n_starts
+    if not _noise_floor(costs):
+        for fits in search.again():
+            yield from _pairs(fits, columns, inputs.shape[1])
+            budget.restarts = search.n_starts
+
+
+def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generator) -> Iterator[Guess]:
+    """Yield simple laws of the family that noisy rows may come from.
+
+    Args:
+        inputs: Shape (n, d).
+        targets: Shape (n,).
+        generator: Source of the starts.
+    """
+    columns = _columns(inputs, targets)
+    if columns is None:
+        return
+    d = inputs.shape[1]
+    search, found = _likelier_noise(inputs[:, columns], targets, generator)
+    for fits in search.all(PATTERNS[_N_FIRST:]):
+        found += fits
+    raw = [one for one in found if not one.snapped and one.formula().finite]
+    snapped = [one for one in found if one.snapped and one.formula().finite]
+    if not raw or not snapped:
+        return
+    fitted = _wide(min(raw, key=lambda one: one.cost).formula(), columns, d).law()
+    n = len(search.targets)
+    ranked = sorted((0.5 * n * log(max(one.cost, 1e-300)) + _cost(one.formula().cleared()), k) for k, one in enumerate(snapped))
+    for score, k in ranked[:_N_GUESSES]:
+        if score > ranked[0][0] + _MOST_BEHIND:
+            break
+        one = snapped[k]
+        for likely, price in likely_numbers(one.formula(), one.covariance(search.widths)):
+            cleared = likely.cleared()
+            yield Guess(fitted, _wide(cleared, columns, d).law(), price + _cost(cleared))
+
+
+def _columns(inputs: Floats, targets: Floats) -> Integers | None:
+    columns = positive_columns(inputs)
+    enough = len(inputs) >= 4 * (1 + len(columns))
+    return columns if 0 < len(columns) <= MOST_INPUTS and enough and targets.any() else None
+
+
+def _widths(targets: Floats, noise: Noise) -> Floats:
+    typical = float(np.median(np.abs(targets))) or float(np.abs(targets).max())
+    return np.abs(targets) + _SMALL * typical if noise == "multiplicative" else np.full_like(targets, typical)
+
+
+def _likelier_noise(inputs: Floats, targets: Floats, generator: np.random.Generator) -> tuple[Search, list[Fitted]]:
+    """Return the search under the kind of noise that explains the rows better by the simplest patterns, and its fits."""
+    best: tuple[float, Search, list[Fitted]] | None = None
+    for noise in ("additive", "multiplicative"):
+        search = Search(inputs, targets, _widths(targets, noise), generator)
+        fits = [one for pattern in PATTERNS[:_N_FIRST] for one in search.fit(pattern)]
+        least = min((one.cost for one in fits), default=np.inf)
+        score = 0.5 * len(search.targets) * log(max(least, 1e-300)) + float(np.log(search.widths).sum())
+        if best is None or score < best[0]:
+            best = score, search, fits
+    assert best is not None  # noqa: S101 # the loop has run
+    return best[1], best[2]
+
+
+def _noise_floor(costs: list[float]) -> bool:
+    """Return whether several patterns leave the same residuals: then it is noise that they leave."""
+    least = sorted(costs)[:_N_ALIKE]
+    return len(least) == _N_ALIKE and least[-1] <= _ALIKE * least[0] and least[0] > _EXACT**2
+
+
+def _pairs(fits: list[Fitted], columns: Integers, d: int) -> Iterator[Fit]:
+    """Yield the best fit as it is, beside the best on the grid with its numbers on constants."""
+    raw = [one for one in fits if not one.snapped and one.formula().finite]
+    snapped = [one for one in fits if one.snapped and one.formula().finite]
+    if not raw or not snapped:
+        return
+    best = min(snapped, key=lambda one: one.cost)
+    formula = best.formula()
+    if best.cost < _EXACT**2:
+        formula = with_exact_numbers(formula)
+    fitted = min(raw, key=lambda one: one.cost).formula()
+    yield Fit(_wide(fitted, columns, d).law(), _wide(formula.cleared(), columns, d).law())
+
+
+def _wide(formula: Factored, columns: Integers, d: int) -> Factored:
+    """Return a formula of some of the inputs as one of all."""
+
+    def rows(powers: Floats) -> Floats:
+        result = np.zeros((*powers.shape[:-1], d))
+        result[..., columns] = powers
+        return result
+
+    sums = tuple(PoweredSum(one.power, one.coefficients, rows(one.powers)) for one in formula.sums)
+    return Factored(formula.coefficient, rows(formula.powers), sums)
+
+
+def _cost(formula: Factored) -> float:
+    """Return the description length of a formula's powers and sums in nats; its numbers have their own."""
+    cost = _STRUCTURE_COST + GRID.cost(GRID.round(formula.powers))
+    for one in formula.sums:
+        cost += _SUM_COST + sum(GRID.cost(GRID.round(row)) for row in one.powers)
+    return cost
