@@ -31,6 +31,9 @@ it takes seconds where the others take milliseconds, and what rows prove of a la
 _MOST_OUTLIERS = 0.05
 """Share of rows that may disagree with a law that gives all others to within rounding."""
 
+_AS_GOOD = 1.05
+"""Held-out error over the least at which the likeliest simple law is preferred as the approximation."""
+
 _GROSS = 6.0
 """Spreads from the law, and median distances from it, beyond which a noisy row counts as an outlier."""
 
@@ -73,6 +76,7 @@ class _Search:
     started: float
     tried: list[CandidateReport]
     raw: list[Law]
+    likeliest: Law | None = None
 
     def report(self) -> SearchReport:
         return SearchReport(tuple(self.tried), len(self.fit), len(self.held_out), time.perf_counter() - self.started)
@@ -143,7 +147,11 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
             if isinstance(noisy, Found):
                 return noisy
             reason = noisy
-    return NotFound(best_ordinary(x, y, held_out, search.raw), reason, search.report())
+    ordinary = best_ordinary(x, y, held_out, search.raw)
+    likeliest = search.likeliest
+    if likeliest is not None and search.held_out_error(likeliest) <= _AS_GOOD * search.held_out_error(ordinary):
+        ordinary = likeliest
+    return NotFound(ordinary, reason, search.report())
 
 
 def _try_exact(search: _Search, name: str) -> Fit | None:
@@ -196,9 +204,11 @@ def _try_noisy(search: _Search) -> Found | str:
         return "no structure offered is determined by the rows"
     pool.sort(key=lambda one: -one.score)
     fault = verdict(pool, x, y, search.held_out)
-    if fault is not None:
-        return fault
     best = pool[0]
+    if fault is not None:
+        if best.guess.snapped.structure == FACTORED:  # likelier outside than with powers as fitted
+            search.likeliest = best.guess.snapped
+        return fault
     off = np.abs(y - best.predictions)
     gross = (np.abs(best.found.residuals) > _GROSS) & (off > _GROSS * np.median(off))
     return Found(best.guess.raw, best.guess.snapped, best.found.spread, float(gross.mean()), search.report())

@@ -43,8 +43,7 @@ GRID = _power_grid()
 
 N_STARTS = 16
 _N_START_ROWS = 250
-_N_ROWS = 1500
-"""Starts of a pattern, and rows that the first steps and the last ones see: what 71 equations of physics needed."""
+"""Starts of a pattern, and rows that its first steps see: what 71 equations of physics needed."""
 
 _EXACT = 1e-9
 """Root mean squared relative residual of a fit to labels without noise; the next best pattern is 1e-6 off and more."""
@@ -83,9 +82,11 @@ PATTERNS = (
 FORM_OUTER = (1.0, -1.0, 0.5, -0.5)
 """Powers of a sum of many terms."""
 
-_N_PRUNINGS = 3
+_N_PRUNINGS = 8
 _SURE = 4.0
-"""Times that terms are left out of it, and standard errors that a term must be off 0 to stay."""
+_KEPT_SHARE = 0.6
+"""Times that terms are left out of it, standard errors that a term must be off 0 to stay, and the share that stays each
+time at least: without one term another is surer."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Fitted:
     def covariance(self, widths: Floats) -> Floats:
         """Return the covariance of the logarithms of its numbers, the one in front first, its powers held."""
         scales = _scales(self.model, self.member)
-        curvature = _curvature(self.model, self.member, self.cost, widths)[np.ix_(scales, scales)]
+        curvature = _curvature(self.model, self.member, self.cost, widths, scales)
         numbers = self.member[scales].copy()
         numbers[0] = 1.0  # the first is a logarithm already
         return np.asarray(_inverse(curvature) / np.outer(numbers, numbers), dtype=np.float64)
@@ -131,20 +132,26 @@ class Search:
         targets: Shape (n,).
         widths: What an error counts as one of, shape (n,).
         generator: Source of the starts.
+        n_rows: Rows that are fitted, at most.
     """
 
-    def __init__(self, inputs: Floats, targets: Floats, widths: Floats, generator: np.random.Generator) -> None:
-        rows = np.arange(min(len(inputs), _N_ROWS))
+    def __init__(
+        self, inputs: Floats, targets: Floats, widths: Floats, generator: np.random.Generator, n_rows: int
+    ) -> None:
+        rows = np.arange(min(len(inputs), n_rows))
         self.logs = Logs.of(inputs[rows])
         self.targets, self.widths = targets[rows], widths[rows]
         self.n_starts = 0
         self._generator = generator
         self._seed: Floats | None = None
 
-    def all(self, patterns: Sequence[Pattern] = PATTERNS) -> Iterator[list[Fitted]]:
-        """Yield the fits of patterns, the simplest first, then those of sums of many terms."""
+    def patterns(self, patterns: Sequence[Pattern] = PATTERNS) -> Iterator[list[Fitted]]:
+        """Yield the fits of patterns, the simplest first."""
         for pattern in patterns:
             yield self.fit(pattern)
+
+    def forms(self) -> Iterator[list[Fitted]]:
+        """Yield the fits of powers of sums of many terms."""
         for outer in FORM_OUTER:
             yield self.fit_form(outer)
 
@@ -289,11 +296,12 @@ class Search:
             free = _front(model, member) | _scales(model, member)
             found = improve(model, member[None], inner, widths, n_steps=40, free=free)
             member = found.members[0]
-            curvature = _curvature(model, member, float(found.costs[0]), widths)[np.ix_(free, free)]
+            curvature = _curvature(model, member, float(found.costs[0]), widths, free)
             errors = np.sqrt(np.maximum(np.diag(_inverse(curvature)), 0.0))[1 + d :]
             blocks = member[1 + d :].reshape(-1, 1 + d)
-            needed = np.abs(blocks[:, 0]) > np.maximum(_SURE * errors, 1e-7)
-            if needed.all() or not needed.any():
+            doubt = np.maximum(_SURE * errors, 1e-7) / np.maximum(np.abs(blocks[:, 0]), 1e-300)
+            needed = doubt < max(1.0, float(np.quantile(doubt, _KEPT_SHARE)))
+            if (doubt < 1).all() or not needed.any():
                 break
             member = np.concatenate([member[: 1 + d], blocks[needed].ravel()])
         blocks = member[1 + d :].reshape(-1, 1 + d)
@@ -340,9 +348,9 @@ def _power_law(logs: Floats, targets: Floats) -> Floats:
     return np.asarray(np.linalg.lstsq(design[usable], rest[usable], rcond=None)[0], dtype=np.float64)
 
 
-def _curvature(model: FactoredModel, member: Floats, cost: float, widths: Floats) -> Floats:
-    """Return the precision of the parameters, shape (n_parameters, n_parameters)."""
-    slopes = model.slopes(member[None])[1][0] / widths[:, None]
+def _curvature(model: FactoredModel, member: Floats, cost: float, widths: Floats, free: Bools) -> Floats:
+    """Return the precision of the free parameters, shape (n_free, n_free)."""
+    slopes = model.slopes(member[None], free)[1][0] / widths[:, None]
     return np.asarray(slopes.T @ slopes / max(cost, 1e-30), dtype=np.float64)
 
 
@@ -355,11 +363,11 @@ def _inverse(curvature: Floats) -> Floats:
 
 def _near_grid(fitted: Fitted, widths: Floats) -> Floats | None:
     """Return the members with powers on the grid that lie nearest to a fit by its curvature, the numbers left free."""
-    curvature = _curvature(fitted.model, fitted.member, fitted.cost, widths)
+    curvature = _curvature(fitted.model, fitted.member, fitted.cost, widths, fitted.free)
     if not np.isfinite(curvature).all():
         return None
     scales = _scales(fitted.model, fitted.member)
-    powers, others = fitted.free & ~scales, fitted.free & scales
+    powers, others = ~scales[fitted.free], scales[fitted.free]
     own, cross = curvature[np.ix_(powers, powers)], curvature[np.ix_(powers, others)]
     inner = curvature[np.ix_(others, others)]
     inner[np.diag_indices(len(inner))] *= 1 + 1e-9
@@ -370,9 +378,10 @@ def _near_grid(fitted: Fitted, widths: Floats) -> Floats | None:
     marginal = (marginal + marginal.T) / 2
     if not np.isfinite(marginal).all() or not (np.diag(marginal) > 0).all():
         return None
-    points = lattice(fitted.member[powers], marginal, [GRID] * int(powers.sum()))
+    place = np.flatnonzero(fitted.free & ~scales)
+    points = lattice(fitted.member[place], marginal, [GRID] * len(place))
     result = np.repeat(fitted.member[None], len(points), axis=0)
-    result[:, powers] = points
+    result[:, place] = points
     return result
 
 

@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 _FIRST_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-2, 1e-12, 1e8
 _EASED, _STRENGTHENED = 0.2, 5.0
 
+_PATIENCE = 8
+"""Steps in a row without a gain of a thousandth after which a member rests."""
+
 _LONGEST_STEP = 1.0
 """Largest change of a power in one step: a product of powers is no longer near its tangent beyond that."""
 
@@ -99,18 +102,20 @@ class FactoredModel:
                 front = front * _power(s, q)
         return front
 
-    def slopes(self, members: Floats) -> tuple[Floats, Floats]:
-        """Return results (B, n) and their derivatives (B, n, n_parameters)."""
+    def slopes(self, members: Floats, free: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Return results (B, n) and their derivatives by the free parameters (B, n, n_free)."""
         front, r, sums, products = self._parts(members)
-        n_members, n, d = len(members), len(self._logs), self.d
-        result = np.empty((n_members, n, members.shape[1]))
+        d = self.d
+        powers = np.flatnonzero(free[1 : 1 + d])
+        parts = []
         with np.errstate(all="ignore"):
             raised = [_power(s, q) for q, s in zip(self.shape.outer, sums, strict=True)]
             whole = front
             for one in raised:
                 whole = whole * one
-            result[:, :, 0] = whole
-            result[:, :, 1 : 1 + d] = whole[:, :, None] * self._logs
+            if free[0]:
+                parts.append(whole[:, :, None])
+            parts.append(whole[:, :, None] * self._logs[:, powers])
             k = 0
             for j, (q, n_terms) in enumerate(zip(self.shape.outer, self.shape.extra, strict=True)):
                 slope = front * q * _power(sums[j], q - 1)
@@ -120,10 +125,13 @@ class FactoredModel:
                 for _ in range(n_terms):
                     start = (1 + d) * (1 + k)
                     along = slope * products[:, k]
-                    result[:, :, start] = along
-                    result[:, :, start + 1 : start + 1 + d] = (along * r[:, k, None])[:, :, None] * self._logs
+                    if free[start]:
+                        parts.append(along[:, :, None])
+                    powers = np.flatnonzero(free[start + 1 : start + 1 + d])
+                    if len(powers):
+                        parts.append((along * r[:, k, None])[:, :, None] * self._logs[:, powers])
                     k += 1
-        return whole, result
+        return whole, np.concatenate(parts, axis=2)
 
     def sums(self, members: Floats) -> list[Floats]:
         """Return the sums, each of shape (B, n)."""
@@ -195,11 +203,11 @@ def improve(
     powers = (~is_scale)[free]
     stalled = np.zeros(len(members), dtype=np.intp)
     for _ in range(n_steps):
-        active = np.flatnonzero((stalled < 10) & np.isfinite(costs))
+        active = np.flatnonzero((stalled < _PATIENCE) & np.isfinite(costs))
         if not len(active) or costs.min() <= enough:
             break
-        given, slopes = model.slopes(members[active])
-        slopes = slopes[:, :, free] / widths[:, None]
+        given, slopes = model.slopes(members[active], free)
+        slopes /= widths[:, None]
         rest = (targets - given) / widths
         steps = _steps(slopes, rest, damping[active])
         longest = np.abs(np.where(powers, steps, 0)).max(axis=1, initial=0.0)

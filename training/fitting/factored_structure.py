@@ -10,7 +10,7 @@ from training.fitting.factored import GRID, MOST_INPUTS, PATTERNS, Fitted, Searc
 from training.fitting.factored_law import Factored, PoweredSum
 from training.fitting.factored_numbers import likely_numbers, with_exact_numbers
 from training.fitting.law import Floats
-from training.fitting.evidence import Noise
+from training.fitting.evidence import Noise, pattern
 from training.fitting.noisy import Guess
 from training.fitting.structures import Budget, Fit
 
@@ -30,8 +30,15 @@ _STRUCTURE_COST = 2.0
 _N_FIRST = 3
 """Patterns that tell which kind of noise there is."""
 
+_PATTERN = 3.0
+"""Normal score of a pattern in the residuals from which on sums of many terms are tried."""
+
+_N_EXACT_ROWS = 500
+_N_NOISY_ROWS = 3000
+"""Rows that are fitted, at most, without and with noise."""
+
 _N_ALIKE = 4
-_ALIKE = 1.1
+_ALIKE = 1.03
 """Patterns whose costs must lie within this factor to be a floor of noise."""
 
 _N_GUESSES = 24
@@ -44,16 +51,16 @@ def fit_factored(inputs: Floats, targets: Floats, budget: Budget) -> Iterator[Fi
     columns = _columns(inputs, targets)
     if columns is None:
         return
-    search = Search(inputs[:, columns], targets, _widths(targets, "multiplicative"), budget.generator)
-    costs = []
-    for fits in search.all():
-        costs += [one.cost for one in fits[:1]]
-        yield from _pairs(fits, columns, inputs.shape[1])
-        budget.restarts = search.n_starts
-    if not _noise_floor(costs):
-        for fits in search.again():
-            yield from _pairs(fits, columns, inputs.shape[1])
+    widths = _widths(targets, "multiplicative")
+    search = Search(inputs[:, columns], targets, widths, budget.generator, _N_EXACT_ROWS)
+    costs: list[float] = []
+    for stage in (search.patterns, search.forms, search.again):
+        for fits in stage():
+            costs += [one.cost for one in fits[:1]]
             budget.restarts = search.n_starts
+            yield from _pairs(fits, columns, inputs.shape[1])
+            if _noise_floor(costs):
+                return
 
 
 def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generator) -> Iterator[Guess]:
@@ -69,8 +76,11 @@ def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generat
         return
     d = inputs.shape[1]
     search, found = _likelier_noise(inputs[:, columns], targets, generator)
-    for fits in search.all(PATTERNS[_N_FIRST:]):
+    for fits in search.patterns(PATTERNS[_N_FIRST:]):
         found += fits
+    if _leaves_pattern(search, found):
+        for fits in search.forms():
+            found += fits
     raw = [one for one in found if not one.snapped and one.formula().finite]
     snapped = [one for one in found if one.snapped and one.formula().finite]
     if not raw or not snapped:
@@ -102,7 +112,7 @@ def _likelier_noise(inputs: Floats, targets: Floats, generator: np.random.Genera
     """Return the search under the kind of noise that explains the rows better by the simplest patterns, and its fits."""
     best: tuple[float, Search, list[Fitted]] | None = None
     for noise in ("additive", "multiplicative"):
-        search = Search(inputs, targets, _widths(targets, noise), generator)
+        search = Search(inputs, targets, _widths(targets, noise), generator, _N_NOISY_ROWS)
         fits = [one for pattern in PATTERNS[:_N_FIRST] for one in search.fit(pattern)]
         least = min((one.cost for one in fits), default=np.inf)
         score = 0.5 * len(search.targets) * log(max(least, 1e-300)) + float(np.log(search.widths).sum())
@@ -110,6 +120,16 @@ def _likelier_noise(inputs: Floats, targets: Floats, generator: np.random.Genera
             best = score, search, fits
     assert best is not None  # noqa: S101 # the loop has run
     return best[1], best[2]
+
+
+def _leaves_pattern(search: Search, fits: list[Fitted]) -> bool:
+    """Return whether the best fit leaves residuals that the inputs tell of: then sums of many terms are worth a try."""
+    best = min((one for one in fits if np.isfinite(one.cost)), key=lambda one: one.cost, default=None)
+    if best is None:
+        return False
+    given = best.model.values(best.member[None])[0]
+    standard = (search.targets - given) / search.widths / max(best.cost, 1e-300) ** 0.5
+    return pattern(search.logs.centred, given, standard) > _PATTERN
 
 
 def _noise_floor(costs: list[float]) -> bool:
