@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import ConfigError
+from training.fitting.factored_approximation import approximate
 from training.fitting.factored_law import FACTORED
 from training.fitting.factored_structure import fit_factored, guess_factored
 from training.fitting.law import Floats, Law
@@ -147,11 +148,19 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
             if isinstance(noisy, Found):
                 return noisy
             reason = noisy
-    ordinary = best_ordinary(x, y, held_out, search.raw)
+    return NotFound(_approximation(search), reason, search.report())
+
+
+def _approximation(search: _Search) -> Law:
+    """Return what is left where nothing is found; with factored laws on offer, what extrapolates best."""
+    ordinary = best_ordinary(search.x, search.y, search.held_out, search.raw)
+    if FACTORED not in search.settings.structures:
+        return ordinary
     likeliest = search.likeliest
     if likeliest is not None and search.held_out_error(likeliest) <= _AS_GOOD * search.held_out_error(ordinary):
-        ordinary = likeliest
-    return NotFound(ordinary, reason, search.report())
+        return likeliest
+    found = approximate(search.x, search.y, [ordinary], search.generator)
+    return ordinary if found is None else found
 
 
 def _try_exact(search: _Search, name: str) -> Fit | None:

@@ -161,7 +161,7 @@ class Search:
             if pattern.shape.n_extra > 1:
                 yield self.fit(pattern, 2 * N_STARTS)
 
-    def fit(self, pattern: Pattern, n_starts: int = N_STARTS) -> list[Fitted]:
+    def fit(self, pattern: Pattern, n_starts: int = N_STARTS, *, snap: bool = True) -> list[Fitted]:
         """Return the best members of a pattern and those on the grid near them, the best first.
 
         Returns:
@@ -178,7 +178,7 @@ class Search:
         raw = [Fitted(model, self.logs, sign, m, float(c), free) for m, c in zip(found.members, found.costs, strict=True)]
         if pattern.outer == 1 and pattern.shape == _ONE:
             self._seed = raw[0].member
-        return [*raw, *self.snap(raw)]
+        return [*raw, *self.snap(raw)] if snap else raw
 
     def fit_form(self, outer: float) -> list[Fitted]:
         """Return a power of a sum of many products of two inputs, and the same on the grid."""

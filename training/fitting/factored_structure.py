@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from training.fitting.factored import GRID, MOST_INPUTS, PATTERNS, Fitted, Search, positive_columns
 from training.fitting.factored_law import Factored, PoweredSum
 from training.fitting.factored_numbers import likely_numbers, with_exact_numbers
-from training.fitting.law import Floats
+from training.fitting.law import Floats, Law
 from training.fitting.evidence import Noise, pattern
 from training.fitting.noisy import Guess
 from training.fitting.structures import Budget, Fit
@@ -48,10 +48,10 @@ _MOST_BEHIND = 30.0
 
 def fit_factored(inputs: Floats, targets: Floats, budget: Budget) -> Iterator[Fit]:
     """Fit y = c ∏ x_i^a_i ∏_j S_j^q_j, the simplest pattern of sums first, from more starts where none is exact."""
-    columns = _columns(inputs, targets)
+    columns = positive_inputs(inputs, targets)
     if columns is None:
         return
-    widths = _widths(targets, "multiplicative")
+    widths = widths_of(targets, "multiplicative")
     search = Search(inputs[:, columns], targets, widths, budget.generator, _N_EXACT_ROWS)
     costs: list[float] = []
     for stage in (search.patterns, search.forms, search.again):
@@ -71,7 +71,7 @@ def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generat
         targets: Shape (n,).
         generator: Source of the starts.
     """
-    columns = _columns(inputs, targets)
+    columns = positive_inputs(inputs, targets)
     if columns is None:
         return
     d = inputs.shape[1]
@@ -85,7 +85,7 @@ def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generat
     snapped = [one for one in found if one.snapped and one.formula().finite]
     if not raw or not snapped:
         return
-    fitted = _wide(min(raw, key=lambda one: one.cost).formula(), columns, d).law()
+    fitted = law_of(min(raw, key=lambda one: one.cost).formula(), columns, d)
     n = len(search.targets)
     ranked = sorted((0.5 * n * log(max(one.cost, 1e-300)) + _cost(one.formula().cleared()), k) for k, one in enumerate(snapped))
     for score, k in ranked[:_N_GUESSES]:
@@ -94,16 +94,18 @@ def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generat
         one = snapped[k]
         for likely, price in likely_numbers(one.formula(), one.covariance(search.widths)):
             cleared = likely.cleared()
-            yield Guess(fitted, _wide(cleared, columns, d).law(), price + _cost(cleared))
+            yield Guess(fitted, law_of(cleared, columns, d), price + _cost(cleared))
 
 
-def _columns(inputs: Floats, targets: Floats) -> Integers | None:
+def positive_inputs(inputs: Floats, targets: Floats) -> Integers | None:
+    """Return the inputs that may take part, or None where there is none, or too few rows for them."""
     columns = positive_columns(inputs)
     enough = len(inputs) >= 4 * (1 + len(columns))
     return columns if 0 < len(columns) <= MOST_INPUTS and enough and targets.any() else None
 
 
-def _widths(targets: Floats, noise: Noise) -> Floats:
+def widths_of(targets: Floats, noise: Noise) -> Floats:
+    """Return what an error counts as one of under a kind of noise, shape (n,)."""
     typical = float(np.median(np.abs(targets))) or float(np.abs(targets).max())
     return np.abs(targets) + _SMALL * typical if noise == "multiplicative" else np.full_like(targets, typical)
 
@@ -112,7 +114,7 @@ def _likelier_noise(inputs: Floats, targets: Floats, generator: np.random.Genera
     """Return the search under the kind of noise that explains the rows better by the simplest patterns, and its fits."""
     best: tuple[float, Search, list[Fitted]] | None = None
     for noise in ("additive", "multiplicative"):
-        search = Search(inputs, targets, _widths(targets, noise), generator, _N_NOISY_ROWS)
+        search = Search(inputs, targets, widths_of(targets, noise), generator, _N_NOISY_ROWS)
         fits = [one for pattern in PATTERNS[:_N_FIRST] for one in search.fit(pattern)]
         least = min((one.cost for one in fits), default=np.inf)
         score = 0.5 * len(search.targets) * log(max(least, 1e-300)) + float(np.log(search.widths).sum())
@@ -149,7 +151,12 @@ def _pairs(fits: list[Fitted], columns: Integers, d: int) -> Iterator[Fit]:
     if best.cost < _EXACT**2:
         formula = with_exact_numbers(formula)
     fitted = min(raw, key=lambda one: one.cost).formula()
-    yield Fit(_wide(fitted, columns, d).law(), _wide(formula.cleared(), columns, d).law())
+    yield Fit(law_of(fitted, columns, d), law_of(formula.cleared(), columns, d))
+
+
+def law_of(formula: Factored, columns: Integers, d: int) -> Law:
+    """Return a formula of some of the inputs as a law of all d."""
+    return _wide(formula, columns, d).law()
 
 
 def _wide(formula: Factored, columns: Integers, d: int) -> Factored:
