@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use.
 """
 
 import os
+import signal
 import sys
 from importlib.metadata import version
 from typing import Annotated, NoReturn
@@ -80,7 +81,12 @@ def _end_interrupted() -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run the command line; a failure is one message on standard error and exit code 1."""
+    """Run the command line; a failure is one message on standard error and exit code 1.
+
+    SIGTERM ends a command as Ctrl-C does, so that it too leaves nothing half-written; `nalu serve` has handlers of its
+    own.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except SystemExit as stop:

@@ -7,36 +7,56 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from models.contract.repository import ModelRepository
+from service.admission import Admission
 from service.api import pages, routes
 from service.api.framework import ServingFastAPI
 from service.api.middleware import RequestFrame, Traffic
+from service.api.open_inference import routes as open_inference
 from service.api.problems import install_problem_handlers
 from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
-from service.logging import LOGGER, configure_logging
+from service.logging import LOGGER
+from service.metrics import Counts, ModelMeter, Slot
 from service.settings import Settings
 
 
-def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, registry: Registry | None = None, counts: Counts | None = None, worker: int = 0
+) -> FastAPI:
     """Return the ASGI application.
 
     Args:
         settings: How to run.
         registry: Models that are loaded already; by default they are loaded from the repository when the application
             starts.
+        counts: What all workers have counted; by default this process is alone.
+        worker: Which of them this is.
     """
-    traffic = Traffic()
+    counts = counts or Counts()
+    slot = counts.slot(worker)
+    slot.take_over()
+    traffic = Traffic(slot)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[routes.State]:
         models = load_models(settings) if registry is None else registry
         log_models(models)
+        meter_models(models, slot)
         quick = QuickReader(models, settings.max_rows)
         draining = Draining()
+        admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
         with drain_on_signal(draining, settings.drain_s):
-            yield {"settings": settings, "registry": models, "quick": quick, "draining": draining}
+            yield {
+                "settings": settings,
+                "registry": models,
+                "quick": quick,
+                "draining": draining,
+                "counts": counts,
+                "admission": admission,
+            }
+        admission.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
@@ -51,18 +71,13 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     )
     install_problem_handlers(app)
     app.include_router(routes.router)
+    app.include_router(open_inference.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
     largest = settings.max_body_bytes
     app.add_middleware(RequestFrame, max_body_bytes=largest, traffic=traffic)
     app.put_in_front(lambda inner: ShortPath(inner, max_body_bytes=largest, traffic=traffic))
     return app
-
-
-def create_worker_app(settings: Settings) -> FastAPI:
-    """Return the application of a worker process, which has its own log."""
-    configure_logging(settings.log_level, settings.log_format)
-    return create_app(settings)
 
 
 def load_models(settings: Settings) -> Registry:
@@ -74,6 +89,19 @@ def load_models(settings: Settings) -> Registry:
     """
     repository = ModelRepository(settings.model_repository)
     return load_registry(repository, provider=settings.provider, n_threads=settings.threads)
+
+
+def meter_models(registry: Registry, slot: Slot) -> None:
+    """Let every loaded model count what it answers, and tell which are loaded."""
+    slot.cell("nalu_workers").set(1.0)
+    slot.cell("nalu_worker_starts_total").add()
+    for name in registry.names:
+        versions = registry.versions(name)
+        for number, session in versions.loaded.items():
+            session.meter = ModelMeter(slot, name, number)
+            slot.cell("nalu_models_loaded", model=name, version=str(number)).set(1.0)
+        for number in versions.failed:
+            slot.cell("nalu_models_failed", model=name, version=str(number)).set(1.0)
 
 
 def log_models(registry: Registry) -> None:

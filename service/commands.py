@@ -24,7 +24,9 @@ def serve(
     provider: Annotated[
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Execution provider.", show_default="auto")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Server processes.", min=1, max=64, show_default="1")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Server processes; 0 for one per core.", min=0, max=64, show_default="0")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Print the settings, load every model, and exit without serving.")
     ] = False,
@@ -66,23 +68,34 @@ def predict(
         Literal["refuse", "null"],
         typer.Option(help="Whether rows that the model does not answer refuse the file, or are left empty."),
     ] = "refuse",
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Level of prediction intervals, such as 0.9: adds a lower and an upper column per output."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add the terms that each prediction is the sum of, a column each.")
+    ] = False,
 ) -> None:
     """Predict a CSV, Parquet or JSON-lines (.jsonl) file with a published model.
 
     The file may be larger than memory and may have more columns than the model takes. The output has its rows in order,
-    with a column per output of the model, and in_range: whether every number lay in the range seen in training.
+    with a column per output of the model, and in_range: whether the row is like those seen in training.
     Models of sequences of numbers or images take JSON lines, models of texts any of the three.
     """
     from rich.console import Console
 
     from models.contract.repository import ModelRepository
     from service.inference.session import load_session
+    from service.inference.trust import Asked
     from service.machine import usable_cores
     from service.offline import predict_file
 
+    if interval is not None and not 0 < interval < 1:
+        raise typer.BadParameter(f"a level must lie between 0 and 1, however: {interval:g}", param_hint="--interval")
     published = ModelRepository(repository).load(model, version)
     session = load_session(published, provider, min(2, usable_cores()))
-    summary = predict_file(session, file, out, keep=keep or None, on_error=on_error)
+    asked = Asked(interval, explain)
+    summary = predict_file(session, file, out, keep=keep or None, on_error=on_error, asked=asked)
     parts = [f"predicted {summary.n_rows - summary.n_empty} rows with {model} version {published.manifest.version}"]
     if summary.n_outside:
         parts.append(f"{summary.n_outside} outside the range seen in training")

@@ -80,6 +80,10 @@ class NonFinitePredictionError(FaultyInputError):
     title = "the model's answer is not a finite number"
 
 
+class NotOfferedError(ServiceError):
+    """An option of a request that the model does not have, such as intervals."""
+
+
 class UnreadableBodyError(ServiceError):
     """A request body that is not the JSON it should be."""
 
@@ -98,6 +102,26 @@ class BodyTooLargeError(ServiceError):
 
 class ModelNotReadyError(ServiceError):
     """A model that is published and cannot answer."""
+
+
+class OverloadedError(ServiceError):
+    """More large requests than the service takes on at once."""
+
+    def __init__(self, n_places: int) -> None:
+        super().__init__(
+            f"at most {n_places} large requests are taken on at once by a worker, however so many are under way; "
+            "try again, or send the rows in smaller requests"
+        )
+
+
+class DeadlineExceededError(ServiceError):
+    """A request that was not answered in time."""
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__(
+            f"a large request must have arrived, had its turn and been answered within {deadline_s:g} s, however it "
+            "was not; send fewer rows at a time"
+        )
 
 
 class UnsafeModelError(ServiceError):

@@ -14,6 +14,7 @@ from models.contract.manifest import (
     CategoryColumn,
     Certificate,
     Column,
+    DateColumn,
     ImagesColumn,
     ModelManifest,
     NumberColumn,
@@ -200,7 +201,15 @@ def _input_rows(column: Column) -> Iterator[tuple[str, str, str, Text, str, str]
         case NumberColumn():
             yield _number_row(column, column.name)
         case CategoryColumn():
-            yield column.name, column.kind, "", _some(column.categories), _missing(column.may_be_missing), ""
+            seen = _some(column.categories)
+            if column.unseen == "other":
+                seen += Text("; any other is answered as one")
+            yield column.name, column.kind, "", seen, _missing(column.may_be_missing), ""
+        case DateColumn():
+            seen = Text(" to ".join(column.span or ()))
+            yield column.name, column.kind, "", seen, _missing(column.may_be_missing), ""
+            for number in column.numbers:
+                yield _number_row(number, f"  {number.name}")
         case TextColumn():
             seen = Text(f"{_lengths(column)} {column.split}, of these: ") + _some(column.vocabulary)
             yield column.name, column.kind, "", seen, _missing(False), ""

@@ -9,15 +9,37 @@ import numpy as np
 
 from models.contract.delimited import judge_layout
 from models.contract.errors import TableError
-from models.contract.manifest import CategoryColumn, ImagesColumn, ModelManifest, StepsColumn, TextColumn
+from models.contract.manifest import (
+    CategoryColumn,
+    DateColumn,
+    ImagesColumn,
+    ModelManifest,
+    NumberColumn,
+    StepsColumn,
+    TextColumn,
+)
+from models.contract.table_sources import is_delimited
 from models.contract.table_writer import array_of, check_output, open_table_writer
-from models.contract.tables import column_names, is_delimited, iter_batches, place_of_row
+from models.contract.tables import column_names, iter_batches, place_of_row
 from service.errors import FaultyInputError, quote
 from service.inference.session import ModelSession
+from service.inference.trust import Asked
 from service.offline_lines import EXTENSION, is_lines, predict_lines
-from service.offline_rows import IN_RANGE, Answered, Summary, answer_rows, check_other_file, free_name, refusal, total
+from service.offline_rows import (
+    IN_RANGE,
+    NOTHING,
+    Answered,
+    Summary,
+    answer_rows,
+    check_other_file,
+    free_name,
+    refusal,
+    total,
+)
 
 OnError = Literal["refuse", "null"]
+
+_TEXTUAL = (CategoryColumn, DateColumn, TextColumn)
 
 _BATCH_ROWS = 16_384
 """Rows predicted at a time: 30 columns take 4 MB, and the cost of a run is spread over enough rows."""
@@ -30,30 +52,33 @@ def predict_file(
     *,
     keep: Sequence[str] | None = None,
     on_error: OnError = "refuse",
+    asked: Asked = NOTHING,
 ) -> Summary:
     """Predict every row of a table, or of JSON lines (`service.offline_lines`), in order.
 
     The output has the columns kept, then the model's outputs (`_predicted` is appended where a column of that name is
     kept), then `in_range`. Columns that the model does not take are passed through. CSV that came in with another
-    delimiter or a decimal comma goes out so. From CSV to Parquet, the model's inputs become numbers and text with
-    nulls, and any other column stays text as it stands.
+    delimiter or a decimal comma goes out so. From CSV to Parquet or Arrow, the model's inputs become numbers and text
+    with nulls, and any other column stays text as it stands.
 
     Args:
         session: The model.
-        source: CSV or Parquet file, or JSON lines.
-        out: CSV or Parquet file, or JSON lines where the source is that; replaced if it exists, and only once every
-            row is predicted. None writes CSV, or JSON lines, to standard output as it comes.
+        source: CSV, Parquet or Arrow file, or JSON lines.
+        out: CSV, Parquet or Arrow file, or JSON lines where the source is that; replaced if it exists, and only once
+            every row is predicted. None writes CSV, or JSON lines, to standard output as it comes.
         keep: Columns of the source to keep; None keeps all.
         on_error: Whether a row that the model does not answer refuses the file or gets no prediction.
+        asked: What is wanted beside predictions; its columns stand behind them.
 
     Raises:
         TableError: When the source is no table or lacks columns that the model takes (all are named), or the output
             cannot be written.
         RowsRefusedError: When rows are not answered and `on_error` is "refuse"; the first are named by their lines.
+        NotOfferedError: When the model does not have what is asked for.
     """
     manifest = session.manifest
     if is_lines(source):
-        return predict_lines(session, source, out, keep=keep, empty=on_error == "null")
+        return predict_lines(session, source, out, keep=keep, empty=on_error == "null", asked=asked)
     _check_has_table(manifest, source)
     if out is not None:
         check_output(out)
@@ -65,12 +90,12 @@ def predict_file(
     with open_table_writer(out, delimiter=delimiter, decimal=decimal) as writer:
         for batch in iter_batches(
             source,
-            numbers=[column.name for column in manifest.numbers],
-            texts=[column.name for column in manifest.inputs if isinstance(column, CategoryColumn | TextColumn)],
+            numbers=[column.name for column in manifest.inputs if isinstance(column, NumberColumn)],
+            texts=[column.name for column in manifest.inputs if isinstance(column, _TEXTUAL)],
             n_rows=_BATCH_ROWS,
         ):
             try:
-                answer = answer_rows(session, batch.columns, empty=on_error == "null")
+                answer = answer_rows(session, batch.columns, empty=on_error == "null", asked=asked)
             except FaultyInputError as error:
                 first = batch.first_row
                 raise refusal(source, lambda row, first=first: place_of_row(source, first + row), error) from error  # type: ignore[misc]
@@ -99,6 +124,8 @@ def _joined(kept: dict[str, Any], manifest: ModelManifest, answer: Answered) -> 
     columns = dict(kept)
     for output, values in zip(manifest.outputs, answer.values.T, strict=True):
         columns[free_name(output.name, columns)] = array_of(np.ascontiguousarray(values))
+    for name, values in answer.beside.items():
+        columns[free_name(name, columns)] = array_of(np.ascontiguousarray(values))
     columns[free_name(IN_RANGE, columns)] = pa.array(answer.in_range, mask=~answer.answered)
     return pa.record_batch(list(columns.values()), names=list(columns))
 

@@ -17,7 +17,18 @@ from models.contract.table_writer import check_output, open_staged
 from service.api.json_body import parse_json
 from service.errors import FaultyInputError, UnreadableBodyError, quote
 from service.inference.session import ModelSession
-from service.offline_rows import IN_RANGE, Answered, Summary, answer_rows, check_other_file, free_name, refusal, total
+from service.inference.trust import Asked
+from service.offline_rows import (
+    IN_RANGE,
+    NOTHING,
+    Answered,
+    Summary,
+    answer_rows,
+    check_other_file,
+    free_name,
+    refusal,
+    total,
+)
 
 EXTENSION = ".jsonl"
 
@@ -34,7 +45,13 @@ def is_lines(path: Path) -> bool:
 
 
 def predict_lines(
-    session: ModelSession, source: Path, out: Path | None, *, keep: Sequence[str] | None, empty: bool
+    session: ModelSession,
+    source: Path,
+    out: Path | None,
+    *,
+    keep: Sequence[str] | None,
+    empty: bool,
+    asked: Asked = NOTHING,
 ) -> Summary:
     """Predict every line, in order.
 
@@ -44,6 +61,7 @@ def predict_lines(
         out: JSON lines, replaced if it exists, and only once every line is predicted; None writes to standard output.
         keep: Fields of a line to keep; None keeps all.
         empty: Whether a line that the model does not answer gets null, and not the file a refusal.
+        asked: What is wanted beside predictions; its fields stand behind them.
 
     Raises:
         TableError: When a line is no JSON object or lacks a field, or the output cannot be written.
@@ -58,7 +76,7 @@ def predict_lines(
         for numbers, records in _batches(source, (*names, *(keep or ()))):
             columns = {name: [record[name] for record in records] for name in names}
             try:
-                answer = answer_rows(session, columns, empty=empty)
+                answer = answer_rows(session, columns, empty=empty, asked=asked)
             except FaultyInputError as error:
                 raise refusal(source, lambda row, numbers=numbers: f"line {numbers[row]}", error) from error  # type: ignore[misc]
             for record in _joined(session, records, keep, answer):
@@ -110,6 +128,8 @@ def _joined(
         answered = bool(answer.answered[i])
         for name, value in zip(session.output_names, answer.values[i].tolist(), strict=True):
             joined[free_name(name, joined)] = value if answered else None
+        for name, column in answer.beside.items():
+            joined[free_name(name, joined)] = float(column[i]) if answered else None
         joined[free_name(IN_RANGE, joined)] = bool(answer.in_range[i]) if answered else None
         yield joined
 

@@ -1,7 +1,7 @@
 """What tables and JSON lines share when a file is predicted: rows to answers, and what is told of those without one."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contract.errors import TableError
+from models.contract.manifest import ModelManifest
 from service.errors import FaultyInputError, ServiceError, quote
 from service.inference.encoding import Values, encode_columns
-from service.inference.predictor import predict
 from service.inference.session import ModelSession
+from service.inference.trust import Asked, Trusted, check_offered, predict_trusted
 
 IN_RANGE = "in_range"
-"""Column that tells whether every number of the row lay in the range seen in training."""
+"""Column that tells whether the row is like those seen in training, as the service's `in_range` does."""
 
 _MAX_FAULTS_TOLD = 5
+
+_CONSTANT, _HELD, _RESIDUAL = "(constant)", "(held)", "(residual)"
+"""What an explanation has beside terms; in brackets, because terms have the names of columns."""
+
+NOTHING = Asked()
 
 
 class RowsRefusedError(ServiceError):
@@ -41,11 +47,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Answered:
-    """Predictions of some rows; those without one are False in `answered`."""
+    """Predictions of some rows, with columns asked for beside them; those without one are False in `answered`."""
 
     values: NDArray[np.float64]
     in_range: NDArray[np.bool_]
     answered: NDArray[np.bool_]
+    beside: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def summary(self) -> Summary:
@@ -61,32 +68,65 @@ def total(parts: list[Summary]) -> Summary:
     )
 
 
-def answer_rows(session: ModelSession, columns: Mapping[str, Values], *, empty: bool) -> Answered:
+def answer_rows(
+    session: ModelSession, columns: Mapping[str, Values], *, empty: bool, asked: Asked = NOTHING
+) -> Answered:
     """Predict rows; where some are refused and `empty` is set, halve until they stand alone, and leave them out.
 
     Raises:
         FaultyInputError: When some are refused and `empty` is not set.
+        NotOfferedError: When the model does not have what is asked for.
     """
     n_rows = len(next(iter(columns.values())))
+    manifest = session.manifest
+    check_offered(manifest, asked)
     try:
-        prediction = predict(session, encode_columns(session.manifest, columns))
+        trusted = predict_trusted(session, encode_columns(manifest, columns), asked)
     except FaultyInputError:
         if not empty:
             raise
         if n_rows == 1:
-            no = np.zeros(1, dtype=np.bool_)
-            return Answered(np.full((1, len(session.manifest.outputs)), np.nan), no, no)
+            no, nothing = np.zeros(1, dtype=np.bool_), np.full(1, np.nan)
+            beside = dict.fromkeys(names_beside(manifest, asked), nothing)
+            return Answered(np.full((1, len(manifest.outputs)), np.nan), no, no, beside)
         half = n_rows // 2
         parts = [
-            answer_rows(session, {name: values[rows] for name, values in columns.items()}, empty=True)
+            answer_rows(session, {name: values[rows] for name, values in columns.items()}, empty=True, asked=asked)
             for rows in (slice(None, half), slice(half, None))
         ]
         return Answered(
             np.concatenate([part.values for part in parts]),
             np.concatenate([part.in_range for part in parts]),
             np.concatenate([part.answered for part in parts]),
+            {name: np.concatenate([part.beside[name] for part in parts]) for name in parts[0].beside},
         )
-    return Answered(prediction.values, prediction.in_range, np.ones(n_rows, dtype=np.bool_))
+    prediction = trusted.prediction
+    beside = dict(zip(names_beside(manifest, asked), _beside(trusted), strict=True))
+    return Answered(prediction.values, prediction.in_range, np.ones(n_rows, dtype=np.bool_), beside)
+
+
+def names_beside(manifest: ModelManifest, asked: Asked) -> list[str]:
+    """Return the names of the columns that are asked for beside predictions."""
+    names = []
+    if asked.interval is not None:
+        names += [f"{output.name}_{end}" for output in manifest.outputs for end in ("lower", "upper")]
+    if asked.explain:
+        for output, terms in zip(manifest.outputs, manifest.terms or (), strict=True):
+            names += [f"{output.name}: {part}" for part in (_CONSTANT, *terms.names, _HELD, _RESIDUAL)]
+    return names
+
+
+def _beside(trusted: Trusted) -> Iterator[NDArray[np.float64]]:
+    """Yield those columns."""
+    if trusted.lower is not None and trusted.upper is not None:
+        for lower, upper in zip(trusted.lower.T, trusted.upper.T, strict=True):
+            yield lower
+            yield upper
+    for explained in trusted.explained or ():
+        yield explained.constant
+        yield from explained.terms.T
+        yield explained.held
+        yield explained.residual
 
 
 def free_name(name: str, taken: Mapping[str, Any]) -> str:

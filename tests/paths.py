@@ -14,4 +14,5 @@ def path_taken(path: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if path == "ordinary route":
             patch.setattr(QuickReader, "read", lambda _reader, _body: None)
+            patch.setattr(QuickReader, "read_small", lambda _reader, _body: None)
         yield

@@ -2,19 +2,27 @@
 
 import csv
 import io
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.contract.columns import Unseen
+from models.contract.dates import date_text
 from training.datasets import TrainingTable
 from training.evaluation.leaderboard import TableRows
 from training.fitting.first_order import Rows
 from training.parity import RawRows
 from training.splits import Split
+from training.tabular import rows as tabular
 
 Codes = NDArray[np.int64]
+
+RARE_ROWS = 5
+"""Levels of fewer training rows count as "other", where that is asked for: the trees' order of levels takes the mean of
+as many rows for granted before it believes a level's own."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,22 @@ class CodedTable:
     codes: Codes
 
     @classmethod
-    def of(cls, table: TrainingTable, train: NDArray[np.int64]) -> "CodedTable":
-        """Code the levels that the training rows have; any other level is −1."""
+    def of(cls, table: TrainingTable, train: NDArray[np.int64], unseen: Unseen = "refuse") -> "CodedTable":
+        """Code the levels that the training rows have; any other level is −1.
+
+        Args:
+            table: The table.
+            train: Training rows.
+            unseen: Where "other", levels of fewer than `RARE_ROWS` training rows are −1 too: from them the model learns
+                what to answer for a level never seen. The most frequent level is kept in any case.
+        """
         levels, columns = [], []
         for j, feature in enumerate(f for f in table.features if f.kind == "category"):
             column = table.categorical[:, j]
-            seen = sorted({str(value) for value in column[train]} - {""})
+            counts = Counter(str(value) for value in column[train])
+            del counts[""]
+            least = min(RARE_ROWS, max(counts.values())) if unseen == "other" else 1
+            seen = sorted(level for level, count in counts.items() if count >= least)
             place = {level: code for code, level in enumerate(seen)}
             if feature.may_be_missing:
                 place[""] = len(seen)
@@ -54,13 +72,23 @@ class CodedTable:
 
     def rows(self, index: NDArray[np.int64]) -> TableRows:
         """Return rows as the baselines take them."""
-        return TableRows(self.table.numeric[index], self.codes[index], self.table.targets[index])
+        weights = None if self.table.weights is None else self.table.weights[index]
+        return TableRows(self.table.numeric[index], self.codes[index], self.table.targets[index], weights)
+
+    def tabular(self, index: NDArray[np.int64]) -> tabular.Rows:
+        """Return rows as the tabular models take them."""
+        weights = None if self.table.weights is None else self.table.weights[index]
+        groups = None if self.table.groups is None else self.table.groups[index]
+        return tabular.Rows(self.table.numeric[index], self.codes[index], weights, groups)
 
     def tensors(self, index: NDArray[np.int64]) -> Rows:
-        """Return rows as the networks take them."""
+        """Return rows as the networks take them; weights, where there are any, are the last column of the targets."""
         numeric = torch.as_tensor(self.table.numeric[index]) if self.table.numeric.shape[1] else None
         codes = torch.as_tensor(self.codes[index]) if self.codes.shape[1] else None
-        return Rows((numeric, codes), torch.as_tensor(self.table.targets[index]))
+        targets = self.table.targets[index]
+        if self.table.weights is not None:
+            targets = np.column_stack([targets, self.table.weights[index]])
+        return Rows((numeric, codes), torch.as_tensor(targets))
 
     def raw(self, index: NDArray[np.int64]) -> RawRows:
         """Return rows as the graph takes them."""
@@ -72,14 +100,17 @@ class CodedTable:
         )
 
 
-def with_every_level(table: TrainingTable, split: Split) -> Split:
-    """Move rows with a level that no training row has, or with the only values of a column, into the training part."""
+def with_every_level(table: TrainingTable, split: Split, unseen: Unseen = "refuse") -> Split:
+    """Move rows with a level that no training row has, or with the only values of a column, into the training part.
+
+    Where levels never seen are answered as "other", they stay, and judge that answer.
+    """
     train = set(split.train.tolist())
     held_out = [*split.validation.tolist(), *split.test.tolist()]
     unknown = np.isnan(table.numeric)
     for j in np.flatnonzero(unknown[split.train].all(axis=0)).tolist():
         train.update(row for row in held_out if not unknown[row, j])
-    for j in range(table.categorical.shape[1]):
+    for j in range(table.categorical.shape[1] if unseen == "refuse" else 0):
         column = table.categorical[:, j]
         seen = {column[i] for i in train}
         for i in held_out:
@@ -99,10 +130,11 @@ def with_every_level(table: TrainingTable, split: Split) -> Split:
 
 
 def rows_as_csv(table: TrainingTable, index: NDArray[np.int64]) -> bytes:
-    """Return rows as CSV with a header: features, then targets, missing values empty."""
+    """Return rows as CSV with a header: the model's columns, then targets, missing values empty."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*(feature.name for feature in table.features), *table.target_names])
+    columns = dict.fromkeys(feature.date.column if feature.date else feature.name for feature in table.features)
+    writer.writerow([*columns, *table.target_names])
     for i in index:
         numbers, levels = iter(table.numeric[i]), iter(table.categorical[i])
         cells: list[object] = []
@@ -111,6 +143,9 @@ def rows_as_csv(table: TrainingTable, index: NDArray[np.int64]) -> bytes:
                 cells.append(next(levels))
                 continue
             value = float(next(numbers))
-            cells.append("" if np.isnan(value) else repr(value))
+            if feature.date is None:
+                cells.append("" if np.isnan(value) else repr(value))
+            elif feature.date.part == "elapsed_days":
+                cells.append("" if np.isnan(value) else date_text(feature.date.origin, value))
         writer.writerow([*cells, *(repr(float(y)) for y in table.targets[i])])
     return stream.getvalue().encode()

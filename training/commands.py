@@ -112,7 +112,7 @@ def train_arithmetic(
 
 @train_app.command("law")
 def train_law(
-    data: Annotated[Path, typer.Argument(help="CSV or Parquet file; every column of numbers may take part.")],
+    data: Annotated[Path, typer.Argument(help="CSV, Parquet or Arrow file; every column of numbers may take part.")],
     target: Annotated[str | None, typer.Option("--target", help="Column to explain.")] = None,
     drop: Annotated[
         list[str] | None, typer.Option("--drop", help="Column to leave out; repeat it for several.")
@@ -177,7 +177,7 @@ def train_law(
 
 @train_app.command("table")
 def train_table(
-    data: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
+    data: Annotated[Path, typer.Argument(help="CSV, Parquet or Arrow file.")],
     target: Annotated[
         list[str] | None, typer.Option("--target", help="Column to predict; repeat it for several.")
     ] = None,
@@ -189,6 +189,27 @@ def train_table(
     ] = None,
     number: Annotated[
         list[str] | None, typer.Option("--number", help="Text column to read as a number; repeatable.")
+    ] = None,
+    date: Annotated[
+        list[str] | None,
+        typer.Option("--date", help="Column of dates to take as days elapsed, year, month, weekday, hour; repeatable."),
+    ] = None,
+    unseen: Annotated[
+        str | None,
+        typer.Option(help="What a level never seen gets from the service: refuse or other. [default: refuse]"),
+    ] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of how much each row counts.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which rows judge: random, group, time or outside. [default: by what columns are named for]"),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Column whose equal values are held out together.")] = None,
+    time_column: Annotated[
+        str | None, typer.Option(help="Column of numbers or dates in whose order the last rows are held out.")
+    ] = None,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option("--unit", help="COLUMN=UNIT, kept in the manifest and shown; repeatable."),
     ] = None,
     name: Name = None,
     repository: Repository = None,
@@ -223,6 +244,7 @@ def train_table(
     """
     if not target and config is None:
         raise typer.BadParameter("name at least one column to predict", param_hint="--target")
+    from training.column_table import columns_table
     from training.config import TableConfig, load_config
     from training.progress import SearchProgress
     from training.table_run import run_table
@@ -236,6 +258,13 @@ def train_table(
             "drop": drop or None,
             "categories": category or None,
             "numbers": number or None,
+            "dates": date or None,
+            "unseen": unseen,
+            "weight": weight,
+            "split": split,
+            "group": group,
+            "time_column": time_column,
+            "units": _units(unit) if unit else None,
             "name": name,
             "repository": repository,
             "runs": runs,
@@ -252,7 +281,7 @@ def train_table(
         },
     )
     with SearchProgress(_console) as progress:
-        result = run_table(settings, progress)
+        result = run_table(settings, progress, lambda table: _console.print(columns_table(table.source, table.uses)))
     for remark in result.notes:
         _console.print(f"note: {remark}", markup=False)
     for region, board in result.leaderboards.items():
@@ -279,6 +308,17 @@ def train_starters(repository: Repository = None) -> None:
         manifests = make_starters(ModelRepository(target), progress)
     for manifest in manifests:
         _console.print(f"published {manifest.name} version {manifest.version} to {target}")
+
+
+def _units(given: list[str]) -> dict[str, str]:
+    """Read "COLUMN=UNIT"; the last "=" parts them."""
+    units = {}
+    for pair in given:
+        column, _, unit = pair.rpartition("=")
+        if not column or not unit:
+            raise typer.BadParameter(f"a unit is given as COLUMN=UNIT, however: {pair[:80]!r}", param_hint="--unit")
+        units[column] = unit
+    return units
 
 
 def _tell_law(manifest: "ModelManifest", report: dict[str, Any]) -> None:

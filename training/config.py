@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.contract.columns import Unseen
 from models.contract.manifest import Dtype
 from training.errors import ConfigError
 
@@ -16,6 +17,7 @@ _FIRST_ORDER_RESTARTS = 8
 """Starts of every unit by first-order steps: what the errors and times in docs/training.md were measured with."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Unit = Annotated[str, Field(min_length=1, max_length=50)]
 
 
 class RunConfig(BaseModel):
@@ -105,7 +107,7 @@ class LawConfig(ExactConfig):
     """A run that looks for the exact law of a table's column.
 
     Attributes:
-        data: CSV or Parquet file.
+        data: CSV, Parquet or Arrow file.
         target: The column.
         drop: Columns to leave out.
         numbers: Text columns to read as numbers.
@@ -117,13 +119,16 @@ class LawConfig(ExactConfig):
     target: str
     drop: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
-    units: dict[str, str] = {}
+    units: dict[str, Unit] = {}
     restarts: Annotated[int, Field(ge=1, le=1000)] = 14
     note: str | None = None
 
 
 Family = Literal["trunk", "network"]
 """Families of models for a table."""
+
+SplitKind = Literal["random", "group", "time", "outside"]
+"""How the rows that judge a table's model are held out."""
 
 Objective = Literal["inside", "balanced", "outside"]
 """Where a table's model is to be accurate: where the training rows are, outside, or both."""
@@ -133,11 +138,19 @@ class TableConfig(RunConfig):
     """A run on a table.
 
     Attributes:
-        data: CSV or Parquet file.
+        data: CSV, Parquet or Arrow file.
         targets: Columns to predict.
         drop: Columns to leave out.
         categories: Number columns to read as categories.
         numbers: Text columns to read as numbers.
+        dates: Columns of dates to take as numbers: days elapsed, year, month, weekday, hour.
+        unseen: Whether a level never seen is refused by the service, or answered as "other"; then levels of fewer than
+            five training rows count as other too, and teach what to answer.
+        weight: Column of how much each row counts, in fits and in errors; None for the same.
+        split: How rows are held out to choose and to judge by; None takes "group" or "time" where a column for it is
+            named, else "random". "outside" holds out the top fifth of the column that moves the targets most.
+        group: Column whose equal values are held out together.
+        time_column: Column of numbers or dates in whose order the last rows are held out.
         units: Unit of measurement by column, kept in the manifest.
         family: "trunk" fits arithmetic trunks and boosted trees on what they leave, "network" candidate networks by
             gradients; the settings from `max_epochs` to `residual`, and `restarts`, are those of the network.
@@ -158,7 +171,13 @@ class TableConfig(RunConfig):
     drop: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
-    units: dict[str, str] = {}
+    dates: tuple[str, ...] = ()
+    unseen: Unseen = "refuse"
+    weight: str | None = None
+    split: SplitKind | None = None
+    group: str | None = None
+    time_column: str | None = None
+    units: dict[str, Unit] = {}
     family: Family = "trunk"
     objective: Objective = "balanced"
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 200
@@ -170,6 +189,24 @@ class TableConfig(RunConfig):
     residual: Annotated[int, Field(ge=0, le=1024)] = 32
     outside: bool = True
     note: str | None = None
+
+    @model_validator(mode="after")
+    def _split_has_its_column(self) -> Self:
+        for kind, option, column in (("group", "group", self.group), ("time", "time_column", self.time_column)):
+            if self.split == kind and column is None:
+                msg = f"a split by {kind} must have a column, however {option} names none; name it"
+                raise ValueError(msg)
+        if self.split is None and self.group is not None and self.time_column is not None:
+            msg = "a split must be by group or by time, however columns for both are named; say which with split"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def split_kind(self) -> SplitKind:
+        """How rows are held out."""
+        if self.split is not None:
+            return self.split
+        return "group" if self.group is not None else "time" if self.time_column is not None else "random"
 
 
 Config = TypeVar("Config", bound=RunConfig)

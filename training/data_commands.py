@@ -17,7 +17,7 @@ _console = Console(soft_wrap=True, highlight=False)
 
 @make_app.command("forging")
 def make_forging(
-    out: Annotated[Path, typer.Option(help="CSV or Parquet file to write, by its extension; replaced if it exists.")],
+    out: Annotated[Path, typer.Option(help="CSV, Parquet or Arrow file to write; replaced if it exists.")],
     rows: Annotated[int, typer.Option(help="Rows to draw.", min=1)] = 113_000,
     seed: Annotated[int, typer.Option(help="Same seed, same table.", min=0)] = 0,
 ) -> None:

@@ -1,48 +1,27 @@
 """A user's table as something to learn from: features, targets, and what was left out and why."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract.tables import EXTENSIONS, Table, column_names, file_sha256, read_table
+from models.contract.table_sources import EXTENSIONS
+from models.contract.tables import Column, Table, column_names, file_sha256, read_table
 from training.errors import TrainingDataError
+from training.feature_columns import ColumnUse, Feature, FeatureColumns, Role, dates_of, is_number
 
 MIN_ROWS = 20
 """Fewest rows to learn from: a test and a validation part of 15 % are then three rows each, below which an error says
 nothing about the next row."""
 
-MAX_LEVELS = 100
-"""Most levels of a text column that is taken without being asked for: each becomes an input of its own."""
-
-_MAX_LEVELS_ASKED = 10_000
-_MAX_LEVEL_LENGTH = 500
 _MAX_NAME_LENGTH = 200
-"""Limits of the manifest."""
+"""Limit of the manifest."""
 
 DATA_DIR_VARIABLE = "NALU_DATA_DIR"
-
-
-@dataclass(frozen=True)
-class Feature:
-    """An input column.
-
-    Attributes:
-        name: Its name in the table.
-        kind: Whether it holds numbers or levels.
-        may_be_missing: Whether the table has missing values in it.
-        levels: Levels, sorted; empty for numbers.
-    """
-
-    name: str
-    kind: Literal["number", "category"]
-    may_be_missing: bool
-    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +37,10 @@ class TrainingTable:
         targets: Their values, shape (n_rows, d_outputs), float64, finite.
         sha256: Checksum of the file.
         notes: What was left out or decided, one sentence each.
+        uses: What every column of the table is taken for.
+        weights: Weights of the rows, shape (n_rows,), their mean 1; None for equal ones.
+        groups: Number of each row's group, from 0, shape (n_rows,), int64; None for none.
+        times: What orders the rows, shape (n_rows,), finite; None for nothing.
     """
 
     source: str
@@ -68,6 +51,10 @@ class TrainingTable:
     targets: NDArray[np.float64]
     sha256: str
     notes: tuple[str, ...] = ()
+    uses: tuple[ColumnUse, ...] = ()
+    weights: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
+    times: NDArray[np.float64] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -85,6 +72,41 @@ class TrainingTable:
         return tuple(feature.name for feature in self.features if feature.kind == "category")
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What a user says of a table's columns; any other is taken for what it looks like.
+
+    Attributes:
+        targets: Columns to predict.
+        drop: Columns to leave out.
+        categories: Columns to take as categories, whatever they hold and however many levels they have.
+        numbers: Columns to take as numbers; what is no number becomes missing, with a note.
+        dates: Columns of dates to take as numbers (days elapsed, year, month, weekday, hour).
+        weight: Column of weights of the rows; None for equal ones.
+        group: Column whose equal values belong together; no feature unless it is also among those above.
+        time: Column that orders the rows, numbers or dates; likewise.
+    """
+
+    targets: tuple[str, ...]
+    drop: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+
+    def role_of(self, name: str) -> Role | None:
+        """Return what else than a feature a column is, or None for a feature."""
+        if name in self.targets:
+            return "target"
+        if name == self.weight:
+            return "weight"
+        if name in (self.group, self.time) and name not in (*self.categories, *self.numbers, *self.dates):
+            return "group" if name == self.group else "time"
+        return None
+
+
 def load_training_table(
     path: Path,
     targets: Sequence[str],
@@ -92,30 +114,53 @@ def load_training_table(
     drop: Sequence[str] = (),
     categories: Sequence[str] = (),
     numbers: Sequence[str] = (),
+    dates: Sequence[str] = (),
+    weight: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
 ) -> TrainingTable:
     """Read a table to learn from.
 
     A column of numbers becomes a number feature, any other a category. Left out, with a note: columns without a value,
-    columns with one value, and text columns with as many levels as rows or more than `MAX_LEVELS`. Rows with a missing
-    target are left out, with a note.
+    columns with one value, columns equal to another, and text columns with as many levels as rows or more than
+    `MAX_LEVELS`. Rows with a missing target are left out, with a note.
 
     Args:
-        path: CSV or Parquet file.
+        path: CSV, Parquet or Arrow file.
         targets: Columns to predict.
-        drop: Columns to leave out.
-        categories: Columns to take as categories, whatever they hold and however many levels they have.
-        numbers: Columns to take as numbers; what is no number becomes missing, with a note.
+        drop: As for the rest, see `Columns`.
+        categories: Columns to take as categories.
+        numbers: Columns to take as numbers.
+        dates: Columns to take as dates.
+        weight: Column of weights.
+        group: Column whose equal values belong together.
+        time: Column that orders the rows.
 
     Raises:
         TableError: When the file is no table.
         TrainingDataError: When a named column is not there or is named for two purposes, a target is textual, constant
-            or without a value, there are fewer than `MIN_ROWS` rows with targets, or no feature is left.
+            or without a value, a weight is none, a date is none, there are fewer than `MIN_ROWS` rows with targets, or
+            no feature is left.
     """
-    _check_columns(path, targets, drop, categories, numbers)
-    table = read_table(path, skip=drop, as_text=categories, as_numbers=numbers)
+    columns = Columns(tuple(targets), tuple(drop), tuple(categories), tuple(numbers), tuple(dates), weight, group, time)
+    check_columns(path, columns)
+    table = read_table(path, skip=drop, as_text=[*categories, *dates], as_numbers=numbers)
+    return training_table(path, table, columns)
+
+
+def training_table(path: Path, table: Table, columns: Columns) -> TrainingTable:
+    """Return what is to be learned from a table's columns; as `load_training_table`, which reads them.
+
+    Raises:
+        TrainingDataError: When nothing can be learned from them.
+    """
     notes = list(table.notes)
-    values = _targets(path, table, targets)
-    known: NDArray[np.bool_] = np.logical_not(np.isnan(values).any(axis=1))
+    targets = _targets(path, table, columns.targets)
+    known: NDArray[np.bool_] = np.logical_not(np.isnan(targets).any(axis=1))
+    n_targets = int(known.sum())
+    if columns.weight is not None:
+        weights = _weights(table, columns.weight, known)
+        known[known] = weights > 0
     n_known = int(known.sum())
     if n_known < MIN_ROWS:
         msg = (
@@ -123,23 +168,34 @@ def load_training_table(
             f"however {path.name} has {n_known}; add rows"
         )
         raise TrainingDataError(msg)
-    if n_known < len(known):
-        notes.append(f"{len(known) - n_known} of {len(known)} rows were left out: a target is missing")
-    values = values[known]
-    for name, column in zip(targets, values.T, strict=True):
+    if n_targets < len(known):
+        notes.append(f"{len(known) - n_targets} of {len(known)} rows were left out: a target is missing")
+    if n_known < n_targets:
+        notes.append(f"{n_targets - n_known} rows were left out: their weight in {columns.weight!r} is 0")
+    for name, column in zip(columns.targets, targets[known].T, strict=True):
         if column.min() == column.max():
             msg = f"a target must vary, however {name!r} is {column[0]:g} in every row; there is nothing to learn"
             raise TrainingDataError(msg)
-    chosen = _Features(notes)
+    chosen = FeatureColumns()
     for name in table.names:
-        if name in targets:
-            continue
-        if table.is_number(name):
-            chosen.add_number(name, table.columns[name][known].astype(np.float64))
+        values = table.columns[name][known]
+        role = columns.role_of(name)
+        if role is not None:
+            chosen.pass_over(name, role, _n_missing(table.columns[name]), _range_of(values))
+        elif name in columns.dates:
+            chosen.add_date(name, values.astype(object))
+        elif table.is_number(name):
+            chosen.add_number(name, values.astype(np.float64))
         else:
-            chosen.add_category(name, table.columns[name][known].astype(object), asked=name in categories)
+            chosen.add_category(name, values.astype(object), asked=name in columns.categories)
+    notes += [use.note for use in chosen.uses if use.note is not None]
     if not chosen.features:
         msg = f"a table must have a column to predict from, however none of {path.name} is left: {'; '.join(notes)}"
+        raise TrainingDataError(msg)
+    names = [feature.name for feature in chosen.features]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"the numbers of a date must have names of their own, however {twice!r} is a column too; rename it"
         raise TrainingDataError(msg)
     return TrainingTable(
         source=path.name,
@@ -148,11 +204,31 @@ def load_training_table(
         categorical=np.stack(chosen.categorical, axis=1)
         if chosen.categorical
         else np.empty((n_known, 0), dtype=object),
-        target_names=tuple(targets),
-        targets=values,
+        target_names=columns.targets,
+        targets=targets[known],
         sha256=file_sha256(path),
         notes=tuple(notes),
+        uses=tuple(chosen.uses),
+        weights=None if columns.weight is None else _weights(table, columns.weight, known),
+        groups=None if columns.group is None else _groups(table.columns[columns.group][known]),
+        times=None if columns.time is None else _times(columns.time, table.columns[columns.time][known]),
     )
+
+
+def check_units(units: Mapping[str, str], table: TrainingTable) -> None:
+    """Refuse a unit of a column that is neither a number nor a target of the model, rather than lose it.
+
+    Raises:
+        TrainingDataError: When there is one.
+    """
+    there = [use.name for use in table.uses if use.role in ("number", "target")]
+    for name in units:
+        if name not in there:
+            msg = (
+                f"a unit must be that of a number column or target of the model, however {name[:80]!r} is none"
+                f"{_hint(name, there)}"
+            )
+            raise TrainingDataError(msg)
 
 
 def data_dir() -> Path:
@@ -188,76 +264,42 @@ def named(name: str) -> Path:
     raise TrainingDataError(msg)
 
 
-@dataclass
-class _Features:
-    """Collects features, and notes what it leaves out."""
+def check_columns(path: Path, columns: Columns) -> None:
+    """Refuse what is said of columns that are not there, or of one column twice.
 
-    notes: list[str]
-    features: list[Feature] = field(default_factory=list)
-    numeric: list[NDArray[np.float64]] = field(default_factory=list)
-    categorical: list[NDArray[np.object_]] = field(default_factory=list)
-
-    def add_number(self, name: str, values: NDArray[np.float64]) -> None:
-        missing = np.isnan(values)
-        present = values[~missing]
-        if not present.size:
-            self.notes.append(f"column {name!r} was left out: it has no value")
-        elif present.min() == present.max():
-            self.notes.append(f"column {name!r} was left out: it is {present[0]:g} wherever it has a value")
-        else:
-            if len(values) > 2 and bool((np.diff(values) == 1).all()):
-                self.notes.append(f"column {name!r} counts the rows; drop it unless their order means something")
-            self.features.append(Feature(name, "number", bool(missing.any())))
-            self.numeric.append(values)
-
-    def add_category(self, name: str, values: NDArray[np.object_], *, asked: bool) -> None:
-        present = [str(value) for value in values if value is not None]
-        levels = tuple(sorted(set(present)))
-        longest = max(map(len, levels), default=0)
-        if not levels:
-            self.notes.append(f"column {name!r} was left out: it has no value")
-        elif len(levels) == 1:
-            self.notes.append(f"column {name!r} was left out: it is {levels[0][:40]!r} wherever it has a value")
-        elif len(levels) > _MAX_LEVELS_ASKED or longest > _MAX_LEVEL_LENGTH:
-            rule = f"a category has at most {_MAX_LEVELS_ASKED} levels of at most {_MAX_LEVEL_LENGTH} characters"
-            observed = f"column {name!r} has {len(levels)}, the longest of {longest}"
-            if asked:
-                msg = f"{rule}, however {observed}; drop it"
-                raise TrainingDataError(msg)
-            self.notes.append(f"text {observed} characters; it was left out, for {rule}")
-        elif not asked and (len(levels) == len(values) or len(levels) > MAX_LEVELS):
-            self.notes.append(
-                f"text column {name!r} was left out: it has {len(levels)} levels in {len(values)} rows; "
-                f"--category {name!r} keeps it{_mostly_numbers(name, present)}"
-            )
-        else:
-            self.features.append(Feature(name, "category", len(present) < len(values), levels))
-            self.categorical.append(np.array(["" if value is None else value for value in values], dtype=object))
-
-
-def _check_columns(
-    path: Path, targets: Sequence[str], drop: Sequence[str], categories: Sequence[str], numbers: Sequence[str]
-) -> None:
-    if not targets:
-        msg = f"a run must have a target, however none is named; name one of: {_shown(column_names(path))}"
-        raise TrainingDataError(msg)
+    Raises:
+        TableError: When the file is no table.
+        TrainingDataError: When a column is not there, has too long a name, or has two purposes that exclude each other.
+    """
     there = column_names(path)
-    too_long = [name for name in there if len(name) > _MAX_NAME_LENGTH and name not in drop]
+    if not columns.targets:
+        msg = f"a run must have a target, however none is named; name one of: {_shown(there)}"
+        raise TrainingDataError(msg)
+    too_long = [name for name in there if len(name) > _MAX_NAME_LENGTH and name not in columns.drop]
     if too_long:
         msg = f"a column name must have at most {_MAX_NAME_LENGTH} characters, however: {_shown(too_long)}; rename it"
         raise TrainingDataError(msg)
+    single = {"weight": columns.weight, "group": columns.group, "time": columns.time}
+    special = [name for name in single.values() if name is not None]
     for purpose, names in (
-        ("target", targets),
-        ("column to drop", drop),
-        ("category", categories),
-        ("number column", numbers),
+        ("target", columns.targets),
+        ("column to drop", columns.drop),
+        ("category", columns.categories),
+        ("number column", columns.numbers),
+        ("date column", columns.dates),
+        *((f"{purpose} column", (name,)) for purpose, name in single.items() if name is not None),
     ):
         for name in names:
             if name not in there:
                 msg = f"a {purpose} must be a column of {path.name}, however {name[:80]!r} is none{_hint(name, there)}"
                 raise TrainingDataError(msg)
-    chosen, read_as = [*targets, *drop, *categories], [*drop, *categories, *numbers]
-    twice = sorted({name for names in (chosen, read_as) for name in names if names.count(name) > 1})
+    exclusive = (
+        [*columns.targets, *columns.drop, *columns.categories, *columns.dates],
+        [*columns.drop, *columns.categories, *columns.numbers, *columns.dates],
+        [*columns.targets, *columns.drop, *special],
+        [*columns.categories, *columns.dates, *filter(None, [columns.weight])],
+    )
+    twice = sorted({name for names in exclusive for name in names if names.count(name) > 1})
     if twice:
         msg = f"a column must have one purpose, however these are named twice: {_shown(twice)}; name each once"
         raise TrainingDataError(msg)
@@ -267,7 +309,7 @@ def _targets(path: Path, table: Table, names: Sequence[str]) -> NDArray[np.float
     for name in names:
         column = table.columns[name]
         if not table.is_number(name):
-            example = next(str(value) for value in column if not _is_number(value))
+            example = next(str(value) for value in column if not is_number(value))
             msg = (
                 f"a target must hold numbers, however {name!r} of {path.name} holds text such as {example[:40]!r}; "
                 f"correct the table, or count what is no number as missing with --number {name!r}"
@@ -279,22 +321,52 @@ def _targets(path: Path, table: Table, names: Sequence[str]) -> NDArray[np.float
     return np.stack([table.columns[name].astype(np.float64) for name in names], axis=1)
 
 
-def _is_number(value: object) -> bool:
-    if value is None:
-        return True
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
+def _weights(table: Table, name: str, known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rule = f"a weight must be a number of at least 0, and some must be positive, however column {name!r}"
+    if not table.is_number(name):
+        example = next(str(value) for value in table.columns[name] if not is_number(value))
+        msg = f"{rule} holds text such as {example[:40]!r}; correct it"
+        raise TrainingDataError(msg)
+    weights = table.columns[name][known].astype(np.float64)
+    wrong = np.flatnonzero(np.logical_not(weights >= 0))
+    if wrong.size:
+        what = "a missing value" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
+        msg = f"{rule} has {wrong.size} others, such as {what}; correct them, or drop those rows"
+        raise TrainingDataError(msg)
+    if (weights > 0).sum() < MIN_ROWS:
+        msg = f"{rule} has {(weights > 0).sum()} positive ones, fewer than {MIN_ROWS}; choose another column"
+        raise TrainingDataError(msg)
+    return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
-def _mostly_numbers(name: str, values: Sequence[str]) -> str:
-    wrong = [value for value in values if not _is_number(value)]
-    if len(wrong) > len(values) // 2:
-        return ""
-    example = f" such as {wrong[0][:40]!r}" if wrong else ""
-    return f", --number {name!r} counts the {len(wrong)} values that are no numbers{example} as missing"
+def _groups(values: Column) -> NDArray[np.int64]:
+    """Return the number of each row's group; rows without one are a group together."""
+    texts = np.array(["" if value is None or value != value else str(value) for value in values.tolist()])
+    return np.asarray(np.unique(texts, return_inverse=True)[1], dtype=np.int64)
+
+
+def _times(name: str, values: Column) -> NDArray[np.float64]:
+    times = values.astype(np.float64) if values.dtype == np.float64 else dates_of(name, values.astype(object))
+    n_missing = int(np.isnan(times).sum())
+    if n_missing:
+        msg = (
+            f"a time must stand in every row to order them, however column {name!r} lacks {n_missing} of {len(times)}; "
+            "complete it or choose another column"
+        )
+        raise TrainingDataError(msg)
+    return times
+
+
+def _n_missing(values: Column) -> int:
+    return sum(value is None or value != value for value in values.tolist())
+
+
+def _range_of(values: Column) -> str:
+    if values.dtype != np.float64:
+        return f"{len({value for value in values.tolist() if value is not None})} different texts"
+    numbers = values.astype(np.float64)
+    numbers = numbers[~np.isnan(numbers)]
+    return f"{numbers.min():.6g} to {numbers.max():.6g}" if numbers.size else "nothing"
 
 
 def _hint(name: str, there: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Builds a graph of native operators, each tensor a block of columns, equal expressions once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -28,14 +28,23 @@ class GraphBuilder:
         d_numeric: Columns of `numeric`.
         dtype: Floating-point type that the graph computes in.
         d_categorical: Columns of `categorical`.
-        outer: Floating-point type of `numeric` and `predictions`; None for that of the graph. Casting `numeric` is left
-            to the caller.
+        inner: Floating-point type of `numeric`; None for that of the graph. Casting it is left to the caller.
+        outer: Floating-point type of the outputs; None for that of the graph.
     """
 
-    def __init__(self, d_numeric: int, dtype: Dtype, *, d_categorical: int = 0, outer: Dtype | None = None) -> None:
+    def __init__(
+        self,
+        d_numeric: int,
+        dtype: Dtype,
+        *,
+        d_categorical: int = 0,
+        inner: Dtype | None = None,
+        outer: Dtype | None = None,
+    ) -> None:
         self._d_numeric = d_numeric
         self._d_categorical = d_categorical
         self._dtype = dtype
+        self._inner = inner or dtype
         self._outer = outer or dtype
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
@@ -77,6 +86,10 @@ class GraphBuilder:
         """Return a column of numbers as a constant of the graph's type, shape (len(values), 1)."""
         return self._constant(np.array(values, dtype=self._dtype)[:, None])
 
+    def matrix(self, values: NDArray[np.float64]) -> str:
+        """Return a matrix as a constant of the graph's type, shape as given."""
+        return self._constant(values.astype(self._dtype))
+
     def vector(self, values: Sequence[float]) -> str:
         """Return numbers as a constant of the graph's type, shape (len(values),)."""
         return self._constant(np.array(values, dtype=self._dtype))
@@ -95,20 +108,30 @@ class GraphBuilder:
         shape = self.node("Concat", batch, self.integers([1]), axis=0)
         return self.node("Expand", self.number(value), shape)
 
-    def finish(self, columns: Sequence[str]) -> bytes:
-        """Return the ONNX file whose `predictions` are the columns given."""
-        last = self.node("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+    def finish(self, columns: Sequence[str], more: Mapping[str, tuple[str, int]] | None = None) -> bytes:
+        """Return the ONNX file whose `predictions` are the columns given.
+
+        Args:
+            columns: Tensors of shape (batch, 1).
+            more: Further outputs: name → tensor and its number of columns.
+        """
+        return self.finish_outputs({PREDICTIONS_TENSOR: (self.join(columns), len(columns)), **(more or {})})
+
+    def finish_outputs(self, outputs: Mapping[str, tuple[str, int]]) -> bytes:
+        """Return the ONNX file with outputs of these names, each a tensor of its own and its number of columns."""
         element = _ELEMENT[self._outer]
+        tensors = [tensor for tensor, _ in outputs.values()]
         if self._outer != self._dtype:
-            last = self.node("Cast", last, to=element)
+            tensors = [self.node("Cast", tensor, to=element) for tensor in tensors]
+        names = dict(zip(tensors, outputs, strict=True))
         for node in self._nodes:
-            for names in (node.input, node.output):
-                for position, name in enumerate(names):
-                    if name == last:
-                        names[position] = PREDICTIONS_TENSOR
+            for places in (node.input, node.output):
+                for position, name in enumerate(places):
+                    places[position] = names.get(name, name)
         inputs = []
         if self._d_numeric:
-            inputs.append(helper.make_tensor_value_info(NUMERIC_TENSOR, element, ["batch", self._d_numeric]))
+            numeric = _ELEMENT[self._inner]
+            inputs.append(helper.make_tensor_value_info(NUMERIC_TENSOR, numeric, ["batch", self._d_numeric]))
         if self._d_categorical:
             inputs.append(
                 helper.make_tensor_value_info(CATEGORICAL_TENSOR, TensorProto.STRING, ["batch", self._d_categorical])
@@ -120,7 +143,7 @@ class GraphBuilder:
             self._nodes,
             "law",
             inputs,
-            [helper.make_tensor_value_info(PREDICTIONS_TENSOR, element, ["batch", len(columns)])],
+            [helper.make_tensor_value_info(name, element, ["batch", width]) for name, (_, width) in outputs.items()],
             list(self._constants.values()),
         )
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="nalu-serving")

@@ -80,9 +80,9 @@ class GraphRunner:
             feed[CATEGORICAL_TENSOR] = rows.text
         return self.run(feed)
 
-    def run(self, feed: Mapping[str, NDArray[np.generic]]) -> NDArray[np.floating]:
-        """Return predictions for the graph's tensors by name."""
-        return np.asarray(self._session.run([PREDICTIONS_TENSOR], dict(feed))[0])
+    def run(self, feed: Mapping[str, NDArray[np.generic]], output: str = PREDICTIONS_TENSOR) -> NDArray[np.floating]:
+        """Return one output for the graph's tensors by name."""
+        return np.asarray(self._session.run([output], dict(feed))[0])
 
 
 def load_graph(onnx: bytes, dtype: Dtype) -> GraphRunner:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -15,28 +15,34 @@ import onnx
 from numpy.typing import NDArray
 from torch import nn
 
+from models.contract.dates import date_text
 from models.contract.manifest import (
+    TRUST_FORMAT_VERSION,
     CategoryColumn,
     Certificate,
     Column,
+    DateColumn,
     Dtype,
     Formula,
     Graph,
     ModelManifest,
-    NumberColumn,
     OutputColumn,
     Provenance,
     Sample,
+    row_format_version,
+    tensor_numbers,
 )
 from models.contract.repository import ModelRepository, check_name
+from models.contract.trust import Importance
 from models.networks import ArithmeticNetwork
 from training.evaluation.metrics import Metrics
 from training.export import CategoryCodes, Signature, export_network
 from training.lowering import lower_network
 from training.parity import RTOL, GraphRunner, RawRows, check_parity, compare
+from training.publish_trust import TrustParts, as_received, build_companion, trust_parts
 from training.tabular.lowering import lower_table_model
 from training.tabular.model import TabularModel
-from training.tabular.rows import Rows
+from training.tabular.trust import Trust
 
 TABLE_RTOL: dict[Dtype, float] = {"float64": 1e-9, "float32": 1e-5}
 """Largest difference accepted between a tabular model and its graph, which computes in float64 whatever it takes: on
@@ -63,6 +69,9 @@ class FittedModel:
         formula: What it computes, or None.
         lowered: Whether the network is a snapped law, whose graph is of native operators.
         certificate: Proof that the graph computes the law exactly, or None.
+        trust: What a tabular model says beside its answers, or None.
+        importance: How much each column matters, the most first.
+        leaderboard: Errors by region, then model, then output.
     """
 
     name: str
@@ -77,12 +86,15 @@ class FittedModel:
     formula: Formula | None = None
     lowered: bool = False
     certificate: Certificate | None = None
+    trust: Trust | None = None
+    importance: tuple[Importance, ...] = ()
+    leaderboard: Mapping[str, dict[str, dict[str, float | None]]] = field(default_factory=dict)
 
     @property
     def signature(self) -> Signature:
         """What the network takes."""
         return Signature(
-            d_numeric=sum(isinstance(column, NumberColumn) for column in self.inputs),
+            d_numeric=len(tensor_numbers(self.inputs)),
             categories=tuple(
                 CategoryCodes(column.categories, column.may_be_missing)
                 for column in self.inputs
@@ -96,7 +108,7 @@ class FittedModel:
         return replace(self, provenance=provenance)
 
 
-def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
+def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes, bytes | None]:
     """Export a fitted model, check parity and write its manifest.
 
     Args:
@@ -104,7 +116,7 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         dtype: Floating-point type of the graph.
 
     Returns:
-        The manifest (version 1, replaced at publication) and the ONNX file.
+        The manifest (version 1, replaced at publication), the ONNX file, and that of the companion where there is one.
 
     Raises:
         ExportError: When the graph cannot be made or does not answer as the network does.
@@ -114,7 +126,15 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
     scale = magnitudes(model.outputs)
     graph, parity = _exported(model, dtype, scale)
     rows = model.regions["inside"].take(np.arange(min(_N_SAMPLE_ROWS, len(model.regions["inside"]))))
+    companion, parts = None, TrustParts()
+    if model.trust is not None and isinstance(model.network, TabularModel):
+        companion, terms = build_companion(
+            model.network, model.trust, model.inputs, model.signature, dtype, model.regions
+        )
+        parts = trust_parts(model.trust, terms, describe_graph(companion, dtype))
+    told = model.trust is not None or model.importance or model.leaderboard
     manifest = ModelManifest(
+        format_version=TRUST_FORMAT_VERSION if told else row_format_version(model.inputs),
         name=model.name,
         version=1,
         kind=model.kind,
@@ -124,6 +144,12 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
         graph=describe_graph(graph, dtype),
         formula=model.formula,
         certificate=model.certificate,
+        joint_range=parts.joint_range,
+        companion=parts.companion,
+        intervals=parts.intervals,
+        terms=parts.terms,
+        importance=model.importance,
+        leaderboard=dict(model.leaderboard),
         metrics=model.metrics,
         parity=parity,
         provenance=model.provenance,
@@ -134,14 +160,15 @@ def build(model: FittedModel, dtype: Dtype) -> tuple[ModelManifest, bytes]:
             atol=tuple(float(s) for s in RTOL[dtype] * scale),
         ),
     )
-    return manifest, graph
+    return manifest, graph, companion
 
 
 def _exported(model: FittedModel, dtype: Dtype, scale: NDArray[np.float64]) -> tuple[bytes, dict[str, float]]:
     """Return the graph, and how far it is from what was fitted."""
     network = model.network
     if isinstance(network, TabularModel):
-        graph = lower_table_model(network, model.signature, dtype)
+        landmarks = None if model.trust is None else model.trust.landmarks
+        graph = lower_table_model(network, model.signature, dtype, landmarks)
         reference = partial(_pipeline, network, dtype)
         return graph, compare(graph, {"numpy": reference}, dtype, model.regions, scale, TABLE_RTOL[dtype])
     if model.lowered:
@@ -153,10 +180,7 @@ def _exported(model: FittedModel, dtype: Dtype, scale: NDArray[np.float64]) -> t
 
 def _pipeline(model: TabularModel, dtype: Dtype, rows: RawRows) -> NDArray[np.floating]:
     """Return what a tabular model answers for rows as a graph of the type receives them."""
-    nothing = np.zeros((len(rows), 0))
-    numeric = nothing if rows.numeric is None else rows.numeric.astype(dtype).astype(np.float64)
-    codes = nothing.astype(np.int64) if rows.codes is None else rows.codes
-    return model.predict(Rows(numeric, codes))
+    return model.predict(as_received(rows, dtype))
 
 
 def magnitudes(outputs: Sequence[OutputColumn]) -> NDArray[np.float64]:
@@ -185,8 +209,8 @@ def publish(
         ExportError: When the graph cannot be made or does not answer as the network does.
         PublicationError: When the repository cannot be written.
     """
-    manifest, graph = build(model, dtype)
-    return repository.publish(manifest, graph, {"report.json": report_json(report), **plots})
+    manifest, graph, companion = build(model, dtype)
+    return repository.publish(manifest, graph, {"report.json": report_json(report), **plots}, companion)
 
 
 def report_json(report: dict[str, object]) -> bytes:
@@ -201,16 +225,19 @@ def library_versions() -> dict[str, str]:
 
 
 def as_records(inputs: tuple[Column, ...], rows: RawRows) -> tuple[dict[str, float | str | None], ...]:
-    """Return raw rows as records, missing values as None."""
-    columns: dict[str, NDArray[np.generic] | None] = {}
-    positions = {"number": 0, "category": 0}
+    """Return raw rows as records, missing values as None; a date must have the days elapsed among its numbers."""
+    numeric = iter(np.empty((0, len(rows))) if rows.numeric is None else rows.numeric.T)
+    text = iter(np.empty((0, len(rows)), dtype=object) if rows.text is None else rows.text.T)
+    columns: dict[str, Sequence[object]] = {}
     for column in inputs:
-        part = rows.numeric if column.kind == "number" else rows.text
-        columns[column.name] = None if part is None else part[:, positions[column.kind]]
-        positions[column.kind] += 1
-    return tuple(
-        {name: _plain(values[i]) for name, values in columns.items() if values is not None} for i in range(len(rows))
-    )
+        if isinstance(column, DateColumn):
+            parts = {part.name: next(numeric) for part in column.parts}
+            columns[column.name] = [
+                "" if np.isnan(days) else date_text(column.origin, float(days)) for days in parts["elapsed_days"]
+            ]
+        else:
+            columns[column.name] = list(next(text if isinstance(column, CategoryColumn) else numeric))
+    return tuple({name: _plain(values[i]) for name, values in columns.items()} for i in range(len(rows)))
 
 
 def _plain(value: object) -> float | str | None:

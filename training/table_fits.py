@@ -21,8 +21,9 @@ from training.fitting.selection import Candidate, Progress, search
 from training.splits import Split
 from training.tabular.fit import N_STEPS, fit_table_model
 from training.tabular.model import TabularModel
-from training.tabular.rows import Rows
+from training.tabular.rows import Rows, mean_of
 from training.tabular.selection import kind_name
+from training.tabular.trust import Trust, fit_trust
 
 _STEPS_PER_EPOCH = 100
 _BATCH_SIZES = (32, 1024)
@@ -37,18 +38,24 @@ class FittedTable:
         coded: The table with the levels that the training rows have as codes.
         model: The network or the tabular model.
         report: What was tried and chosen, for `report.json`.
+        trust: How far a tabular model's answers are to be trusted; None for a network.
     """
 
     coded: CodedTable
     model: nn.Module | TabularModel
     report: dict[str, Any]
+    trust: Trust | None = None
 
     @torch.no_grad()
     def predict(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return predictions for rows of the table, shape (len(index), d_outputs)."""
         if isinstance(self.model, TabularModel):
-            return self.model.predict(Rows(self.coded.table.numeric[index], self.coded.codes[index]))
+            return self.model.predict(self.rows(index))
         return np.asarray(self.model(*self.coded.tensors(index).inputs).numpy(), dtype=np.float64)
+
+    def rows(self, index: NDArray[np.int64]) -> Rows:
+        """Return rows of the table as tabular models take them."""
+        return self.coded.tabular(index)
 
 
 def _fit_network(
@@ -59,16 +66,19 @@ def _fit_network(
     Raises:
         FitError: When every fit diverged.
     """
-    coded = CodedTable.of(table, split.train)
+    coded = CodedTable.of(table, split.train, config.unseen)
     train, validation = coded.tensors(split.train), coded.tensors(split.validation)
     preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
     targets = coded.table.targets[split.train]
-    mean, scale = targets.mean(axis=0), targets.std(axis=0)
+    weights = None if table.weights is None else table.weights[split.train]
+    mean = mean_of(targets, weights)
+    scale = np.sqrt(mean_of((targets - mean) ** 2, weights))
     scale[~(scale > 0)] = 1.0
     unit = torch.as_tensor(scale)
 
     def loss(predictions: Tensor, expected: Tensor) -> Tensor:
-        return torch.mean(((predictions - expected) / unit) ** 2)
+        squared = ((predictions - expected[:, : len(unit)]) / unit) ** 2
+        return torch.mean(squared if weights is None else squared * expected[:, len(unit) :])
 
     def build(n_power_terms: int, d_residual: int, generator: torch.Generator) -> nn.Module:
         return TabularNetwork(
@@ -120,19 +130,21 @@ def _fit_network(
 
 def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress: Progress, title: str) -> FittedTable:
     """Fit a committee of trunks and a residual; the choice cross-validates the training rows alone."""
-    coded = CodedTable.of(table, split.train)
+    coded = CodedTable.of(table, split.train, config.unseen)
     steps = count()
     n_steps = len(table.target_names) * N_STEPS
     progress.start(title, n_steps)
+    rows, targets = coded.tabular(split.train), table.targets[split.train]
     fit = fit_table_model(
-        Rows(table.numeric[split.train], coded.codes[split.train]),
+        rows,
         coded.n_codes,
-        table.targets[split.train],
+        targets,
         objective=config.objective,
         seed=config.seed,
         names=table.number_names,
         tick=lambda what: progress.step(min(next(steps), n_steps), what),
     )
+    trust = fit_trust(rows, coded.n_codes, targets, fit.left_out, fit.tails, config.seed)
     chosen = {
         name: ", ".join(kind_name(kind) for kind in choice.kinds)
         for name, choice in zip(table.target_names, fit.choices, strict=True)
@@ -142,7 +154,7 @@ def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress
         "chosen": chosen,
         "choices": {name: choice.as_dict() for name, choice in zip(table.target_names, fit.choices, strict=True)},
     }
-    return FittedTable(coded, fit.model, report)
+    return FittedTable(coded, fit.model, report, trust)
 
 
 FITS: dict[Family, Callable[[TableConfig, TrainingTable, Split, Progress, str], FittedTable]] = {

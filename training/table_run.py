@@ -1,6 +1,7 @@
 """A run on a table: split, fit, compare with baselines inside and outside the training range, publish."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.contract.manifest import CategoryColumn, Column, ModelManifest, NumberColumn, OutputColumn, Provenance
+from models.contract.dates import DatePart
+from models.contract.manifest import (
+    CategoryColumn,
+    Column,
+    DateColumn,
+    ModelManifest,
+    NumberColumn,
+    OutputColumn,
+    Provenance,
+    tensor_numbers,
+)
 from models.contract.repository import ModelRepository
-from training.coded_table import CodedTable, rows_as_csv, with_every_level
+from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
-from training.datasets import TrainingTable, load_training_table
+from training.datasets import TrainingTable, check_units, load_training_table
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
-from training.evaluation.metrics import regression_metrics
 from training.evaluation.plots import driver_error_plot
 from training.fitting.selection import Progress
+from training.holding_out import hold_out
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
 from training.runs import config_report, name_after, save_run
-from training.splits import DriverSplit, Split, driver_split, random_split
+from training.splits import DriverSplit, Split, driver_split
 from training.table_fits import FITS, FittedTable
 
 OURS = "this model"
@@ -41,7 +52,7 @@ class TableResult:
     Attributes:
         manifest: The published model.
         folder: The run's folder.
-        leaderboards: Region ("inside", "outside …") → rows, ours first.
+        leaderboards: Region ("inside", "outside …", "other groups of …") → rows, ours first.
         notes: What a reader must know, one sentence each.
     """
 
@@ -52,9 +63,14 @@ class TableResult:
 
 
 def fit_table(
-    config: TableConfig, progress: Progress
+    config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id
 ) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
     """Fit a model to a table without publishing it.
+
+    Args:
+        config: The run's settings.
+        progress: Told what is done.
+        tell: Given the table once it is read, before anything is fitted.
 
     Returns:
         The fitted model, its report, its plots with the rows of the test split as CSV, and the leaderboards.
@@ -66,16 +82,28 @@ def fit_table(
     """
     torch.set_num_threads(config.threads)
     table = load_training_table(
-        config.data, config.targets, drop=config.drop, categories=config.categories, numbers=config.numbers
+        config.data,
+        config.targets,
+        drop=config.drop,
+        categories=config.categories,
+        numbers=config.numbers,
+        dates=config.dates,
+        weight=config.weight,
+        group=config.group,
+        time=config.time_column,
     )
-    split = with_every_level(table, random_split(table.n_rows, config.seed))
+    check_units(config.units, table)
+    tell(table)
+    held_out = hold_out(config, table)
+    split = held_out.split
     fitted = FITS[config.family](config, table, split, progress, f"fit {name_after(config.name, config.data)}")
     predictions = fitted.predict(split.test)
-    leaderboards = {"inside": _leaderboard(config, fitted.coded, split, predictions)}
-    metrics = {"inside": regression_metrics(table.targets[split.test], predictions, table.target_names)}
+    leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
+    metrics = {held_out.kind: leaderboards[held_out.region][0].metrics}
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = list(table.notes)
-    tail = driver_split(table.numeric, table.targets, config.seed) if config.outside else None
+    notes = [*table.notes, *held_out.notes]
+    measured = config.outside and config.split_kind != "outside"
+    tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:
         column = table.number_names[tail.column]
         region = f"outside ({column} above {tail.threshold:.6g})"
@@ -89,15 +117,17 @@ def fit_table(
             table.numeric[everything, tail.column],
             errors,
         )
-    elif config.outside:
+    elif measured:
         notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
     model = _fitted_model(config, fitted, split, metrics)
     report = {
         "task": f"table {table.source}",
         "config": config_report(config),
         "data_sha256": table.sha256,
+        "split": {"kind": config.split_kind, "judged_on": held_out.region},
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
+        "columns": [asdict(use) for use in table.uses],
         "notes": notes,
         **fitted.report,
         "leaderboards": {
@@ -109,8 +139,13 @@ def fit_table(
     return model, report, files, leaderboards
 
 
-def run_table(config: TableConfig, progress: Progress) -> TableResult:
+def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id) -> TableResult:
     """Fit a model to a table, publish it and keep the run's folder.
+
+    Args:
+        config: The run's settings.
+        progress: Told what is done.
+        tell: Given the table once it is read, before anything is fitted.
 
     Raises:
         TableError: When the file is no table.
@@ -122,7 +157,7 @@ def run_table(config: TableConfig, progress: Progress) -> TableResult:
     name = name_after(config.name, config.data)
     repository = ModelRepository(config.repository)
     repository.check_writable()
-    model, report, files, leaderboards = fit_table(config, progress)
+    model, report, files, leaderboards = fit_table(config, progress, tell)
     plots = {file: content for file, content in files.items() if file.endswith(".png")}
     manifest = publish(repository, model.created_at(datetime.now(UTC)), config.dtype, report, plots)
     folder = save_run(config.runs, name, config, {"report.json": report_json(report), **files})
@@ -143,7 +178,13 @@ def _judge_outside(
     with np.errstate(over="ignore"):
         errors = {name: np.mean(np.abs(answer - held_out.targets) / spread, axis=1) for name, answer in answers.items()}
     board = [
-        board_row(name, held_out.targets[n_inside:], answer[n_inside:], table.target_names)
+        board_row(
+            name,
+            held_out.targets[n_inside:],
+            answer[n_inside:],
+            table.target_names,
+            None if held_out.weights is None else held_out.weights[n_inside:],
+        )
         for name, answer in answers.items()
     ]
     return errors, board
@@ -154,7 +195,8 @@ def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictio
     test = coded.rows(split.test)
     answers = {OURS: predictions}
     answers |= {name: baseline(fitting, test, config.seed) for name, baseline in BASELINES.items()}
-    return [board_row(name, test.targets, answer, coded.table.target_names) for name, answer in answers.items()]
+    names = coded.table.target_names
+    return [board_row(name, test.targets, answer, names, test.weights) for name, answer in answers.items()]
 
 
 def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metrics: dict[str, Any]) -> FittedModel:
@@ -165,7 +207,7 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
     return FittedModel(
         name=name_after(config.name, config.data),
         kind="tabular",
-        description=f"{', '.join(table.target_names)} from {len(table.features)} columns of {table.source}.",
+        description=f"{', '.join(table.target_names)} from {len(inputs)} columns of {table.source}.",
         network=fitted.model,
         inputs=inputs,
         outputs=tuple(
@@ -182,6 +224,7 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
             versions=library_versions(),
             note=config.note,
         ),
+        trust=fitted.trust,
     )
 
 
@@ -192,10 +235,30 @@ def _inputs(config: TableConfig, coded: CodedTable, train: NDArray[np.int64]) ->
     for feature in coded.table.features:
         if feature.kind == "category":
             inputs.append(
-                CategoryColumn(name=feature.name, categories=next(levels), may_be_missing=feature.may_be_missing)
+                CategoryColumn(
+                    name=feature.name,
+                    categories=next(levels),
+                    may_be_missing=feature.may_be_missing,
+                    unseen=config.unseen,
+                )
             )
             continue
         column = next(numbers)
+        if feature.date is not None:
+            part = DatePart(name=feature.date.part, minimum=np.nanmin(column), maximum=np.nanmax(column))
+            before = inputs[-1] if inputs else None
+            if isinstance(before, DateColumn) and before.name == feature.date.column:
+                inputs[-1] = before.model_copy(update={"parts": (*before.parts, part)})
+            else:
+                inputs.append(
+                    DateColumn(
+                        name=feature.date.column,
+                        origin=feature.date.origin,
+                        parts=(part,),
+                        may_be_missing=feature.may_be_missing,
+                    )
+                )
+            continue
         inputs.append(
             NumberColumn(
                 name=feature.name,
@@ -211,5 +274,5 @@ def _inputs(config: TableConfig, coded: CodedTable, train: NDArray[np.int64]) ->
 def _stretched(rows: RawRows, inputs: tuple[Column, ...]) -> RawRows:
     if rows.numeric is None:
         return rows
-    middle = np.array([(column.minimum + column.maximum) / 2 for column in inputs if isinstance(column, NumberColumn)])
+    middle = np.array([(column.minimum + column.maximum) / 2 for column in tensor_numbers(inputs)])
     return replace(rows, numeric=middle + _STRETCH * (rows.numeric - middle))

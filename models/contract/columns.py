@@ -1,10 +1,16 @@
 """Columns of a table, as a manifest describes them: what goes in row by row, and what comes out."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from models.contract.part import ColumnName, Domain, Finite, Part
+
+Unseen = Literal["refuse", "other"]
+"""What a level never seen in training gets."""
+
+UNSEEN_LEVEL: Final = "?" * 501
+"""What the graph is given for a level never seen: longer than any level, so none of them, whatever was sent."""
 
 
 class NumberColumn(Part):
@@ -40,7 +46,8 @@ class CategoryColumn(Part):
 
     Attributes:
         name: Column name, as in the training table.
-        categories: Levels seen in training; another level is refused (422).
+        categories: Levels seen in training.
+        unseen: Whether another level is refused (422) or answered as "other": a level with no weight of its own.
         may_be_missing: Whether a missing value is answered (a level of its own in the graph).
     """
 
@@ -48,6 +55,7 @@ class CategoryColumn(Part):
     name: ColumnName
     categories: tuple[Annotated[str, Field(min_length=1, max_length=500)], ...] = Field(min_length=1, max_length=10_000)
     may_be_missing: bool = False
+    unseen: Unseen = Field(default="refuse", exclude_if=lambda rule: rule == "refuse")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

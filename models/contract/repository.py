@@ -1,7 +1,8 @@
 """The model repository on disk: names, versions, atomic publication, integrity.
 
-Layout: `<root>/<name>/<version>/` with `model.onnx`, `manifest.json` and whatever else belongs to the version
-(`report.json`, plots). Versions are positive integers, counted up. This is the only place that joins these paths.
+Layout: `<root>/<name>/<version>/` with `model.onnx`, `manifest.json`, `companion.onnx` where the model has one, and
+whatever else belongs to the version (`report.json`, model card, plots). Versions are positive integers, counted up.
+This is the only place that joins these paths.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ from models.contract.manifest import MAX_MANIFEST_BYTES, ModelManifest, parse_ma
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
+COMPANION_FILE = "companion.onnx"
 
 MAX_MODEL_BYTES = 512 * 1024 * 1024
 """Largest ONNX file read; arithmetic networks take kilobytes, boosted residuals a few megabytes."""
@@ -67,10 +69,12 @@ class PublishedModel:
     Attributes:
         manifest: Its manifest.
         onnx: The bytes of its graph, whose checksum is the manifest's.
+        companion: The bytes of its companion, likewise, or None where it has none.
     """
 
     manifest: ModelManifest
     onnx: bytes
+    companion: bytes | None = None
 
 
 class ModelRepository:
@@ -149,18 +153,29 @@ class ModelRepository:
             IntegrityError: When a file is missing, is no regular file or is not the one the manifest describes.
         """
         manifest = self.manifest(name, version)
-        file = self.path(name, manifest.version) / MODEL_FILE
-        onnx = _read_regular(file, MAX_MODEL_BYTES)
+        onnx = self._graph(manifest, MODEL_FILE, manifest.graph.sha256)
+        if manifest.companion is None:
+            return PublishedModel(manifest, onnx)
+        return PublishedModel(manifest, onnx, self._graph(manifest, COMPANION_FILE, manifest.companion.sha256))
+
+    def _graph(self, manifest: ModelManifest, file: str, expected: str) -> bytes:
+        onnx = _read_regular(self.path(manifest.name, manifest.version) / file, MAX_MODEL_BYTES)
         digest = hashlib.sha256(onnx).hexdigest()
-        if digest != manifest.graph.sha256:
+        if digest != expected:
             msg = (
-                f"{MODEL_FILE} of {name}/{manifest.version} must have the checksum in its manifest, "
-                f"{manifest.graph.sha256[:12]}…, however it has {digest[:12]}…; publish the model again"
+                f"{file} of {manifest.name}/{manifest.version} must have the checksum in its manifest, "
+                f"{expected[:12]}…, however it has {digest[:12]}…; publish the model again"
             )
             raise IntegrityError(msg)
-        return PublishedModel(manifest, onnx)
+        return onnx
 
-    def publish(self, manifest: ModelManifest, onnx: bytes, files: Mapping[str, bytes] | None = None) -> ModelManifest:
+    def publish(
+        self,
+        manifest: ModelManifest,
+        onnx: bytes,
+        files: Mapping[str, bytes] | None = None,
+        companion: bytes | None = None,
+    ) -> ModelManifest:
         """Write the next version of a model in one step: readers see all of it or nothing.
 
         The version is written to a staging folder beside its target, flushed to disk and renamed.
@@ -169,21 +184,26 @@ class ModelRepository:
             manifest: The manifest; its version is replaced by the next free one.
             onnx: The graph that the manifest describes.
             files: More files of the version, by name.
+            companion: The companion that the manifest describes, or None where it describes none.
 
         Returns:
             The manifest as published, with its version.
 
         Raises:
-            IntegrityError: When `onnx` is not the graph that the manifest describes.
+            IntegrityError: When a graph is not the one that the manifest describes.
             PublicationError: When the repository cannot be written; nothing is left behind.
         """
         name = check_name(manifest.name)
-        if hashlib.sha256(onnx).hexdigest() != manifest.graph.sha256:
-            msg = "the graph to publish must have the checksum in its manifest, however it does not"
+        graphs = {MODEL_FILE: onnx, **({} if companion is None else {COMPANION_FILE: companion})}
+        described = {MODEL_FILE: manifest.graph, **({COMPANION_FILE: manifest.companion} if manifest.companion else {})}
+        if {file: hashlib.sha256(graph).hexdigest() for file, graph in graphs.items()} != {
+            file: graph.sha256 for file, graph in described.items()
+        }:
+            msg = "the graphs to publish must have the checksums in their manifest, however they do not"
             raise IntegrityError(msg)
         extra = dict(files or {})
         for file in extra:
-            if not _FILE.fullmatch(file) or file in (MODEL_FILE, MANIFEST_FILE):
+            if not _FILE.fullmatch(file) or file in (MODEL_FILE, COMPANION_FILE, MANIFEST_FILE):
                 msg = f"a published file must have a plain name of its own, however: {file!a}"
                 raise PublicationError(msg)
         folder = self.root / name
@@ -199,7 +219,7 @@ class ModelRepository:
             while True:
                 version = _next_version(folder)
                 manifest = manifest.model_copy(update={"version": version})
-                for file, content in {**extra, MODEL_FILE: onnx, MANIFEST_FILE: manifest.to_json()}.items():
+                for file, content in {**extra, **graphs, MANIFEST_FILE: manifest.to_json()}.items():
                     _write_durably(staging / file, content)
                 _flush_folder(staging)
                 if _rename_new(staging, folder / str(version)):

@@ -1,4 +1,4 @@
-"""Tables for a user, CSV and Parquet: written beside their target and moved in one step.
+"""Tables for a user, CSV, Parquet and Arrow: written beside their target and moved in one step.
 
 Nothing half-written is ever read.
 """
@@ -14,9 +14,10 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from models.contract.errors import TableError
+from models.contract.table_sources import ARROW_EXTENSIONS, PARQUET_EXTENSIONS
 from models.contract.tables import Column
 
-WRITTEN_EXTENSIONS = (".csv", ".parquet", ".pq")
+WRITTEN_EXTENSIONS = (".csv", *PARQUET_EXTENSIONS, *ARROW_EXTENSIONS)
 
 _ROWS_AT_ONCE = 16_384
 """Rows turned into text at a time: a few megabytes."""
@@ -53,7 +54,7 @@ def open_table_writer(path: Path | None, *, delimiter: str = ",", decimal: str =
     """Open a writer; the table appears at `path` when the block ends, and not at all when it fails or is interrupted.
 
     Args:
-        path: CSV or Parquet file, replaced if it exists; None writes CSV to standard output as it comes.
+        path: CSV, Parquet or Arrow file, replaced if it exists; None writes CSV to standard output as it comes.
         delimiter: Delimiter of CSV.
         decimal: Decimal sign of numbers in CSV.
 
@@ -65,12 +66,15 @@ def open_table_writer(path: Path | None, *, delimiter: str = ",", decimal: str =
         sys.stdout.buffer.flush()
         return
     check_output(path)
-    csv = path.name.lower().endswith(".csv")
-    with (
-        open_staged(path) as stream,
-        contextlib.closing(_Delimited(stream, delimiter, decimal) if csv else _Parquet(stream)) as writer,
-    ):
+    with open_staged(path) as stream, contextlib.closing(_writer(path, stream, delimiter, decimal)) as writer:
         yield writer
+
+
+def _writer(path: Path, stream: BinaryIO, delimiter: str, decimal: str) -> "_Delimited | _Parquet | _Arrow":
+    name = path.name.lower()
+    if name.endswith(".csv"):
+        return _Delimited(stream, delimiter, decimal)
+    return _Parquet(stream) if name.endswith(PARQUET_EXTENSIONS) else _Arrow(stream)
 
 
 @contextlib.contextmanager
@@ -164,6 +168,25 @@ class _Parquet:
 
         if self._writer is None:
             self._writer = parquet.ParquetWriter(self._stream, batch.schema)
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _Arrow:
+    """Writes an IPC file, a record batch per batch."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._writer: Any = None
+
+    def write(self, batch: Any) -> None:
+        from pyarrow import ipc
+
+        if self._writer is None:
+            self._writer = ipc.new_file(self._stream, batch.schema)
         self._writer.write_batch(batch)
 
     def close(self) -> None:

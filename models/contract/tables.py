@@ -1,46 +1,31 @@
-"""Tables of a user: CSV and Parquet read in one place, so that training and serving see the same values.
+"""Tables of a user: CSV, Parquet and Arrow read in one place, so that training and serving see the same values.
 
-- Format by extension: `.csv` and `.csv.gz` are delimited text, `.parquet` and `.pq` are Parquet.
+- Format by extension: `.csv` and `.csv.gz` are delimited text, `.parquet` and `.pq` are Parquet, `.arrow`, `.feather`
+  and `.ipc` are Arrow IPC files (Feather version 2) or streams.
 - Delimited text is UTF-8, with or without byte-order mark, cut by comma, semicolon, tab or pipe, whichever fits header
   and rows; numbers may have a decimal comma where the delimiter is another character; blank lines are passed over.
 - Column names are trimmed, distinct and not empty. White space around a value does not count.
-- Missing: the values in `MISSING`, and the nulls of Parquet. "None" and "-" are text: they name levels in process data.
+- Missing: the values in `MISSING`, and the nulls of Parquet and Arrow. "None" and "-" are text: they name levels in
+  process data.
 - Numbers: `1`, `-1.5`, `+2e-3`. Infinities are refused, also as `1e999`.
-- Booleans are text: `true` and `false` from Parquet, as they stand from delimited text.
-- Dates and times are text: ISO 8601 from Parquet, as they stand from delimited text.
+- Booleans are text: `true` and `false` from Parquet and Arrow, as they stand from delimited text.
+- Dates and times are text: ISO 8601 from Parquet and Arrow, as they stand from delimited text.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract.delimited import (
-    Layout,
-    check_names,
-    first_ragged_row,
-    first_undecodable_line,
-    judge_layout,
-    line_of_row,
-    open_bytes,
-)
 from models.contract.errors import TableError
+from models.contract.table_sources import Source, open_source
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL")
 """Values that stand for a missing one, in every column."""
-
-EXTENSIONS = (".csv", ".csv.gz", ".parquet", ".pq")
-
-_BLOCK_BYTES = 1024 * 1024
-"""Bytes of text parsed at a time; a single row must fit. Four times as many take 200 MB more where rows are short."""
-
-_BATCH_ROWS = 65_536
-"""Rows of Parquet read at a time by `read_table`."""
 
 _NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)$"
 
@@ -83,18 +68,13 @@ class Batch:
     raw: Any
 
 
-def is_delimited(path: Path) -> bool:
-    """Tell whether a file is delimited text by its name; any other is taken for Parquet, or refused."""
-    return path.name.lower().endswith((".csv", ".csv.gz"))
-
-
 def column_names(path: Path) -> tuple[str, ...]:
     """Return the column names of a table.
 
     Raises:
         TableError: When the file is no table.
     """
-    with _open(path) as source:
+    with open_source(path) as source:
         return source.names
 
 
@@ -104,7 +84,7 @@ def read_table(
     r"""Read a whole table; a column whose every value is a number becomes numbers, any other text.
 
     Args:
-        path: CSV or Parquet file.
+        path: CSV, Parquet or Arrow file.
         skip: Columns passed over unread.
         as_text: Columns read as text though they hold numbers.
         as_numbers: Columns read as numbers though they hold text; what is no number becomes missing, with a note.
@@ -120,7 +100,7 @@ def read_table(
         >>> table.columns["C"], table.columns["grade"]
         (array([0.45,  nan]), array(['C45', '42CrMo4'], dtype=object))
     """
-    with _open(path) as source:
+    with open_source(path) as source:
         names = tuple(name for name in source.names if name not in set(skip))
         content = source.read(names)
         n_rows = int(content.num_rows)
@@ -150,7 +130,7 @@ def iter_batches(path: Path, *, numbers: Sequence[str], texts: Sequence[str], n_
     """Read a table in batches of at most `n_rows` rows, in order, in memory that does not grow with the file.
 
     Args:
-        path: CSV or Parquet file.
+        path: CSV, Parquet or Arrow file.
         numbers: Columns to read as numbers.
         texts: Columns to read as text.
         n_rows: Most rows of a batch.
@@ -159,7 +139,7 @@ def iter_batches(path: Path, *, numbers: Sequence[str], texts: Sequence[str], n_
         TableError: When the file is no table, has no rows, lacks columns (all are named), holds text where a number
             is due or an infinity (column and line are named).
     """
-    with _open(path) as source:
+    with open_source(path) as source:
         missing = [name for name in (*numbers, *texts) if name not in source.names]
         if missing:
             shown = ", ".join(ascii(name) for name in missing)
@@ -167,7 +147,7 @@ def iter_batches(path: Path, *, numbers: Sequence[str], texts: Sequence[str], n_
             msg = f"the table must have the columns {shown}, however {path.name} lacks them; it has {has}"
             raise TableError(msg)
         first_row = 0
-        for raw in source.batches(n_rows):
+        for raw in source.batches(n_rows, source.names):
             columns: dict[str, Column] = {}
             for name in numbers:
                 values, unreadable = _numbers(raw.column(name), source.decimal)
@@ -191,8 +171,8 @@ def iter_batches(path: Path, *, numbers: Sequence[str], texts: Sequence[str], n_
 
 
 def place_of_row(path: Path, row: int) -> str:
-    """Return where a row (from 0) stands, for a message: "line 7" of delimited text, "row 6" of Parquet."""
-    with _open(path) as source:
+    """Return where a row (from 0) stands, for a message: "line 7" of delimited text, "row 6" elsewhere."""
+    with open_source(path) as source:
         return source.place(row)
 
 
@@ -208,150 +188,6 @@ def file_sha256(path: Path) -> str:
     except OSError as error:
         msg = f"a table must be a readable file, however {path}: {error.strerror}; check the path"
         raise TableError(msg) from error
-
-
-class _Source(Protocol):
-    """A table on disk, open."""
-
-    path: Path
-    names: tuple[str, ...]
-    decimal: str
-
-    def batches(self, n_rows: int) -> Iterator[Any]:
-        """Yield record batches of all columns."""
-
-    def read(self, names: tuple[str, ...]) -> Any:
-        """Return a `pyarrow.Table` of some columns."""
-
-    def place(self, row: int) -> str:
-        """Return where a row stands."""
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[_Source]:
-    if is_delimited(path):
-        layout = judge_layout(path)
-        with open_bytes(path) as stream:
-            yield _Delimited(path, stream, layout)
-    elif path.name.lower().endswith((".parquet", ".pq")):
-        with open_bytes(path) as stream:
-            yield _Parquet(path, stream)
-    else:
-        known = ", ".join(EXTENSIONS)
-        msg = f"a table must be a file named {known}, however: {path.name[-80:]!a}; convert or rename it"
-        raise TableError(msg)
-
-
-class _Delimited:
-    """Delimited text; every column is read as text."""
-
-    def __init__(self, path: Path, stream: Any, layout: Layout) -> None:
-        self.path = path
-        self.names = layout.names
-        self.decimal = layout.decimal
-        self._stream = stream
-        self._layout = layout
-
-    def batches(self, n_rows: int) -> Iterator[Any]:
-        import pyarrow as pa
-
-        try:
-            for block in self._reader(self.names):
-                for start in range(0, block.num_rows, n_rows):
-                    yield block.slice(start, n_rows)
-        except pa.ArrowInvalid as error:
-            raise self._fault(error) from error
-
-    def read(self, names: tuple[str, ...]) -> Any:
-        import pyarrow as pa
-
-        try:
-            return self._reader(names).read_all()
-        except pa.ArrowInvalid as error:
-            raise self._fault(error) from error
-
-    def place(self, row: int) -> str:
-        return f"line {line_of_row(self.path, self._layout, row)}"
-
-    def _reader(self, names: tuple[str, ...]) -> Any:
-        import pyarrow as pa
-        from pyarrow import csv
-
-        return csv.open_csv(
-            self._stream,
-            read_options=csv.ReadOptions(
-                column_names=self.names, skip_rows=self._layout.header_lines, block_size=_BLOCK_BYTES
-            ),
-            parse_options=csv.ParseOptions(delimiter=self._layout.delimiter, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(self.names, pa.string()), include_columns=names, strings_can_be_null=False
-            ),
-        )
-
-    def _fault(self, error: Exception) -> TableError:
-        line = first_undecodable_line(self.path)
-        if line is not None:
-            return TableError(
-                f"a delimited table must be UTF-8 text, however line {line} of {self.path.name} is not; "
-                "save it as UTF-8"
-            )
-        ragged = first_ragged_row(self.path, self._layout)
-        if ragged is not None:
-            return TableError(
-                f"every row must have as many fields as the header, {len(self.names)}, however line {ragged[0]} of "
-                f"{self.path.name} has {ragged[1]}; complete that row, or quote fields that hold the delimiter"
-            )
-        return TableError(
-            f"a row must have at most {_BLOCK_BYTES} bytes, however {self.path.name}: {str(error)[:200]}; "
-            "look for a quote that is never closed"
-        )
-
-
-class _Parquet:
-    """A Parquet file."""
-
-    decimal = "."
-
-    def __init__(self, path: Path, stream: Any) -> None:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        self.path = path
-        try:
-            self._file = parquet.ParquetFile(stream)
-        except (pa.ArrowException, OSError) as error:
-            raise self._fault(error) from error
-        self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)
-        check_names(path, self.names)
-
-    def batches(self, n_rows: int) -> Iterator[Any]:
-        return self._batches(n_rows, self.names)
-
-    def read(self, names: tuple[str, ...]) -> Any:
-        import pyarrow as pa
-
-        batches = list(self._batches(_BATCH_ROWS, names))
-        if not batches:
-            return self._file.schema_arrow.empty_table().select(list(names))
-        return pa.Table.from_batches(batches)
-
-    def place(self, row: int) -> str:
-        return f"row {row + 1}"
-
-    def _batches(self, n_rows: int, names: tuple[str, ...]) -> Iterator[Any]:
-        import pyarrow as pa
-
-        try:
-            for batch in self._file.iter_batches(batch_size=n_rows, columns=list(names)):
-                if batch.num_rows:
-                    yield batch
-        except (pa.ArrowException, OSError) as error:
-            raise self._fault(error) from error
-
-    def _fault(self, error: Exception) -> TableError:
-        return TableError(
-            f"a Parquet table must be whole, however {self.path.name}: {str(error)[:200]}; write or copy the file again"
-        )
 
 
 def _chunks(column: Any) -> list[Any]:
@@ -406,7 +242,7 @@ def _parsed(text: Any, decimal: str) -> Any:
         return pc.if_else(pc.match_substring_regex(text, _NUMBER), text, pa.scalar(None, text.type)).cast(pa.float64())
 
 
-def _texts(source: _Source, name: str, column: Any) -> NDArray[np.object_]:
+def _texts(source: Source, name: str, column: Any) -> NDArray[np.object_]:
     import pyarrow as pa
 
     parts: list[NDArray[np.object_]] = []
@@ -426,7 +262,7 @@ def _texts(source: _Source, name: str, column: Any) -> NDArray[np.object_]:
     return np.concatenate(parts) if parts else np.zeros(0, dtype=object)
 
 
-def _refuse_infinity(source: _Source, name: str, values: NDArray[np.float64], first_row: int) -> None:
+def _refuse_infinity(source: Source, name: str, values: NDArray[np.float64], first_row: int) -> None:
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         msg = (

@@ -99,3 +99,31 @@ class SequenceNetwork(nn.Module):
             state = self.cell(step, state)
             states.append(state)
         return torch.stack(states, dim=1)
+
+
+class AfterEveryStep(nn.Module):
+    """A network's answers after every step, for a loss that looks at all of them; it shares the network's weights.
+
+    Args:
+        network: The network.
+
+    Shape:
+        - steps: as the network takes them
+        - output: (batch, length, d_outputs)
+
+    Example:
+        >>> from models.networks import GRUCell
+        >>> network = SequenceNetwork(nn.Identity(), GRUCell(3, 8), nn.Linear(8, 2), torch.zeros(8))
+        >>> AfterEveryStep(network)(torch.ones(4, 5, 3)).shape
+        torch.Size([4, 5, 2])
+    """
+
+    def __init__(self, network: SequenceNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """Answer from the state after each step."""
+        states = self.network.states(steps)
+        answers: Tensor = self.network.head(states.flatten(0, 1))
+        return answers.reshape(*states.shape[:2], -1)

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import re
 import secrets
 import time
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.problems import problem_of
 from service.errors import BodyTooLargeError
 from service.logging import LOGGER, request_id
+from service.metrics import Cell, Histogram, Slot
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 """Incoming ids that are kept; another could forge a log line or fill the log."""
@@ -31,13 +33,23 @@ CLIENT_LEFT = 499
 """Status logged and counted where the client went before it had an answer; nginx uses the same number."""
 
 
-_PROCESS_ID = secrets.token_hex(10)
-_NUMBERS = itertools.count()
+class _Ids:
+    """Ids that no other request of any process has: 20 random digits for the process, 12 counted."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self._process = secrets.token_hex(10)
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        return f"{self._process}{next(self._numbers):012x}"
 
 
-def new_id() -> str:
-    """Return an id that no other request of any process has: 20 random digits for the process, 12 counted."""
-    return f"{_PROCESS_ID}{next(_NUMBERS):012x}"
+new_id = _Ids().next
+"""Return an id that no other request has."""
 
 
 def sane_id(told: bytes) -> str | None:
@@ -45,17 +57,53 @@ def sane_id(told: bytes) -> str | None:
     return told.decode() if told and _SANE_ID.fullmatch(told) else None
 
 
+_PATHS = frozenset({"/", "/predict", "/models", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+
+
+def _counted_path(path: str) -> str:
+    """Return the path that a request counts under: one of a few, whatever a client asks for."""
+    if path in _PATHS:
+        return path
+    return next((f"{folder}…" for folder in ("/models/", "/static/") if path.startswith(folder)), "other")
+
+
 class Traffic:
-    """What this process has answered.
+    """What this process has answered; counted on its event loop alone.
+
+    Args:
+        slot: Where it is told to the other workers too.
 
     Attributes:
-        in_flight: Requests being answered.
         answered: Status code → requests; CLIENT_LEFT where nobody was there to be answered.
     """
 
-    def __init__(self) -> None:
-        self.in_flight = 0
+    def __init__(self, slot: Slot) -> None:
         self.answered: Counter[int] = Counter()
+        self._slot = slot
+        self._in_flight = slot.cell("nalu_requests_in_flight")
+        self._series: dict[tuple[str, int], tuple[Cell, Histogram]] = {}
+
+    def begin(self) -> None:
+        """Count a request as in flight."""
+        self._in_flight.add()
+
+    def end(self) -> None:
+        """Count it so no longer."""
+        self._in_flight.add(-1.0)
+
+    def count(self, path: str, status: int, elapsed_s: float) -> None:
+        """Count an answer."""
+        self.answered[status] += 1
+        series = self._series.get((path, status)) or self._found(_counted_path(path), status)
+        series[0].add()
+        series[1].observe(elapsed_s)
+
+    def _found(self, path: str, status: int) -> tuple[Cell, Histogram]:
+        if (path, status) not in self._series:
+            requests = self._slot.cell("nalu_requests_total", path=path, status=str(status))
+            durations = Histogram(self._slot, "nalu_request_duration_seconds", path=path)
+            self._series[path, status] = requests, durations
+        return self._series[path, status]
 
 
 class RequestFrame:
@@ -86,16 +134,17 @@ class RequestFrame:
         token = request_id.set(sane_id(told) or new_id())
         response = _Response(send)
         started = time.perf_counter()
-        self._traffic.in_flight += 1
+        self._traffic.begin()
         try:
             await self._answer(scope, declared, receive, response)
         finally:
-            self._traffic.in_flight -= 1
+            elapsed_s = time.perf_counter() - started
             status = response.status or CLIENT_LEFT
-            self._traffic.answered[status] += 1
+            self._traffic.end()
+            self._traffic.count(scope["path"], status, elapsed_s)
             level = logging.DEBUG if scope["path"].startswith("/health/") and status == HTTPStatus.OK else logging.INFO
             if LOGGER.isEnabledFor(level):
-                log_answer(level, scope, status, time.perf_counter() - started)
+                log_answer(level, scope, status, elapsed_s)
             request_id.reset(token)
 
     async def _answer(self, scope: Scope, declared: bytes, receive: Receive, response: "_Response") -> None:
@@ -117,10 +166,10 @@ class RequestFrame:
         except ClientDisconnect:
             pass
         except BodyTooLargeError as error:
-            await response.send_unless_started(scope, receive, problem_of(error))
+            await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
         except Exception as error:
             LOGGER.exception("a request failed inside the service")
-            await response.send_unless_started(scope, receive, problem_of(error))
+            await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
 
 
 def log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:

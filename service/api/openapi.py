@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.open_inference.schemas import InferRequestBody
 from service.api.schemas import (
     PredictRecordsAnswer,
     PredictRecordsRequest,
@@ -21,6 +22,7 @@ _BY_HAND: tuple[type[BaseModel], ...] = (
     PredictRecordsAnswer,
     PredictSplitAnswer,
     ProblemAnswer,
+    InferRequestBody,
 )
 """Schemas of bodies that the routes read and write themselves."""
 
@@ -32,6 +34,15 @@ def _content(*forms: tuple[str, type[BaseModel]]) -> dict[str, Any]:
     }
     schemas = [{"$ref": _REF.format(model=form.__name__)} for _name, form in forms]
     return {"application/json": {"schema": {"anyOf": schemas}, "examples": examples}}
+
+
+def json_content(form: type[BaseModel]) -> dict[str, Any]:
+    """Return the content object of a body in JSON, perhaps with bytes behind it."""
+    schema = {"$ref": _REF.format(model=form.__name__)}
+    return {
+        "application/json": {"schema": schema, "example": form.model_json_schema()["examples"][0]},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    }
 
 
 _STROKE = (
@@ -61,12 +72,26 @@ PREDICT_ANSWER_CONTENT = _content(("records", PredictRecordsAnswer), ("split", P
 
 
 class DocumentedFastAPI(FastAPI):
-    """FastAPI whose OpenAPI document also holds the schemas that routes refer to by hand."""
+    """FastAPI whose OpenAPI document holds the schemas that routes refer to by hand, and no answer never given."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the document, made once."""
         if self.openapi_schema is None:
             document = super().openapi()
             _, definitions = models_json_schema([(schema, "validation") for schema in _BY_HAND], ref_template=_REF)
-            document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(definitions["$defs"])
+            _drop_validation_errors(document["paths"], schemas)
         return super().openapi()
+
+
+def _drop_validation_errors(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Leave out the framework's own answer to a faulty path: ours is a problem, or the protocol's error."""
+    own = {"$ref": _REF.format(model="HTTPValidationError")}
+    for path in paths.values():
+        for operation in path.values():
+            responses = operation["responses"]
+            if responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema") == own:
+                del responses["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)

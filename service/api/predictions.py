@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-import orjson
-
 from service.api.json_body import parse_json
 from service.api.schemas import PredictRecordsRequest, PredictRequest, read_predict_request
+from service.api.trusted import trusted_answer
 from service.inference.batches import SequenceLimits
 from service.inference.encoding import encode_records, encode_split
 from service.inference.predictor import Prediction, predict
 from service.inference.quick_rows import QuickReader, QuickRequest
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
+from service.inference.trust import Asked, check_offered, predict_trusted
 
 INLINE_BODY_BYTES = 64 * 1024
 """Bodies up to here are answered on the event loop, where a small run takes 15 to 35 µs and a change of threads more;
@@ -57,47 +57,62 @@ def read_json(registry: Registry, body: bytes, max_rows: int) -> StrictRequest:
     return StrictRequest(registry.get(content.model, content.version), content)
 
 
-def answer_json(request: StrictRequest, limits: SequenceLimits) -> bytes:
+def answer_json(request: StrictRequest, limits: SequenceLimits, deadline_s: float | None = None) -> bytes:
     """Answer a request, in its form.
+
+    Args:
+        request: The request.
+        limits: How much a model of sequences may be asked for.
+        deadline_s: Time after which a run is stopped, or None for no limit.
 
     Raises:
         FaultyInputError: When its rows are not ones that the model can answer.
+        NotOfferedError: When it asks for what the model does not have.
         InferenceError: When the run fails.
     """
     session, content = request.session, request.content
+    asked = Asked(content.interval, content.explain)
+    check_offered(session.manifest, asked)
     split = not isinstance(content, PredictRecordsRequest)
     if isinstance(content, PredictRecordsRequest):
         encoded = encode_records(session.manifest, content.rows, limits)
     else:
         encoded = encode_split(session.manifest, content.columns, content.data, limits)
-    return _answer(session, predict(session, encoded), split=split)
+    if asked.anything:
+        trusted = predict_trusted(session, encoded, asked, deadline_s)
+        return trusted_answer(session, trusted, asked, split=split)
+    return _answer(session, predict(session, encoded, deadline_s), split=split)
 
 
-def answer_large(quick: QuickReader, registry: Registry, body: bytes, max_rows: int, limits: SequenceLimits) -> bytes:
+def answer_large(
+    quick: QuickReader,
+    registry: Registry,
+    body: bytes,
+    max_rows: int,
+    limits: SequenceLimits,
+    deadline_s: float | None = None,
+) -> bytes:
     """Answer a large prediction request, in blocks where the quick reader is sure of it, else as a small one."""
     request = quick.read(body)
-    return answer_json(read_json(registry, body, max_rows), limits) if request is None else answer_quick(request)
+    if request is not None:
+        return answer_quick(request, deadline_s)
+    return answer_json(read_json(registry, body, max_rows), limits, deadline_s)
 
 
-def answer_quick(request: QuickRequest) -> bytes:
+def answer_quick(request: QuickRequest, deadline_s: float | None = None) -> bytes:
     """Answer a request that the quick reader read.
+
+    Args:
+        request: The request.
+        deadline_s: Time after which a run is stopped, or None for no limit.
 
     Raises:
         InputOutOfDomainError: When a row holds a value for which the model has no answer.
         NonFinitePredictionError: When the model answers NaN or infinity.
         InferenceError: When the run fails.
     """
-    return _answer(request.session, predict(request.session, request.encoded), split=request.split)
+    return _answer(request.session, predict(request.session, request.encoded, deadline_s), split=request.split)
 
 
 def _answer(session: ModelSession, prediction: Prediction, *, split: bool) -> bytes:
-    manifest = session.manifest
-    answer: dict[str, object] = {"model": manifest.name, "version": manifest.version}
-    if split:
-        answer["columns"] = session.output_names
-        answer["data"] = prediction.values.tolist()
-    else:
-        names = session.output_names
-        answer["predictions"] = [dict(zip(names, row, strict=True)) for row in prediction.values.tolist()]
-    answer["in_range"] = prediction.in_range.tolist()
-    return orjson.dumps(answer)
+    return session.answers.write_many(prediction.values, prediction.in_range, split=split)

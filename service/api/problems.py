@@ -1,7 +1,7 @@
 """The one table from domain errors to HTTP: `application/problem+json` (RFC 9457) everywhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from models.contract.errors import ModelNotFoundError
 from service.errors import (
     BodyTooLargeError,
+    DeadlineExceededError,
     Fault,
     FaultyInputError,
     InputOutOfDomainError,
@@ -22,12 +23,18 @@ from service.errors import (
     InvalidRequestError,
     ModelNotReadyError,
     NonFinitePredictionError,
+    NotOfferedError,
+    OverloadedError,
     UnreadableBodyError,
     UnsupportedMediaTypeError,
 )
 from service.logging import request_id
 
 CONTENT_TYPE = "application/problem+json"
+
+FOREIGN_PREFIXES = ("/v2",)
+"""Paths of protocols that are not ours: errors there are plain JSON with a member `error`, as their clients expect, and
+an input that is not valid is a bad request."""
 
 _RETRY_AFTER_S = "10"
 """Seconds after which a client may try a model again that was not ready; a probe's usual interval."""
@@ -60,15 +67,20 @@ PROBLEMS: dict[type[Exception], Problem] = {
         415, "unsupported-media-type", "The body's format is not read", {"Accept-Post": "application/json"}
     ),
     InvalidRequestError: Problem(422, "invalid-request", "The request does not follow the rules"),
+    NotOfferedError: Problem(422, "not-offered", "The model does not have what the request asks for"),
     InputShapeError: Problem(422, "input-shape-mismatch", "Rows and columns are not those of the model"),
     InputOutOfDomainError: Problem(422, "input-out-of-domain", "The model has no answer for this input"),
     NonFinitePredictionError: Problem(422, "non-finite-prediction", "The model's answer is not a finite number"),
     ModelNotReadyError: Problem(503, "model-not-ready", "The model cannot answer", {"Retry-After": _RETRY_AFTER_S}),
+    OverloadedError: Problem(503, "overloaded", "Too many large requests at once", {"Retry-After": "1"}),
+    DeadlineExceededError: Problem(504, "deadline-exceeded", "Time is up", {"Connection": "close"}),
 }
 """Domain error → what HTTP says; any other error is `INTERNAL_ERROR`."""
 
 _MAX_COLUMN = 200
 """Length of a column's name in an answer; a model's own names are no longer."""
+
+_INVALID_INPUT = frozenset({415, 422})
 
 _INTERNAL_DETAIL = "something failed that should not; the log holds the details under this request id"
 
@@ -81,25 +93,52 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http_error)
 
 
-def problem_of(error: Exception) -> Response:
-    """Return the response to a domain error."""
+def problem_of(error: Exception, path: str) -> Response:
+    """Return the response to a domain error.
+
+    Args:
+        error: What happened.
+        path: Path of the request, which decides the form.
+    """
     problem = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), INTERNAL_ERROR)
     if problem is INTERNAL_ERROR:
-        return problem_response(problem, _INTERNAL_DETAIL)
+        return problem_response(problem, _INTERNAL_DETAIL, path)
     more: dict[str, Any] = {}
     if isinstance(error, FaultyInputError):
         more["errors"] = [_listed(fault) for fault in error.faults]
         more["n_errors"] = error.n_faults
-    return problem_response(problem, str(error), **more)
+    return problem_response(problem, str(error), path, **more)
 
 
-def problem_response(problem: Problem, detail: str, **more: Any) -> Response:
+def problem_response(problem: Problem, detail: str, path: str, **more: Any) -> Response:
     """Return a problem response; plain ASCII, so that no content of a request can make it unwritable."""
-    content = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": detail, **more}
+    foreign = is_foreign(path)
+    status = foreign_status(problem.status) if foreign else problem.status
+    content = {"type": problem.type, "title": problem.title, "status": status, "detail": detail, **more}
     content["request_id"] = request_id.get()
+    if foreign:
+        content = {"error": detail, **content}
     return Response(
-        json.dumps(content).encode(), status_code=problem.status, headers=dict(problem.headers), media_type=CONTENT_TYPE
+        json.dumps(content).encode(),
+        status_code=status,
+        headers=dict(problem.headers),
+        media_type="application/json" if foreign else CONTENT_TYPE,
     )
+
+
+def foreign_status(status: int) -> int:
+    """Return the status with which a problem of ours is told in a protocol that is not ours."""
+    return 400 if status in _INVALID_INPUT else status
+
+
+def listed_types(problems: Iterable[Problem]) -> str:
+    """Return the types and titles of problems, for the documentation."""
+    return "; ".join(f"`{problem.type}`: {problem.title}" for problem in problems)
+
+
+def is_foreign(path: str) -> bool:
+    """Return whether a path belongs to a protocol that is not ours."""
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in FOREIGN_PREFIXES)
 
 
 def _listed(fault: Fault) -> dict[str, Any]:
@@ -111,24 +150,25 @@ def _listed(fault: Fault) -> dict[str, Any]:
     return listed
 
 
-async def _answer_domain_error(_request: Request, error: Exception) -> Response:
-    return problem_of(error)
+async def _answer_domain_error(request: Request, error: Exception) -> Response:
+    return problem_of(error, request.scope["path"])
 
 
-async def _answer_validation_error(_request: Request, error: Exception) -> Response:
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
     """Answer faulty path parameters, without echoing them."""
     faults = error.errors() if isinstance(error, RequestValidationError) else []
-    return problem_of(InvalidRequestError([Fault(f"{fault['loc'][-1]}: {fault['msg']}") for fault in faults]))
+    invalid = InvalidRequestError([Fault(f"{fault['loc'][-1]}: {fault['msg']}") for fault in faults])
+    return problem_of(invalid, request.scope["path"])
 
 
-async def _answer_http_error(_request: Request, error: Exception) -> Response:
+async def _answer_http_error(request: Request, error: Exception) -> Response:
     """Answer what the router refuses, with the headers it gives: 405 keeps its `Allow`."""
     if not isinstance(error, HTTPException):
-        return problem_of(error)
+        return problem_of(error, request.scope["path"])
     phrase = HTTPStatus(error.status_code).phrase
     problem = Problem(error.status_code, phrase.lower().replace(" ", "-"), phrase, error.headers or {})
     details = {
         404: "there is nothing at this path; the paths are listed at /docs",
         405: "this path exists, however not with this method; the Allow header lists those it has",
     }
-    return problem_response(problem, details.get(error.status_code, phrase))
+    return problem_response(problem, details.get(error.status_code, phrase), request.scope["path"])

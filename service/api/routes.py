@@ -3,12 +3,12 @@
 from typing import Annotated, Any, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from service.admission import Admission
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
 from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
-from service.api.problems import CONTENT_TYPE, PROBLEMS
+from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
 from service.api.schemas import (
     MAX_VERSION,
     Live,
@@ -26,9 +26,12 @@ from service.errors import UnsupportedMediaTypeError, quote
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
+from service.metrics import Counts
 from service.settings import Settings
 
 PathName = Annotated[str, Path(max_length=100)]
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _RETRY_AFTER = {"Retry-After": "10"}
 
@@ -41,12 +44,16 @@ class State(TypedDict):
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
         draining: Whether it has been told to stop.
+        counts: What all workers have counted.
+        admission: Places for requests that are answered in a thread.
     """
 
     settings: Settings
     registry: Registry
     quick: QuickReader
     draining: Draining
+    counts: Counts
+    admission: Admission
 
 
 router = APIRouter()
@@ -58,7 +65,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     for status in statuses:
         kinds = [problem for problem in PROBLEMS.values() if problem.status == status]
         documented[status] = {
-            "description": "; ".join(f"`{kind.type}`: {kind.title}" for kind in kinds),
+            "description": listed_types(kinds),
             "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}},
         }
     return documented
@@ -71,7 +78,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     response_class=Response,
     responses={
         200: {"description": "Predictions, in the form of the request.", "content": PREDICT_ANSWER_CONTENT},
-        **_problems(400, 404, 413, 415, 422, 503),
+        **_problems(400, 404, 413, 415, 422, 503, 504),
     },
     openapi_extra={"requestBody": {"required": True, "content": PREDICT_REQUEST_CONTENT}},
 )
@@ -84,16 +91,25 @@ async def predict_rows(request: Request) -> Response:
     """
     _check_media_type(request)
     state = _state(request)
-    body = await request.body()
     registry, settings = state["registry"], state["settings"]
     limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
-    if len(body) > INLINE_BODY_BYTES:
-        answer = await run_in_threadpool(answer_large, state["quick"], registry, body, settings.max_rows, limits)
-    elif (read := read_json(registry, body, settings.max_rows)).is_light:
+    if not 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES:
+        answer = await _answer_large(request, state, limits)
+    elif (read := read_json(registry, await request.body(), settings.max_rows)).is_light:
         answer = answer_json(read, limits)
     else:
-        answer = await run_in_threadpool(answer_json, read, limits)
+        async with state["admission"].place() as place:
+            answer = await place.run(answer_json, read, limits, place.remaining_s)
     return Response(answer, media_type="application/json")
+
+
+async def _answer_large(request: Request, state: State, limits: SequenceLimits) -> bytes:
+    registry, settings = state["registry"], state["settings"]
+    async with state["admission"].place() as place:
+        body = await place.within(request.body())
+        return await place.run(
+            answer_large, state["quick"], registry, body, settings.max_rows, limits, place.remaining_s
+        )
 
 
 @router.get("/models", summary="List models", tags=["models"])
@@ -150,6 +166,18 @@ async def ready(request: Request, response: Response) -> Ready:
         response.status_code = 503
         response.headers.update(_RETRY_AFTER)
     return Ready(status="not-ready" if reasons else "ready", reasons=reasons)
+
+
+@router.get(
+    "/metrics",
+    summary="What has been counted",
+    tags=["health"],
+    response_class=Response,
+    responses={200: {"description": "Metrics of all workers together.", "content": {_METRICS_TYPE: {}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Tell every counter, gauge and histogram in Prometheus's text format, added up over the workers."""
+    return Response(_state(request)["counts"].exposition(), media_type=_METRICS_TYPE)
 
 
 def _state(request: Request) -> State:

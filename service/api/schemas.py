@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from models.contract.manifest import Certificate, Column, Formula, ModelManifest, OutputColumn, Provenance
+from models.contract.trust import Importance, Intervals, JointRange, OutputTerms
 from service.errors import Fault, InvalidRequestError, quote
 
 MAX_VERSION = 999_999_999
@@ -15,6 +16,18 @@ Value = Annotated[Any, WithJsonSchema({"type": ["number", "string", "array", "nu
 
 ModelName = Annotated[str, Field(description="Name of the model.", min_length=1, max_length=100)]
 VersionNumber = Annotated[int, Field(description="Version of the model; the newest by default.", ge=1, le=MAX_VERSION)]
+
+Interval = Annotated[
+    float | None,
+    Field(
+        description="Level of prediction intervals, such as 0.9: the share of rows like the training rows whose target "
+        "lies within. Outside the training range it is not guaranteed.",
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+    ),
+]
+Explain = Annotated[bool, Field(description="Whether to tell, row by row, the terms that a prediction is the sum of.")]
 
 
 class _Request(BaseModel):
@@ -34,6 +47,8 @@ class PredictRecordsRequest(_Request):
 
     model: ModelName
     version: VersionNumber | None = None
+    interval: Interval = None
+    explain: Explain = False
     rows: list[dict[str, Value]] = Field(description="Column name → value, null for a missing value; at least one row.")
 
 
@@ -46,11 +61,22 @@ class PredictSplitRequest(_Request):
 
     model: ModelName
     version: VersionNumber | None = None
+    interval: Interval = None
+    explain: Explain = False
     columns: list[str] = Field(description="Column names, each once, in any order.")
     data: list[list[Value]] = Field(description="One list of values per row, null for a missing value.")
 
 
 PredictRequest = PredictRecordsRequest | PredictSplitRequest
+
+
+class Explanation(_Answer):
+    """What a prediction is the sum of."""
+
+    constant: float = Field(description="What the trunk answers for the mean of all columns.")
+    terms: dict[str, float] = Field(description="What each column, or product of columns, adds to it.")
+    held: float = Field(description="What the trunk was held back by, far outside the training range; else 0.")
+    residual: float = Field(description="What the boosted trees add.")
 
 
 class PredictRecordsAnswer(_Answer):
@@ -68,8 +94,15 @@ class PredictRecordsAnswer(_Answer):
     version: int = Field(description="The version that answered.")
     predictions: list[dict[str, float]]
     in_range: list[bool] = Field(
-        description="Per row: whether every number, and the length of a sequence, lies in the range seen in training. "
-        "Outside it the model extrapolates; a missing value counts as inside."
+        description="Per row: whether every number, and the length of a sequence, lies in the range seen in training "
+        "and, where the model has a joint range, the row and its prediction are like those seen there. "
+        "Outside, the model extrapolates; a missing value counts as inside."
+    )
+    interval: float | None = Field(default=None, description="The level asked for; this and the next two, if it was.")
+    lower: list[dict[str, float]] | None = Field(default=None, description="Lower ends of the prediction intervals.")
+    upper: list[dict[str, float]] | None = Field(default=None, description="Upper ends.")
+    explanations: list[dict[str, Explanation]] | None = Field(
+        default=None, description="Output → what its prediction is the sum of, if that was asked for."
     )
 
 
@@ -95,6 +128,10 @@ class PredictSplitAnswer(_Answer):
     columns: list[str]
     data: list[list[float]]
     in_range: list[bool]
+    interval: float | None = None
+    lower: list[list[float]] | None = None
+    upper: list[list[float]] | None = None
+    explanations: list[dict[str, Explanation]] | None = None
 
 
 class ModelEntry(_Answer):
@@ -134,6 +171,17 @@ class ModelDetail(_Answer):
     formula: Formula | None = Field(description="What it computes, as text, LaTeX and terms; null where that is long.")
     certificate: Certificate | None = Field(
         description="What proves that it computes a law exactly, and where; null where it does not."
+    )
+    joint_range: JointRange | None = Field(
+        description="Which rows are like the training rows in all columns together; null where ranges say it alone."
+    )
+    intervals: Intervals | None = Field(description="Prediction intervals, by level; null where it has none.")
+    terms: list[OutputTerms] | None = Field(description="What `explain` gives for each output; null where it cannot.")
+    importance: list[Importance] = Field(
+        description="How much worse it gets when a column is shuffled, the most first."
+    )
+    leaderboard: dict[str, dict[str, dict[str, float | None]]] = Field(
+        description="Root mean squared errors by region, then model, then output."
     )
     metrics: dict[str, dict[str, dict[str, float]]]
     parity: dict[str, float]
@@ -207,6 +255,11 @@ def detail_of(manifest: ModelManifest, provider: str) -> ModelDetail:
         dtype=manifest.graph.dtype,
         formula=manifest.formula,
         certificate=manifest.certificate,
+        joint_range=manifest.joint_range,
+        intervals=manifest.intervals,
+        terms=None if manifest.terms is None else list(manifest.terms),
+        importance=list(manifest.importance),
+        leaderboard=manifest.leaderboard,
         metrics=manifest.metrics,
         parity=manifest.parity,
         provenance=manifest.provenance,

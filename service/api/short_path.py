@@ -12,8 +12,9 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware import SECURITY_HEADERS, Traffic, log_answer, new_id, sane_id
-from service.api.predictions import INLINE_BODY_BYTES, answer_quick
-from service.inference.quick_rows import QuickReader
+from service.api.predictions import INLINE_BODY_BYTES
+from service.api.together import Turn, next_turn
+from service.inference.quick_rows import QuickReader, SmallRequest
 from service.logging import LOGGER, request_id
 
 PREDICT_PATH: Final = "/predict"
@@ -35,6 +36,7 @@ class ShortPath:
         self._app = app
         self._max_bytes = min(max_body_bytes, INLINE_BODY_BYTES)
         self._traffic = traffic
+        self._turn = Turn()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a prediction request, or let the application do it."""
@@ -57,8 +59,15 @@ class ShortPath:
             await self._app(scope, receive, send)
             return
         message = await receive()
-        answer = self._answer(scope["state"]["quick"], message)
-        if answer is None:
+        request = self._read(scope["state"]["quick"], message)
+        if request is not None:
+            turn = self._turn
+            if turn.over:
+                turn = self._turn = Turn()
+            place = turn.add(request)
+            await next_turn()
+            answer = turn.answers()[place]
+        if request is None or answer is None:
             await self._app(scope, _again(message, receive), send)
             return
         own_id = sane_id(told) or new_id()
@@ -70,23 +79,19 @@ class ShortPath:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        self._traffic.answered[200] += 1
+        elapsed_s = time.perf_counter() - started
+        self._traffic.count(PREDICT_PATH, 200, elapsed_s)
         if LOGGER.isEnabledFor(logging.INFO):
             token = request_id.set(own_id)
-            log_answer(logging.INFO, scope, 200, time.perf_counter() - started)
+            log_answer(logging.INFO, scope, 200, elapsed_s)
             request_id.reset(token)
 
-    def _answer(self, reader: QuickReader, message: Message) -> bytes | None:
-        """Return the answer to a request that came in one message, or None where the ordinary route has to decide."""
+    def _read(self, reader: QuickReader, message: Message) -> SmallRequest | None:
+        """Return a request that came in one message, or None where the ordinary route has to decide."""
         if message["type"] != "http.request" or message.get("more_body"):
             return None
         body: bytes = message.get("body", b"")
-        if len(body) > self._max_bytes or (request := reader.read(body)) is None:
-            return None
-        try:
-            return answer_quick(request)
-        except Exception:  # it fails there too, where it is told and logged
-            return None
+        return None if len(body) > self._max_bytes else reader.read_small(body)
 
 
 def _again(message: Message, receive: Receive) -> Receive:

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract.manifest import CategoryColumn, ModelManifest, NumberColumn
+from models.contract.columns import UNSEEN_LEVEL
+from models.contract.dates import read_moments
+from models.contract.manifest import CategoryColumn, DateColumn, ModelManifest, NumberColumn
 from service.errors import InputShapeError, InvalidRequestError, quote
 from service.inference.batches import UNLIMITED, Batch, SequenceLimits
 from service.inference.faults import Faults, kind_of
@@ -17,19 +18,19 @@ from service.inference.sequence_encoding import encode_sequences
 Values = Sequence[object] | NDArray[Any]
 
 _MAX_LEVELS_LISTED = 20
+_MUST_BE_GIVEN = "a value must be given (the model does not answer for a missing one), however it is missing"
 _NUMBER_TYPES = frozenset({int, float, type(None)})
 _TEXT_OR_MISSING = frozenset({str, type(None)})
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """Rows as the graph takes them.
 
     Attributes:
         numeric: Number columns in the graph's dtype, missing values as NaN, shape (n_rows, d_numeric).
         categorical: Category columns as text, missing values as "", shape (n_rows, d_categorical).
-        in_range: Whether every number of the row, and the length of a sequence, lies in the range seen in training,
-            shape (n_rows,); a missing value counts as inside.
+        in_range: Whether every number and date of the row, and the length of a sequence, lies in the range seen in
+            training and every level was seen there, shape (n_rows,); a missing value counts as inside.
         sequences: What a model of sequences is given run by run.
     """
 
@@ -116,8 +117,8 @@ def encode_columns(
     Raises:
         InputShapeError: When there is no row, a column is missing or unknown, or columns differ in length.
         InvalidRequestError: When a value is not one that the column takes: text or a boolean for a number, a number
-            that is infinite or too large for the graph's dtype, a missing value or a level that the model does not
-            know.
+            that is infinite or too large for the graph's dtype, text that is no date, a missing value or a level that
+            the model does not know.
     """
     n_rows = _check_shape(manifest, columns)
     if manifest.sequence is not None:
@@ -129,16 +130,25 @@ def encode_columns(
     faults = Faults()
     numbers, categories = manifest.numbers, manifest.categories
     raw = np.empty((n_rows, len(numbers)))
-    for j, number in enumerate(numbers):
-        raw[:, j] = _encode_numbers(number, columns[number.name], dtype, faults)
+    j = 0
+    for column in manifest.inputs:
+        if isinstance(column, NumberColumn):
+            raw[:, j] = _encode_numbers(column, columns[column.name], dtype, faults)
+            j += 1
+        elif isinstance(column, DateColumn):
+            raw[:, j : j + len(column.parts)] = _encode_dates(column, columns[column.name], faults)
+            j += len(column.parts)
     categorical = np.empty((n_rows, len(categories)), dtype=object)
+    seen = np.ones(n_rows, dtype=np.bool_)
     for j, category in enumerate(categories):
         categorical[:, j] = _encode_levels(category, columns[category.name], faults)
+        if category.unseen == "other":
+            seen &= categorical[:, j] != UNSEEN_LEVEL
     faults.refuse(InvalidRequestError)
     minimum = np.array([column.minimum for column in numbers])
     maximum = np.array([column.maximum for column in numbers])
     outside: NDArray[np.bool_] = (raw < minimum) | (raw > maximum)
-    in_range = np.logical_not(outside.any(axis=1))
+    in_range = seen & np.logical_not(outside.any(axis=1))
     return Encoded(raw.astype(dtype, copy=False), categorical, in_range)
 
 
@@ -189,11 +199,7 @@ def _encode_numbers(
         too_large = np.flatnonzero((np.abs(encoded) > np.finfo(np.float32).max) & np.isfinite(encoded))
         faults.add_rows("a number must fit this model's float32, however it is too large", column.name, too_large)
     if not column.may_be_missing:
-        faults.add_rows(
-            "a value must be given (the model does not answer for a missing one), however it is missing",
-            column.name,
-            np.flatnonzero(np.isnan(encoded)),
-        )
+        faults.add_rows(_MUST_BE_GIVEN, column.name, np.flatnonzero(np.isnan(encoded)))
     return encoded
 
 
@@ -224,6 +230,27 @@ def _number(value: object) -> float | str:
     return kind_of(value)
 
 
+def _encode_dates(column: DateColumn, values: Values, faults: Faults) -> NDArray[np.float64]:
+    given: list[str | None] = []
+    for i, value in enumerate(values.tolist() if isinstance(values, np.ndarray) else values):
+        if value is None or isinstance(value, str):
+            given.append(value)
+            continue
+        given.append(None)
+        if not (isinstance(value, float) and value != value):
+            faults.add(f"a date must be text such as 2026-03-01, however it is {kind_of(value)}", column.name, i)
+    moments, unreadable = read_moments(given)
+    for i in unreadable:
+        faults.add(
+            f"a date must be text such as 2026-03-01, 2026-03-01T14:30 or 01.03.2026, however: {quote(str(given[i]))}",
+            column.name,
+            i,
+        )
+    if not column.may_be_missing:
+        faults.add_rows(_MUST_BE_GIVEN, column.name, np.flatnonzero([value is None or not value for value in given]))
+    return column.values(moments)
+
+
 def _encode_levels(column: CategoryColumn, values: Values, faults: Faults) -> NDArray[np.object_]:
     given: Sequence[object] = values.tolist() if isinstance(values, np.ndarray) else values
     known = set(column.categories)
@@ -235,13 +262,11 @@ def _encode_levels(column: CategoryColumn, values: Values, faults: Faults) -> ND
         if value is None or (isinstance(value, str) and not value):
             encoded[i] = ""
             if not column.may_be_missing:
-                faults.add(
-                    "a value must be given (the model does not answer for a missing one), however it is missing",
-                    column.name,
-                    i,
-                )
+                faults.add(_MUST_BE_GIVEN, column.name, i)
         elif not isinstance(value, str):
             faults.add(f"a value must be text, however it is {kind_of(value)}", column.name, i)
+        elif value not in known and column.unseen == "other":
+            encoded[i] = UNSEEN_LEVEL
         elif value not in known:
             faults.add(unseen + quote(value), column.name, i)
         else:

@@ -1,6 +1,9 @@
 """Rows in, predictions out: the domain before the run, finiteness after it."""
 
-from typing import NamedTuple
+import time
+from collections.abc import Mapping
+from math import isfinite
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,37 +13,71 @@ from service.errors import MAX_FAULTS, Fault, InputOutOfDomainError, NonFinitePr
 from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
 
+_FEW: Final = 64
+"""Up to so many numbers are looked at faster one by one (0.5 µs) than with array functions (3 to 4 µs)."""
+
+_OUTCOMES: Final[Mapping[type[Exception], str]] = {
+    InputOutOfDomainError: "out-of-domain",
+    NonFinitePredictionError: "non-finite",
+}
+"""What a run that gave no answer is counted as; any other is an error."""
+
 
 class Prediction(NamedTuple):
     """What a model answered.
 
     Attributes:
         values: One row of outputs per input row, shape (n_rows, d_outputs), float64.
-        in_range: Whether every number of the row lay in the range seen in training, shape (n_rows,).
+        in_range: Whether every number of the row lay in the range seen in training and, where the model has a joint
+            range, the row and its answer are like those seen there, shape (n_rows,).
     """
 
     values: NDArray[np.float64]
     in_range: NDArray[np.bool_]
 
 
-def predict(session: ModelSession, encoded: Encoded, deadline_s: float | None = None) -> Prediction:
+def predict(
+    session: ModelSession, encoded: Encoded, deadline_s: float | None = None, *, tentative: bool = False
+) -> Prediction:
     """Answer encoded rows.
 
     Args:
         session: The model.
         encoded: The rows.
         deadline_s: Time after which the run is stopped, or None for no limit.
+        tentative: Whether the same rows are asked for again where they have no answer, so that this is not counted.
 
     Raises:
         InputOutOfDomainError: When a row holds a value for which the model has no answer.
         NonFinitePredictionError: When the model answers NaN or infinity.
         InferenceError: When the run fails or is stopped.
     """
+    meter = session.meter
+    if meter is None:
+        return _predict(session, encoded, deadline_s)
+    started = time.perf_counter()
+    try:
+        prediction = _predict(session, encoded, deadline_s)
+    except Exception as error:
+        if not tentative:
+            meter.failed(_OUTCOMES.get(type(error), "error"))
+        raise
+    n_rows = len(prediction.in_range)
+    meter.answered(n_rows, n_rows - prediction.in_range.tobytes().count(1), time.perf_counter() - started)
+    return prediction
+
+
+def _predict(session: ModelSession, encoded: Encoded, deadline_s: float | None) -> Prediction:
     if session.domains:
         _check_domain(session, encoded)
-    values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
-    _check_finite(session.manifest, values)
-    return Prediction(values, encoded.in_range)
+    if session.joint is None:
+        values = session.run(encoded, deadline_s).astype(np.float64, copy=False)
+        check_finite(session.manifest, values)
+        return Prediction(values, encoded.in_range)
+    answers, distance = session.run_marked(encoded, deadline_s)
+    values = answers.astype(np.float64, copy=False)
+    check_finite(session.manifest, values)
+    return Prediction(values, encoded.in_range & session.joint.inside(values, distance))
 
 
 def _check_domain(session: ModelSession, encoded: Encoded) -> None:
@@ -64,11 +101,21 @@ def _outside(domain: Domain, values: NDArray[np.floating]) -> NDArray[np.bool_]:
     return outside
 
 
-def _check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
-    finite = np.isfinite(values)
-    if np.logical_and.reduce(finite, axis=None):
+def check_finite(manifest: ModelManifest, values: NDArray[np.float64]) -> None:
+    """Refuse answers that are NaN or infinite.
+
+    Args:
+        manifest: The model's.
+        values: Shape (n_rows, d_outputs).
+
+    Raises:
+        NonFinitePredictionError: When there are any.
+    """
+    if values.size <= _FEW and all(map(isfinite, values.ravel().tolist())):
         return
-    wrong = ~finite
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return
     rows, outputs = np.nonzero(wrong)
     faults = [
         Fault(

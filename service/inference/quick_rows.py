@@ -11,11 +11,11 @@ least two quotation marks more than the accepted content needs.
 A body over `BLOCK_BYTES` is cut between rows: the body without its rows is validated as a small one, then the rows
 block by block, with a breath between two blocks in which other threads get on. A block of nothing but numbers is read
 by simdjson into one buffer, without a Python object per number. It flattens nested arrays, so the shape is checked
-apart: what remains of a block when the characters of numbers and white space are removed must be the brackets and
-commas of whole rows.
+apart: every row must have as many elements as the model has columns, and the block no array but its rows.
 """
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import le
@@ -27,18 +27,23 @@ from numpy.typing import NDArray
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as schemas
 
-from models.contract.manifest import CategoryColumn, NumberColumn
+from models.contract.manifest import CategoryColumn, Column, NumberColumn
 from service.inference.encoding import Encoded
+from service.inference.joint_runs import runs_jointly
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
 
 BLOCK_BYTES: Final = 128 * 1024
 """Size of a block: about 250 rows of 28 numbers as records, read in about a millisecond."""
 
-_NUMBER_CHARACTERS: Final = b"0123456789+-.eE \t\r\n"
+_OPENING: Final = ord("[")
+_WIDTH: Final[Callable[[Any], int]] = len
+"""Of a row; what has no length is a TypeError."""
 _ROWS_START: Final = re.compile(rb'"(rows|data)"[ \t\r\n]*:[ \t\r\n]*\[')
 _WHITE_SPACE: Final = b" \t\r\n"
 _PARTING: Final = re.compile(rb"[ \t\r\n]*,")
+_MAX_HEAD: Final = 256
+"""Where the rows of a small body in the records form begin; a model's name takes up to 100."""
 _MAX_START: Final = 64 * 1024
 """Where the rows of a large body must have begun; 2,000 column names take less."""
 
@@ -57,8 +62,22 @@ class QuickRequest(NamedTuple):
     split: bool
 
 
+class SmallRequest(NamedTuple):
+    """A small request that needs no second look, its rows as they were written.
+
+    Attributes:
+        model: The model that answers.
+        rows: Values in the order of the model's columns, row by row.
+        split: Whether it is in the split form.
+    """
+
+    model: "QuickModel"
+    rows: Sequence[Sequence[Any]]
+    split: bool
+
+
 class QuickReader:
-    """Reads requests to the newest version of every loaded model that takes rows of numbers and categories.
+    """Reads requests to the newest version of every loaded model that takes rows of numbers and closed categories.
 
     Args:
         registry: The models.
@@ -70,8 +89,8 @@ class QuickReader:
         for name in registry.names:
             versions = registry.versions(name)
             session = versions.loaded.get(versions.latest)
-            if session is not None and session.manifest.sequence is None:
-                self._models[name] = _QuickModel(session)
+            if session is not None and all(map(_is_quick, session.manifest.inputs)):
+                self._models[name] = QuickModel(session)
         self._max_rows = max_rows
         self._whole = {
             split: _any_model({name: model.request(split, max_rows) for name, model in self._models.items()})
@@ -86,19 +105,37 @@ class QuickReader:
         """Return the request in a body, or None where the strict reader has to decide."""
         if not self._models:
             return None
+        if len(body) <= BLOCK_BYTES:
+            small = self.read_small(body)
+            return (
+                None
+                if small is None
+                else QuickRequest(small.model.session, small.model.encode(small.rows), small.split)
+            )
         try:
-            return self._read_whole(body) if len(body) <= BLOCK_BYTES else self._read_blocks(body)
+            return self._read_blocks(body)
         except (ValidationError, ValueError):
             return None
 
-    def _read_whole(self, body: bytes) -> QuickRequest | None:
-        split = b'"columns"' in body
-        request: dict[str, Any] = self._whole[split].validate_json(body)
-        model = self._models[request["model"]]
-        encoded = model.encode(request["data" if split else "rows"], split)
-        if encoded is None or body.count(b'"') != model.quotes(request, split) + encoded[1]:
+    def read_small(self, body: bytes) -> SmallRequest | None:
+        """Return the request in a body of at most `BLOCK_BYTES`, or None where the strict reader has to decide."""
+        split = body.find(b'"rows"', 0, _MAX_HEAD) < 0
+        try:
+            request: dict[str, Any] = self._whole[split].validate_json(body)
+        except (ValidationError, ValueError):
             return None
-        return QuickRequest(model.session, encoded[0], split)
+        model = self._models[request["model"]]
+        if split:
+            rows = request["data"]
+            n_strings = 0
+        else:
+            rows = [list(row.values()) for row in request["rows"]]
+            n_strings = len(rows) * len(model.names)
+        if not model.all_numbers:
+            n_strings += model.n_levels(rows)
+        if body.count(b'"') != model.quotes(request, split) + 2 * n_strings:
+            return None
+        return SmallRequest(model, rows, split)
 
     def _read_blocks(self, body: bytes) -> QuickRequest | None:
         start = _ROWS_START.search(body, 0, _MAX_START)
@@ -126,26 +163,36 @@ class QuickReader:
         return QuickRequest(model.session, _joined(parts), split)
 
 
-class _QuickModel:
-    """What the quick reader knows of one model, worked out once."""
+class QuickModel:
+    """What the quick reader knows of one model, worked out once.
+
+    Args:
+        session: The model, of rows of numbers and categories.
+
+    Attributes:
+        session: The model.
+        names: Its columns.
+        all_numbers: Whether every column holds numbers.
+        runs_jointly: Whether rows of several requests may be answered in one run.
+    """
 
     def __init__(self, session: ModelSession) -> None:
         manifest = session.manifest
         self.session = session
+        self.runs_jointly = runs_jointly(session)
         self._manifest = manifest
         self._columns = [column for column in manifest.inputs if isinstance(column, NumberColumn | CategoryColumn)]
-        self._names = [column.name for column in self._columns]
+        self.names = [column.name for column in self._columns]
         self._dtype = np.dtype(manifest.graph.dtype)
         self._lowest = [column.minimum for column in manifest.numbers]
         self._highest = [column.maximum for column in manifest.numbers]
         self._minimum = np.array(self._lowest)
         self._maximum = np.array(self._highest)
-        self._all_numbers = not manifest.categories
+        self.all_numbers = not manifest.categories
         self._number_at = [i for i, column in enumerate(self._columns) if isinstance(column, NumberColumn)]
         self._category_at = [i for i, column in enumerate(self._columns) if isinstance(column, CategoryColumn)]
-        self._empty_row = b"[" + b"," * (len(self._names) - 1) + b"]"
         self._largest = float(np.finfo(self._dtype).max)
-        self._buffered = self._all_numbers and not any(column.may_be_missing for column in manifest.numbers)
+        self._buffered = self.all_numbers and not any(column.may_be_missing for column in manifest.numbers)
         self._blocks = {split: SchemaValidator(self._rows(split, 1, None)) for split in (False, True)}
 
     def request(self, split: bool, max_rows: int) -> schemas.CoreSchema:
@@ -160,7 +207,7 @@ class _QuickModel:
             "data" if split else "rows": schemas.typed_dict_field(rows),
         }
         if split:
-            names: list[schemas.CoreSchema] = [schemas.literal_schema([name]) for name in self._names]
+            names: list[schemas.CoreSchema] = [schemas.literal_schema([name]) for name in self.names]
             fields["columns"] = schemas.typed_dict_field(schemas.tuple_schema(names))
         return schemas.typed_dict_schema(fields, extra_behavior="forbid")
 
@@ -170,59 +217,60 @@ class _QuickModel:
         if split:
             row = schemas.tuple_schema(values)
         else:
-            fields = {name: schemas.typed_dict_field(value) for name, value in zip(self._names, values, strict=True)}
+            fields = {name: schemas.typed_dict_field(value) for name, value in zip(self.names, values, strict=True)}
             row = schemas.typed_dict_schema(fields, extra_behavior="forbid")
         return schemas.list_schema(row, min_length=fewest, max_length=most)
 
     def quotes(self, request: Mapping[str, Any], split: bool) -> int:
         """Return the quotation marks of a request's keys, its model's name and its column names."""
-        return 2 * (len(request) + 1 + (len(self._names) if split else 0))
+        return 2 * (len(request) + 1 + (len(self.names) if split else 0))
 
-    def encode(self, rows: Sequence[Any], split: bool) -> tuple[Encoded, int]:
-        """Return validated rows as arrays, and the quotation marks of their keys and levels."""
-        n_strings = 0 if split else len(rows) * len(self._names)
-        values: Sequence[Sequence[Any]] = rows if split else [list(row.values()) for row in rows]
-        if self._buffered and len(values) == 1:
-            (row,) = values
+    def n_levels(self, rows: Sequence[Sequence[Any]]) -> int:
+        """Return how many levels validated rows name."""
+        return sum(row[i] is not None for row in rows for i in self._category_at)
+
+    def encode(self, rows: Sequence[Sequence[Any]]) -> Encoded:
+        """Return validated rows as arrays."""
+        if self._buffered and len(rows) == 1:
+            (row,) = rows
             inside = all(map(le, self._lowest, row)) and all(map(le, row, self._highest))
-            return Encoded(np.array(values, dtype=self._dtype), _NO_LEVELS, np.array([inside])), 2 * n_strings
-        if self._all_numbers:
-            return self._encoded(np.array(values, dtype=np.float64), _no_levels(len(rows))), 2 * n_strings
-        columns = list(zip(*values, strict=True))
+            return Encoded(np.array(rows, dtype=self._dtype), _NO_LEVELS, _INSIDE if inside else _OUTSIDE)
+        if self.all_numbers:
+            return self._encoded(np.array(rows, dtype=np.float64), _no_levels(len(rows)))
+        columns = list(zip(*rows, strict=True))
         numeric = np.empty((len(rows), len(self._number_at)))
         for j, i in enumerate(self._number_at):
             numeric[:, j] = columns[i]
         categorical = np.empty((len(rows), len(self._category_at)), dtype=object)
         for j, i in enumerate(self._category_at):
             categorical[:, j] = ["" if level is None else level for level in columns[i]]
-            n_strings += sum(level is not None for level in columns[i])
-        return self._encoded(numeric, categorical), 2 * n_strings
+        return self._encoded(numeric, categorical)
 
     def block_reader(self, split: bool) -> Callable[[bytes], Encoded | None]:
         """Return what reads a block of rows, given as a JSON array."""
         if split and self._buffered:
-            parser = simdjson.Parser()
-            return lambda block: self._read_numbers(parser, block)
+            return self._read_numbers
         validator = self._blocks[split]
         return lambda block: self._read_block(validator, block, split)
 
     def _read_block(self, validator: SchemaValidator, block: bytes, split: bool) -> Encoded | None:
-        encoded, n_quotes = self.encode(validator.validate_json(block), split)
-        return encoded if block.count(b'"') == n_quotes else None
+        validated = validator.validate_json(block)
+        rows = validated if split else [list(row.values()) for row in validated]
+        n_strings = (0 if split else len(rows) * len(self.names)) + (0 if self.all_numbers else self.n_levels(rows))
+        return self.encode(rows) if block.count(b'"') == 2 * n_strings else None
 
-    def _read_numbers(self, parser: simdjson.Parser, block: bytes) -> Encoded | None:
-        frame = block.translate(None, _NUMBER_CHARACTERS)
-        n_rows = (len(frame) - 1) // (len(self._empty_row) + 1)
-        if n_rows < 1 or frame != b"[" + b",".join([self._empty_row] * n_rows) + b"]":
-            return None
+    def _read_numbers(self, block: bytes) -> Encoded | None:
         try:
-            rows = parser.parse(block)
-        except RuntimeError:  # what simdjson raises for an integer of more than 64 bits
+            rows = _own_parser().parse(block)
+            if not isinstance(rows, simdjson.Array) or set(map(_WIDTH, rows)) != {len(self.names)}:
+                return None
+            numbers = np.frombuffer(rows.as_buffer(of_type="d"))
+        except (RuntimeError, TypeError):  # an integer of more than 64 bits; something that is no number or no row
+            del _own.parser  # it may still be held by what it could not read
             return None
-        if not isinstance(rows, simdjson.Array):
-            return None
-        numbers = np.frombuffer(rows.as_buffer(of_type="d"))
-        if len(numbers) != n_rows * len(self._names) or np.abs(numbers).max() > self._largest:
+        n_rows = len(rows)
+        n_arrays = np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == _OPENING)
+        if n_arrays != n_rows + 1 or len(numbers) != n_rows * len(self.names) or np.abs(numbers).max() > self._largest:
             return None
         return self._encoded(numbers.reshape(n_rows, -1), _no_levels(n_rows))
 
@@ -232,7 +280,28 @@ class _QuickModel:
         return Encoded(numeric.astype(self._dtype, copy=False), categorical, inside)
 
 
+_own = threading.local()
+
+
+def _own_parser() -> simdjson.Parser:
+    """Return this thread's parser, whose memory is taken once: a megabyte of new pages costs as much as two blocks."""
+    try:
+        parser: simdjson.Parser = _own.parser
+    except AttributeError:
+        parser = _own.parser = simdjson.Parser()
+    return parser
+
+
+def _is_quick(column: Column) -> bool:
+    """Tell whether a compiled validator knows all values of a column: no dates, no levels yet to be seen."""
+    return isinstance(column, NumberColumn) or (isinstance(column, CategoryColumn) and column.unseen == "refuse")
+
+
 _NO_LEVELS: Final = np.empty((1, 0), dtype=object)
+_INSIDE: Final = np.array([True])
+_OUTSIDE: Final = np.array([False])
+for _shared in (_INSIDE, _OUTSIDE):
+    _shared.setflags(write=False)
 
 
 def _no_levels(n_rows: int) -> NDArray[np.object_]:
@@ -258,9 +327,10 @@ def _blocks(body: bytes, start: int, end: int, closer: bytes) -> Iterator[bytes]
     Raises:
         ValueError: When two blocks are not parted by one comma.
     """
+    view = memoryview(body)
     while True:
         cut = body.find(closer, start + BLOCK_BYTES, end) + 1 or end
-        yield b"[" + body[start:cut] + b"]"
+        yield b"".join((b"[", view[start:cut], b"]"))
         parting = _PARTING.match(body, cut, end)
         if parting is None:
             if body[cut:end].strip(_WHITE_SPACE):

@@ -1,5 +1,6 @@
 """The models loaded in this process."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -115,11 +116,19 @@ def load_registry(repository: ModelRepository, *, provider: Wanted = "auto", n_t
             except ProviderError:
                 raise
             except NaluError as error:
-                failed[version] = str(error)
+                failed[version] = _told(error, repository)
             else:
                 loaded[version] = session
         models[name] = Versions(loaded, failed)
     return Registry(models)
+
+
+def _told(error: NaluError, repository: ModelRepository) -> str:
+    """Return the reason as anyone may read it under `/models`: without where the repository lies on this machine."""
+    reason = str(error)
+    for root in (repository.root.resolve(), repository.root):
+        reason = reason.replace(f"{root}{os.sep}", "")
+    return reason
 
 
 def warm_up(session: ModelSession) -> None:

@@ -99,10 +99,16 @@ class RuntimeSession:
         return tuple(map(_tensor, self._session.get_outputs()))
 
     def run(self, output: str, feeds: dict[str, NDArray[Any]], deadline_s: float | None = None) -> NDArray[Any]:
-        """Compute one output.
+        """Compute one output; as `run_several`."""
+        return self.run_several([output], feeds, deadline_s)[0]
+
+    def run_several(
+        self, outputs: Sequence[str], feeds: dict[str, NDArray[Any]], deadline_s: float | None = None
+    ) -> list[NDArray[Any]]:
+        """Compute outputs.
 
         Args:
-            output: Its name.
+            outputs: Their names.
             feeds: Input name → array.
             deadline_s: Time after which the run is stopped, or None for no limit.
 
@@ -112,15 +118,15 @@ class RuntimeSession:
         run_options = self._unlimited if deadline_s is None else _run_options()
         try:
             if deadline_s is None:
-                (answer,) = self._run([output], feeds, run_options)
+                answers = self._run(outputs, feeds, run_options)
             else:
                 with _deadline(deadline_s, lambda: setattr(run_options, "terminate", True)):
-                    (answer,) = self._run([output], feeds, run_options)
+                    answers = self._run(outputs, feeds, run_options)
         except Exception as error:  # the runtime's exceptions share no base but Exception
             late = f" (stopped after {deadline_s} s)" if run_options.terminate else ""
             msg = f"the runtime must answer, however{late}: {_reason(error)}"
             raise InferenceError(msg) from error
-        return np.asarray(answer)
+        return [np.asarray(answer) for answer in answers]
 
 
 def offered_providers() -> tuple[str, ...]:

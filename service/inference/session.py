@@ -1,5 +1,7 @@
 """A published model, ready to answer: its manifest and one runtime session made from the bytes that were hashed."""
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,16 @@ from models.contract.manifest import (
     TextColumn,
 )
 from models.contract.repository import PublishedModel
+from models.contract.trust import DIFFICULTY_TENSOR, DISTANCE_TENSOR, TERMS_TENSOR, TRUNK_TENSOR
 from service.errors import InferenceError, ModelLoadError, ProviderError
+from service.inference.answer_json import AnswerWriter
 from service.inference.encoding import Encoded
 from service.inference.graph_scan import scan_graph
+from service.inference.joint_range import JointLimits
 from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
 from service.inference.runtime import RuntimeSession, Tensor
 from service.inference.sequence_encoding import TENSORS
+from service.metrics import ModelMeter
 
 
 class ModelSession:
@@ -31,22 +37,32 @@ class ModelSession:
     Args:
         manifest: Its manifest.
         runtime: The session that runs its graph.
+        companion: The session that runs its companion, or None where it has none.
 
     Attributes:
         manifest: Its manifest.
         provider: The execution provider that it really runs on.
         output_names: Names of its outputs, in order.
+        answers: Writes its answers.
         domains: Position among the number columns, name and domain of those that have one.
+        joint: Which rows are like the training rows in all columns together, or None where ranges say it alone.
+        meter: Counts its predictions, where somebody wants to know.
     """
 
-    def __init__(self, manifest: ModelManifest, runtime: RuntimeSession) -> None:
+    def __init__(
+        self, manifest: ModelManifest, runtime: RuntimeSession, companion: RuntimeSession | None = None
+    ) -> None:
         self.manifest = manifest
         self.provider: Provider = session_provider(runtime)
         self.output_names = [output.name for output in manifest.outputs]
+        self.answers = AnswerWriter(manifest)
         self.domains = [
             (j, column.name, column.domain) for j, column in enumerate(manifest.numbers) if column.domain is not None
         ]
+        self.joint = None if manifest.joint_range is None else JointLimits(manifest.joint_range)
+        self.meter: ModelMeter | None = None
         self._runtime = runtime
+        self._companion = companion
         self._takes_numbers = bool(manifest.numbers)
         self._takes_categories = bool(manifest.categories)
         self._takes_sequences = manifest.sequence is not None
@@ -56,8 +72,7 @@ class ModelSession:
 
         Args:
             encoded: The rows.
-            deadline_s: Time after which a run is stopped, or None for no limit; sequences of different lengths run
-                apart.
+            deadline_s: Time after which the run is stopped, or None for no limit.
 
         Shape:
             - answer: (n_rows, d_outputs), in the graph's dtype
@@ -67,26 +82,73 @@ class ModelSession:
         """
         if self._takes_sequences:
             return self._run_batches(encoded, deadline_s)
+        return self._run(self._feeds(encoded), encoded.n_rows, deadline_s)
+
+    def run_marked(
+        self, encoded: Encoded, deadline_s: float | None = None
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """Run the graph of a model with a joint range.
+
+        Shape:
+            - answers: predictions (n_rows, d_outputs) and distances (n_rows, 1), in the graph's dtype
+
+        Raises:
+            InferenceError: When the run fails, is stopped, or answers in another shape.
+        """
+        outputs = [PREDICTIONS_TENSOR, DISTANCE_TENSOR]
+        predictions, distance = self._runtime.run_several(outputs, self._feeds(encoded), deadline_s)
+        _check_answer(predictions, (encoded.n_rows, len(self.output_names)))
+        _check_answer(distance, (encoded.n_rows, 1))
+        return predictions, distance
+
+    def run_companion(
+        self, encoded: Encoded, outputs: Sequence[str], deadline_s: float | None = None
+    ) -> list[NDArray[np.float64]]:
+        """Run the companion.
+
+        Args:
+            encoded: The rows.
+            outputs: Names of outputs, as in `models.contract.trust`.
+            deadline_s: Time after which the run is stopped, or None for no limit.
+
+        Raises:
+            InferenceError: When there is none, the run fails or is stopped, or it answers in another shape.
+        """
+        if self._companion is None:
+            msg = f"a model must have a companion to be asked for {', '.join(outputs)}, however it has none"
+            raise InferenceError(msg)
+        answers = self._companion.run_several(outputs, self._feeds(encoded), deadline_s)
+        widths = _companion_widths(self.manifest)
+        for name, answer in zip(outputs, answers, strict=True):
+            _check_answer(answer, (encoded.n_rows, widths[name]))
+        return answers
+
+    def _feeds(self, encoded: Encoded) -> dict[str, NDArray[Any]]:
         feeds: dict[str, NDArray[Any]] = {}
         if self._takes_numbers:
             feeds[NUMERIC_TENSOR] = encoded.numeric
         if self._takes_categories:
             feeds[CATEGORICAL_TENSOR] = encoded.categorical
-        return self._run(feeds, encoded.n_rows, deadline_s)
+        return feeds
 
     def _run_batches(self, encoded: Encoded, deadline_s: float | None) -> NDArray[np.floating[Any]]:
         answers = np.empty((encoded.n_rows, len(self.output_names)), dtype=self.manifest.graph.dtype)
+        started = time.monotonic()
         for batch in encoded.sequences:
-            answers[batch.rows] = self._run(batch.feeds, len(batch.rows), deadline_s)
+            left_s = None if deadline_s is None else max(0.0, deadline_s - (time.monotonic() - started))
+            answers[batch.rows] = self._run(batch.feeds, len(batch.rows), left_s)
         return answers
 
     def _run(self, feeds: dict[str, NDArray[Any]], n_rows: int, deadline_s: float | None) -> NDArray[np.floating[Any]]:
         answer = self._runtime.run(PREDICTIONS_TENSOR, feeds, deadline_s)
-        shape = (n_rows, len(self.output_names))
-        if answer.shape != shape:
-            msg = f"the graph must answer in shape {shape}, however: {answer.shape}; publish the model again"
-            raise InferenceError(msg)
+        _check_answer(answer, (n_rows, len(self.output_names)))
         return answer
+
+
+def _check_answer(answer: NDArray[Any], shape: tuple[int, int]) -> None:
+    if answer.shape != shape:
+        msg = f"the graph must answer in shape {shape}, however: {answer.shape}; publish the model again"
+        raise InferenceError(msg)
 
 
 def load_session(published: PublishedModel, provider: Wanted = "auto", n_threads: int = 1) -> ModelSession:
@@ -102,15 +164,29 @@ def load_session(published: PublishedModel, provider: Wanted = "auto", n_threads
         ModelLoadError: When the runtime refuses the graph, or its inputs and outputs are not the manifest's.
         ProviderError: When the provider is not available.
     """
-    scan_graph(published.onnx, loops=published.manifest.sequence is not None)
+    manifest = published.manifest
     chosen = resolve_provider(provider)
-    runtime = RuntimeSession(published.onnx, providers=PREFERENCES[chosen], n_threads=n_threads)
-    if (used := session_provider(runtime)) != chosen:
-        msg = f"the model must run on {chosen!r}, however the runtime fell back to {used!r}; check the GPU's libraries"
+    runtime = _load(published.onnx, manifest, chosen, n_threads, _expected_outputs(manifest))
+    if published.companion is None:
+        return ModelSession(manifest, runtime)
+    widths = _companion_widths(manifest)
+    expected = [Tensor(name, "float64", (None, width)) for name, width in widths.items()]
+    return ModelSession(manifest, runtime, _load(published.companion, manifest, chosen, n_threads, expected))
+
+
+def _load(
+    onnx: bytes, manifest: ModelManifest, provider: Provider, n_threads: int, outputs: list[Tensor]
+) -> RuntimeSession:
+    scan_graph(onnx, loops=manifest.sequence is not None)
+    runtime = RuntimeSession(onnx, providers=PREFERENCES[provider], n_threads=n_threads)
+    if (used := session_provider(runtime)) != provider:
+        msg = (
+            f"the model must run on {provider!r}, however the runtime fell back to {used!r}; check the GPU's libraries"
+        )
         raise ProviderError(msg)
-    _check_tensors("input", _expected_inputs(published.manifest), runtime.inputs)
-    _check_tensors("output", _expected_outputs(published.manifest), runtime.outputs)
-    return ModelSession(published.manifest, runtime)
+    _check_tensors("input", _expected_inputs(manifest), runtime.inputs)
+    _check_tensors("output", outputs, runtime.outputs)
+    return runtime
 
 
 def _expected_inputs(manifest: ModelManifest) -> list[Tensor]:
@@ -136,7 +212,17 @@ def _sequence_tensor(column: SequenceColumn, dtype: Dtype) -> Tensor:
 
 
 def _expected_outputs(manifest: ModelManifest) -> list[Tensor]:
-    return [Tensor(PREDICTIONS_TENSOR, manifest.graph.dtype, (None, len(manifest.outputs)))]
+    expected = [Tensor(PREDICTIONS_TENSOR, manifest.graph.dtype, (None, len(manifest.outputs)))]
+    if manifest.joint_range is not None:
+        expected.append(Tensor(DISTANCE_TENSOR, manifest.graph.dtype, (None, 1)))
+    return expected
+
+
+def _companion_widths(manifest: ModelManifest) -> dict[str, int]:
+    """Return the columns of each output of the companion."""
+    n_outputs = len(manifest.outputs)
+    n_terms = sum(1 + len(one.names) for one in manifest.terms or ())
+    return {DIFFICULTY_TENSOR: n_outputs, TRUNK_TENSOR: n_outputs, TERMS_TENSOR: n_terms}
 
 
 def _check_tensors(what: str, expected: list[Tensor], found: tuple[Tensor, ...]) -> None:

@@ -178,7 +178,7 @@ def test_verify_finds_every_fault_and_checks_on(nalu: Run, repository: Path, fau
     elif fault == "sample":
         manifest.write_text(manifest.read_text().replace("8.0", "8.1"))
     else:
-        manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 3'))
+        manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 5'))
 
     code, out, _ = nalu("verify")
 

@@ -70,12 +70,43 @@ def check_number_words(ask: Asked) -> None:
     assert ask("number-words-lstm", [{"text": "five hundred and six"}]) == pytest.approx([506], abs=50)
 
 
+def check_programs(ask: Asked) -> None:
+    expected = {"7": 7, "3*4+2-7*15": -91, "1-2*3*4*5+6": -113, "123456789*2-1": 246913577}
+    expected |= {"+".join(["12*3-4"] * 100): 3200, "-".join(["99"] * 334): 99 - 333 * 99}
+    assert ask("programs", [{"text": program} for program in expected]) == list(expected.values())
+
+
+def check_gridworld(ask: Asked) -> None:
+    moves = {"up": (0, 1), "down": (0, -1), "left": (-1, 0), "right": (1, 0), "stay": (0, 0)}
+
+    def act(rows: list[list[list[int]]]) -> list[str]:
+        asked = [{"steps": row} for row in rows]
+        scores = {action: ask("gridworld", asked, output=action) for action in moves}
+        return [max(moves, key=lambda action: scores[action][i]) for i in range(len(rows))]
+
+    goals, time = [(4, -3), (-1, 0), (0, 2)], 60
+    rows: list[list[list[int]]] = [[[time, *goal]] for goal in goals]
+    for t in range(1, time + 1):
+        chosen = [moves[action] for action in act(rows)]
+        goals = [(x - dx, y - dy) for (x, y), (dx, dy) in zip(goals, chosen, strict=True)]
+        assert ((0, 0) in goals) == (t == time)
+        for row, goal in zip(rows, goals, strict=True):
+            row.append([0, *goal])
+    assert goals == [(0, 0)] * 3
+    for length in (1, 10, 1000):
+        waited = [[0, -2, 1]] * (length - 1)
+        first = [length - 1 + remaining for remaining in (3, 4)]  # three steps are just enough
+        assert act([[[asked, -2, 1], *waited] for asked in first]) == ["left", "stay"]
+
+
 CHECKS = {
     "identity": check_identity,
     "static": check_static,
     "recurrent": check_recurrent,
     "number-words": check_number_words,
     "digits": check_digits,
+    "programs": check_programs,
+    "gridworld": check_gridworld,
 }
 """Experiment → what its served models must answer, beside their samples."""
 
@@ -92,10 +123,10 @@ def test_an_experiment_meets_its_claims_and_is_served(name: str, tmp_path: Path)
         assert served
         assert "published " + served[0] in said
 
-        def ask(model: str, rows: list[dict[str, object]]) -> list[float]:
+        def ask(model: str, rows: list[dict[str, object]], output: str | None = None) -> list[float]:
             answer = client.post("/predict", json={"model": model, "rows": rows})
             assert answer.status_code == 200, answer.text
-            return [next(iter(row.values())) for row in answer.json()["predictions"]]
+            return [row[output or next(iter(row))] for row in answer.json()["predictions"]]
 
         for one in record.outcome.served:
             assert one.model in served

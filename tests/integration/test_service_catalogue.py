@@ -47,6 +47,18 @@ def test_the_list_tells_versions_and_those_that_failed(client: TestClient) -> No
     assert all(shown[part] == newest[part] for part in ("inputs", "outputs", "example"))
 
 
+def test_a_reason_does_not_tell_where_the_repository_lies(tmp_path: Path) -> None:
+    publish_arithmetic(tmp_path, "add")
+    (tmp_path / "add" / "1" / "model.onnx").unlink()
+    with TestClient(create_app(Settings(model_repository=tmp_path))) as client:
+        listed = client.get("/models").text
+        ready = client.get("/health/ready").text
+
+    assert "No such file or directory at add/1/model.onnx" in listed
+    assert "add/1/model.onnx" in ready
+    assert str(tmp_path) not in listed + ready
+
+
 def test_a_version_tells_signature_ranges_units_formula_and_metrics(client: TestClient, repository: Path) -> None:
     detail = client.get("/models/graded/versions/1").json()
     manifest = ModelRepository(repository).manifest("graded", 1)
@@ -224,11 +236,12 @@ def test_the_openapi_document_describes_both_forms_and_problems(client: TestClie
         "#/components/schemas/PredictSplitRequest",
     ]
     documented = set()
-    for path in document["paths"].values():
-        for method in path.values():
+    for path, methods in document["paths"].items():
+        for method in methods.values():
             for status, response in method["responses"].items():
                 if int(status) >= 400 and "Not ready" not in response["description"]:
-                    assert list(response["content"]) == ["application/problem+json"]
+                    wanted = "application/json" if path.startswith("/v2") else "application/problem+json"
+                    assert list(response["content"]) == [wanted]
                     documented |= set(re.findall(r"`([a-z-]+)`", response["description"]))
     assert documented == {problem.type for problem in PROBLEMS.values()}
 

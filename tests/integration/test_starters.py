@@ -28,7 +28,7 @@ def test_the_repository_in_git_holds_the_starters_and_nothing_else() -> None:
 def test_a_starter_can_be_made_again(name: str) -> None:
     kept = STARTERS.load(name)
     model, _ = fit_starter(name, Quiet(), measure_outside=False)
-    manifest, graph = build(model, kept.manifest.graph.dtype)
+    manifest, graph, _ = build(model, kept.manifest.graph.dtype)
     assert manifest.inputs == kept.manifest.inputs
     assert manifest.outputs == kept.manifest.outputs
     if name != FORGING:

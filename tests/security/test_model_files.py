@@ -326,7 +326,7 @@ def test_file_and_manifest_of_another_model_under_its_name_are_refused_by_the_sa
     [
         (b"", "must be JSON"),
         (b"{}", "format_version"),
-        (b'{"format_version": 3}', "newer release"),
+        (b'{"format_version": 5}', "newer release"),
         (b'{"format_version": 1, "name": "add"}', "must follow format version 1"),
         (b"[" * 100_000, "must be JSON"),
         (b"\xff\xfe", "must be JSON"),

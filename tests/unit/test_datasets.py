@@ -2,12 +2,13 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.contract.errors import TableError
-from training.datasets import MIN_ROWS, data_dir, load_training_table, named
+from training.datasets import MIN_ROWS, check_units, data_dir, load_training_table, named
 from training.errors import TrainingDataError
 
 N = 30
@@ -75,10 +76,11 @@ def test_leaves_out_what_teaches_nothing_and_says_so(tmp_path: Path) -> None:
         "column 'flat' was left out: it is 7 wherever",
         "column 'flat_or_missing' was left out: it is 7 wherever",
         "column 'flat_text' was left out: it is 'x' wherever",
-        "text column 'slab' was left out: it has 30 levels in 30 rows; --category 'slab' keeps it\n",
-        "'typo' was left out: it has 30 levels in 30 rows; --category 'typo' keeps it, --number 'typo' counts the "
-        "1 values that are no numbers such as 'n.d.' as missing",
-        "text column 'essay' has 2, the longest of 502 characters; it was left out",
+        "column 'slab' was left out: it is text of 30 levels in 30 rows; --category 'slab' keeps it\n",
+        "'typo' was left out: it is text of 30 levels in 30 rows; --category 'typo' keeps it, --number 'typo' counts "
+        "the 1 values that are no numbers such as 'n.d.' as missing",
+        "column 'essay' was left out: a category has at most 10000 levels of at most 500 characters, and it has 2, the "
+        "longest of 502 characters",
     ):
         assert note in notes + "\n"
 
@@ -140,10 +142,18 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
         (["Fatigue", "Fatigue"], {}, "named twice: 'Fatigue'"),
         (["Fatigue"], {"drop": ["Fatigue"]}, "named twice: 'Fatigue'"),
         (["Fatigue"], {"categories": ["a"], "numbers": ["a"]}, "named twice: 'a'"),
+        (["Fatigue"], {"dates": ["b"]}, "a date column must be a column"),
+        (["Fatigue"], {"weight": "b"}, "a weight column must be a column"),
+        (["Fatigue"], {"dates": ["a"], "categories": ["a"]}, "named twice: 'a'"),
+        (["Fatigue"], {"weight": "a", "group": "a"}, "named twice: 'a'"),
+        (["Fatigue"], {"dates": ["grade"]}, "a date must look like .* 'grade' holds 'C45' and 29 more"),
+        (["Fatigue"], {"weight": "grade"}, "'grade' holds text such as 'C45'"),
+        (["Fatigue"], {"weight": "empty"}, "'empty' has 30 others, such as a missing value"),
+        (["a"], {"weight": "Fatigue", "time": "empty"}, "'empty' lacks 29 of 29"),
         (["Fatigue"], {"drop": ["a", "grade"]}, "none of steel.csv is left: column 'flat' was left out"),
     ],
 )
-def test_refuses(tmp_path: Path, targets: list[str], options: dict[str, list[str]], message: str) -> None:
+def test_refuses(tmp_path: Path, targets: list[str], options: dict[str, Any], message: str) -> None:
     path = csv(
         tmp_path, Fatigue=lambda i: i, flat=7, grade=lambda i: ["C45", "16Mo3"][i % 2], empty="", a=lambda i: i % 4
     )
@@ -206,3 +216,91 @@ def test_named_data_sets_lie_under_the_data_directory(tmp_path: Path, monkeypatc
     for wrong in ("steels", "META", "../steel"):
         with pytest.raises(TrainingDataError, match=r"does not; (did you mean|there are)"):
             named(wrong)
+
+
+def test_dates_become_the_numbers_that_vary(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        y=lambda i: i % 5,
+        rolled=lambda i: "" if i == 1 else f"2026-0{1 + i % 2}-{1 + i % 28:02d}",
+        tapped=lambda i: f"{1 + i % 28:02d}.03.2026 06:00",
+        always="2026-01-01",
+    )
+
+    table = load_training_table(path, ["y"], dates=["rolled", "tapped", "always"])
+
+    assert table.number_names == (
+        "rolled: elapsed days",
+        "rolled: month",
+        "rolled: weekday",
+        "tapped: elapsed days",
+        "tapped: weekday",
+    )
+    assert [feature.may_be_missing for feature in table.features] == [True] * 3 + [False] * 2
+    assert np.isnan(table.numeric[1, :3]).all()
+    assert table.numeric[2].tolist() == [2.0, 1.0, 5.0, 2.0, 1.0]  # 3 January and 3 March 2026: a Saturday, a Tuesday
+    assert table.uses[1].role == "date"
+    assert table.uses[1].holds.startswith("2026-01-01T00:00:00 to 2026-02-28T00:00:00, taken as elapsed days, month")
+    assert "column 'always' was left out: it is 2026-01-01T00:00:00 wherever it has a value" in table.notes
+
+
+def test_equal_columns_are_named_and_left_out(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        y=lambda i: i % 5,
+        a=lambda i: "" if i == 3 else i % 4,
+        also_a=lambda i: "" if i == 3 else f"{i % 4}.0",
+        nearly_a=lambda i: i % 4,
+        g=lambda i: ["x", "z"][i % 2],
+        also_g=lambda i: ["x", "z"][i % 2],
+    )
+
+    table = load_training_table(path, ["y"])
+
+    assert [feature.name for feature in table.features] == ["a", "nearly_a", "g"]
+    assert "column 'also_a' was left out: it equals column 'a' in every row" in table.notes
+    assert "column 'also_g' was left out: it equals column 'g' in every row" in table.notes
+    roles = {use.name: (use.role, use.n_missing, use.holds) for use in table.uses}
+    assert roles["y"] == ("target", 0, "0 to 4")
+    assert roles["a"] == ("number", 1, "0 to 3")
+    assert roles["also_a"][0] == "left out"
+    assert roles["g"] == ("category", 0, "2 levels: 'x', 'z'")
+
+
+def test_weight_group_and_time_are_no_features_unless_they_are_asked_for(tmp_path: Path) -> None:
+    path = csv(
+        tmp_path,
+        y=lambda i: i % 5,
+        a=lambda i: i % 7,
+        w=lambda i: i % 3,
+        heat=lambda i: "" if i < 2 else f"H{i // 4}",
+        rolled=lambda i: f"2026-01-{30 - i:02d}",
+    )
+
+    table = load_training_table(path, ["y"], weight="w", group="heat", time="rolled")
+
+    assert [feature.name for feature in table.features] == ["a"]
+    assert table.weights is not None
+    assert table.weights.mean() == pytest.approx(1)
+    assert table.weights[:3].tolist() == pytest.approx([2 / 3, 4 / 3, 2 / 3])
+    assert table.notes == ("10 rows were left out: their weight in 'w' is 0",)
+    assert table.groups is not None
+    assert table.groups.tolist()[:5] == [0, 1, 2, 2, 2]  # rows 1, 2, 4, 5, 7
+    assert table.times is not None
+    assert np.argsort(table.times).tolist() == list(range(20))[::-1]
+    assert [use.role for use in table.uses] == ["target", "number", "weight", "group", "time"]
+
+    table = load_training_table(path, ["y"], categories=["heat"], dates=["rolled"], group="heat", time="rolled")
+
+    assert table.category_names == ("heat",)
+    assert "rolled: elapsed days" in table.number_names
+
+
+def test_a_unit_must_be_that_of_a_number_or_target(tmp_path: Path) -> None:
+    table = load_training_table(csv(tmp_path, y=lambda i: i % 5, a=lambda i: i % 7, flat=1), ["y"])
+
+    check_units({"y": "MPa", "a": "mm"}, table)
+    with pytest.raises(TrainingDataError, match="'A' is none; did you mean 'a'"):
+        check_units({"A": "mm"}, table)
+    with pytest.raises(TrainingDataError, match="'flat' is none"):
+        check_units({"flat": "mm"}, table)

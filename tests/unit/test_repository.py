@@ -196,7 +196,7 @@ def test_another_versions_manifest_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "error"),
-    [(b"", ManifestError), (b'{"format_version": 3}', ManifestVersionError), (b" " * 5_000_000, IntegrityError)],
+    [(b"", ManifestError), (b'{"format_version": 5}', ManifestVersionError), (b" " * 5_000_000, IntegrityError)],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes, error: type[Exception]) -> None:
     publish(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks import GRUCell, HiddenPart, LSTMCell, RNNCell, SequenceError, SequenceNetwork
+from models.networks import AfterEveryStep, GRUCell, HiddenPart, LSTMCell, RNNCell, SequenceError, SequenceNetwork
 
 
 class Fraction(nn.Module):
@@ -36,6 +36,14 @@ def test_every_step_is_read_in_order(length: int, batch: int) -> None:
     assert states.shape == (batch, length, 1)
     assert states[:, -1].tolist() == expected
     assert states[:, 0].tolist() == (4 + steps[:, 0]).tolist()
+
+
+def test_answers_after_every_step_are_those_of_the_beginnings() -> None:
+    network = by_fractions()
+    steps = torch.arange(15, dtype=torch.float64).reshape(3, 5, 1)
+    answers = AfterEveryStep(network)(steps)
+    for length in range(1, 6):
+        assert answers[:, length - 1].tolist() == network(steps[:, :length]).tolist()
 
 
 def test_tokens_images_and_narrow_numbers_are_encoded_step_by_step() -> None:

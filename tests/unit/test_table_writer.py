@@ -24,7 +24,7 @@ def columns() -> dict[str, Column]:
     }
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.pq"])
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.pq", "t.arrow"])
 def test_reads_back_as_written(tmp_path: Path, name: str) -> None:
     write_table(tmp_path / name, columns())
 

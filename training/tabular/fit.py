@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.config import Objective
+from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings, fit_forest
-from training.tabular.rows import Columns, Floats, Rows
+from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest
+from training.tabular.rows import Columns, Floats, Rows, mean_of
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
@@ -31,10 +32,14 @@ class TabularFit:
     Attributes:
         model: The model.
         choices: What was chosen for each target, with all scores.
+        left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
+        tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
     """
 
     model: TabularModel
     choices: tuple[Choice, ...]
+    left_out: Floats
+    tails: tuple[TailErrors | None, ...]
 
 
 def fit_table_model(
@@ -69,33 +74,41 @@ def fit_table_model(
         [[4.0]]
     """
     settings = trees or TreeSettings()
-    choices, models = [], []
+    choices, models, left_out, tails = [], [], [], []
     for column in targets.T:
-        choice = choose(try_out(rows, n_codes, column, seed, names, tick), objective)
+        tried = try_out(rows, n_codes, column, seed, names, tick)
+        choice = choose(tried, objective)
         choices.append(choice)
+        tails.append(TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"]))
         tick("the chosen trunks and their residual")
-        models.append(_fit_target(rows, n_codes, column, choice, settings, seed))
-    return TabularFit(TabularModel(tuple(models)), tuple(choices))
+        model, answers = _fit_target(rows, n_codes, column, choice, settings, seed)
+        models.append(model)
+        left_out.append(answers)
+    return TabularFit(TabularModel(tuple(models)), tuple(choices), np.stack(left_out, axis=1), tuple(tails))
 
 
 def _fit_target(
     rows: Rows, n_codes: tuple[int, ...], targets: Floats, choice: Choice, settings: TreeSettings, seed: int
-) -> TargetModel:
+) -> tuple[TargetModel, Floats]:
+    """Return the model of one target, and each row's answer of trunk and trees that were fitted without it."""
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
-            trunks.append(_constant(rows, n_codes, float(targets.mean())))
-            left_out.append(np.full(len(targets), targets.mean()))
+            mean = float(mean_of(targets, rows.weights))
+            trunks.append(_constant(rows, n_codes, mean))
+            left_out.append(np.full(len(targets), mean))
             continue
         fit = fit_trunk(kind, rows, n_codes, targets)
         if fit is not None:
             trunks.append(fit.trunk)
             left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
     reach = Reach.fit(rows, targets)
-    columns = TreeColumns.fit(rows.codes, n_codes, targets)
-    held = reach.held(middle(left_out), np.zeros(len(targets)))
-    forest = fit_forest(columns(rows), targets - held, settings, seed)
-    return TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
+    columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
+    inside = np.zeros(len(targets))
+    held = reach.held(middle(left_out), inside)
+    forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed, rows)
+    model = TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
+    return model, held + reach.share(held, inside, choice.width) * corrections
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
@@ -110,7 +123,7 @@ def _out_of_fold(
     if len(rows) > _CROSS_FIT_ROWS:
         return left_out
     result = left_out.copy()
-    part = np.random.default_rng(seed).permutation(len(rows)) % _N_PARTS
+    part = rows.parts(_N_PARTS, seed)
     for i in range(_N_PARTS):
         rest = np.flatnonzero(part != i)
         fit = fit_trunk(kind, rows.take(rest), n_codes, targets[rest])

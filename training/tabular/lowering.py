@@ -10,9 +10,11 @@ import numpy as np
 from onnx import TensorProto
 
 from models.contract.manifest import CATEGORICAL_TENSOR, NUMERIC_TENSOR, Dtype
+from models.contract.trust import DISTANCE_TENSOR
 from training.export import Signature
 from training.graph_builder import GraphBuilder
-from training.tabular.forest import forest_attributes
+from training.tabular.forest import Forest, forest_attributes
+from training.tabular.landmarks import Landmarks
 from training.tabular.model import TabularModel, TargetModel, left_out
 from training.tabular.reach import ROOM, ROOM_PER_DISTANCE, Reach
 from training.tabular.residual import TreeColumns
@@ -20,25 +22,42 @@ from training.tabular.rows import Columns
 from training.tabular.trunks import Trunk
 
 
-def lower_table_model(model: TabularModel, signature: Signature, dtype: Dtype) -> bytes:
+def lower_table_model(
+    model: TabularModel, signature: Signature, dtype: Dtype, landmarks: Landmarks | None = None
+) -> bytes:
     """Lower a fitted model.
 
     Args:
         model: The model.
         signature: Its columns; the levels of its categories are in the order of their codes.
         dtype: Floating-point type of the graph's numeric tensors.
+        landmarks: What the output `distance` is measured from, or None for no such output.
 
     Returns:
-        The ONNX file, with tensors named as in `models.contract.manifest`; equal models give equal bytes.
+        The ONNX file, with tensors named as in `models.contract.manifest` and `models.contract.trust`; equal models
+        give equal bytes.
     """
-    lowering = _Lowering(signature, dtype)
-    return lowering.builder.finish([lowering.target(target) for target in model.targets])
+    lowering = TableLowering(signature, dtype)
+    predictions = [lowering.target(target) for target in model.targets]
+    more = {} if landmarks is None else {DISTANCE_TENSOR: (lowering.nearest(landmarks), 1)}
+    return lowering.builder.finish(predictions, more)
 
 
-class _Lowering:
-    def __init__(self, signature: Signature, dtype: Dtype) -> None:
+class TableLowering:
+    """The parts of a tabular model as tensors of one graph.
+
+    Args:
+        signature: The model's columns.
+        dtype: Floating-point type of `numeric`.
+        outer: Floating-point type of the outputs; None for that of `numeric`.
+
+    Attributes:
+        builder: Holds the graph.
+    """
+
+    def __init__(self, signature: Signature, dtype: Dtype, outer: Dtype | None = None) -> None:
         self.builder = builder = GraphBuilder(
-            signature.d_numeric, "float64", d_categorical=len(signature.categories), outer=dtype
+            signature.d_numeric, "float64", d_categorical=len(signature.categories), inner=dtype, outer=outer or dtype
         )
         self._d_numeric = signature.d_numeric
         self._numeric = self._cast(NUMERIC_TENSOR, TensorProto.DOUBLE) if signature.d_numeric else ""
@@ -60,20 +79,36 @@ class _Lowering:
     def target(self, target: TargetModel) -> str:
         """Return the prediction of one target, shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
-        distance = self._distance(target.reach)
-        trunk = self._held(target.reach, self._middle([self._trunk(one) for one in target.trunks]), distance)
+        trunk = self.held(target, [self.trunk(one) for one in target.trunks])
         if target.forest is None or target.columns is None:
             return trunk
-        if len(target.forest.roots):
-            attributes = forest_attributes(target.forest)
-            features = self._tree_features(target.columns)
-            sums = node("TreeEnsemble", features, domain="ai.onnx.ml", **attributes)
-            residual = node("Add", sums, number(target.forest.constant))
-        else:
-            residual = self.builder.filled(target.forest.constant)
+        residual = self.forest(target.forest, target.columns)
         if not np.isinf(target.width):
-            residual = node("Mul", residual, self._share(target.reach, trunk, distance, target.width))
+            share = node("Sub", number(1.0), node("Div", self.outside(target.reach, trunk), number(target.width)))
+            residual = node("Mul", residual, node("Min", node("Max", share, number(0.0)), number(1.0)))
         return node("Add", trunk, residual)
+
+    def forest(self, forest: Forest, columns: TreeColumns) -> str:
+        """Return the sums of a forest's leaves, shape (batch, 1)."""
+        if not len(forest.roots):
+            return self.builder.filled(forest.constant)
+        sums = self.builder.node(
+            "TreeEnsemble", self._tree_features(columns), domain="ai.onnx.ml", **forest_attributes(forest)
+        )
+        return self.builder.node("Add", sums, self.builder.number(forest.constant))
+
+    def nearest(self, landmarks: Landmarks) -> str:
+        """Return the distance to the nearest landmark, shape (batch, 1)."""
+        node, number = self.builder.node, self.builder.number
+        if not landmarks.columns.width:
+            return self.builder.filled(0.0)
+        block = self._block(landmarks.columns)
+        axis = self.builder.integers([1])
+        crossed = node("MatMul", block, self.builder.matrix(-2 * landmarks.points.T))
+        squares = node("Add", crossed, self.builder.row((landmarks.points**2).sum(axis=1).tolist()))
+        nearest = node("ReduceMin", squares, axis, keepdims=1)
+        nearest = node("Add", nearest, node("ReduceSum", node("Mul", block, block), axis, keepdims=1))
+        return node("Sqrt", node("Div", node("Max", nearest, number(0.0)), number(landmarks.columns.width)))
 
     def _cast(self, tensor: str, element: int) -> str:
         return self.builder.node("Cast", tensor, to=element)
@@ -100,39 +135,49 @@ class _Lowering:
         if columns.missing:
             unknown = node("IsNaN", node("Gather", self._numeric, self.builder.integers(columns.missing), axis=1))
             parts.append(self._cast(unknown, TensorProto.DOUBLE))
-        parts += [self._indicators(j, n) for j, n in enumerate(columns.n_codes)]
+        parts += [self._indicators(j, n) for j, n in enumerate(columns.n_codes) if n]
         return self.builder.join(parts)
 
     def _indicators(self, column: int, n_codes: int) -> str:
         codes = self.builder.integers(range(n_codes))
         return self._cast(self.builder.node("Equal", self._codes[column], codes), TensorProto.DOUBLE)
 
-    def _trunk(self, trunk: Trunk) -> str:
+    def trunk(self, trunk: Trunk) -> str:
+        """Return a trunk's answers, shape (batch, 1)."""
+        if not trunk.terms:
+            return self.linked(trunk, self.builder.filled(trunk.intercept))
+        products, order = self.products(trunk)
+        weights = self.builder.column_of(trunk.weights[order].tolist())
+        total = self.builder.node("MatMul", products, weights)
+        return self.linked(trunk, self.builder.node("Add", total, self.builder.number(trunk.intercept)))
+
+    def products(self, trunk: Trunk) -> tuple[str, list[int]]:
+        """Return the products of a trunk's factors, shape (batch, n_terms), and which term each of them is."""
+        node = self.builder.node
+        factors = self._block(trunk.columns)
+        if trunk.hinges:
+            bent = node("Gather", factors, self.builder.integers([h.column for h in trunk.hinges]), axis=1)
+            bent = node("Sub", bent, self.builder.row([h.knot for h in trunk.hinges]))
+            factors = self.builder.join([factors, node("Max", bent, self.builder.number(0.0))])
+        # singles before products: the weights are brought into the same order
+        order = sorted(range(len(trunk.terms)), key=lambda i: len(trunk.terms[i]))
+        singles = [trunk.terms[i][0] for i in order if len(trunk.terms[i]) == 1]
+        pairs = [trunk.terms[i] for i in order if len(trunk.terms[i]) == 2]
+        parts = []
+        if singles:
+            parts.append(node("Gather", factors, self.builder.integers(singles), axis=1))
+        if pairs:
+            first, second = (
+                node("Gather", factors, self.builder.integers([pair[side] for pair in pairs]), axis=1)
+                for side in (0, 1)
+            )
+            parts.append(node("Mul", first, second))
+        return self.builder.join(parts), order
+
+    def linked(self, trunk: Trunk, total: str) -> str:
+        """Return a trunk's answers for its sums, intercept included, both of shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
         low, high = trunk.bounds
-        if not trunk.terms:
-            total = self.builder.filled(trunk.intercept)
-        else:
-            factors = self._block(trunk.columns)
-            if trunk.hinges:
-                bent = node("Gather", factors, self.builder.integers([h.column for h in trunk.hinges]), axis=1)
-                bent = node("Sub", bent, self.builder.row([h.knot for h in trunk.hinges]))
-                factors = self.builder.join([factors, node("Max", bent, number(0.0))])
-            # singles before products: the weights are brought into the same order
-            order = sorted(range(len(trunk.terms)), key=lambda i: len(trunk.terms[i]))
-            singles = [trunk.terms[i][0] for i in order if len(trunk.terms[i]) == 1]
-            pairs = [trunk.terms[i] for i in order if len(trunk.terms[i]) == 2]
-            parts = []
-            if singles:
-                parts.append(node("Gather", factors, self.builder.integers(singles), axis=1))
-            if pairs:
-                first, second = (
-                    node("Gather", factors, self.builder.integers([pair[side] for pair in pairs]), axis=1)
-                    for side in (0, 1)
-                )
-                parts.append(node("Mul", first, second))
-            weights = self.builder.column_of(trunk.weights[order].tolist())
-            total = node("Add", node("MatMul", self.builder.join(parts), weights), number(trunk.intercept))
         held = node("Min", node("Max", total, number(low)), number(high))
         if trunk.kind.link == "identity":
             return held
@@ -160,28 +205,30 @@ class _Lowering:
         worst = node("ReduceMax", beyond, self.builder.integers([1]), keepdims=1)
         return node("Max", worst, self.builder.number(0.0))
 
-    def _held(self, reach: Reach, trunk: str, distance: str) -> str:
+    def held(self, target: TargetModel, answers: Sequence[str]) -> str:
+        """Return the committee's answers, each of shape (batch, 1), as one, held within what the distance allows."""
         node, number = self.builder.node, self.builder.number
-        low, high = reach.target_range
+        low, high = target.reach.target_range
+        distance = self._distance(target.reach)
+        trunk = self._middle(answers)
         room = node("Add", node("Mul", distance, number(ROOM_PER_DISTANCE)), number(ROOM))
         room = node("Mul", room, number(high - low))
         return node("Min", node("Max", trunk, node("Sub", number(low), room)), node("Add", room, number(high)))
 
-    def _share(self, reach: Reach, trunk: str, distance: str, width: float) -> str:
+    def outside(self, reach: Reach, trunk: str) -> str:
+        """Return how many ranges the worst of columns and trunk is outside, shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
         low, high = reach.target_range
         answer = node("Max", node("Sub", trunk, number(high)), node("Sub", number(low), trunk))
-        worst = node("Max", distance, node("Div", answer, number(high - low)))
-        share = node("Sub", number(1.0), node("Div", worst, number(width)))
-        return node("Min", node("Max", share, number(0.0)), number(1.0))
+        return node("Max", self._distance(reach), node("Div", answer, number(high - low)))
 
     def _tree_features(self, columns: TreeColumns) -> str:
         parts = []
         if self._d_numeric:
             parts.append(self._cast(self._cast(self._numeric, TensorProto.FLOAT), TensorProto.DOUBLE))
-        for j, place in enumerate(columns.order):
+        for j, (place, unseen) in enumerate(zip(columns.order, columns.unseen, strict=True)):
             # a level never seen has code −1, which gathers the last entry
-            table = self.builder.vector([*place.tolist(), np.nan])
+            table = self.builder.vector([*place.tolist(), unseen])
             parts.append(self.builder.node("Gather", table, self._codes[j], axis=0))
         parts += [self._indicators(j, len(columns.order[j])) for j in columns.with_indicators]
         return self.builder.join(parts)

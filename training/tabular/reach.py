@@ -66,6 +66,9 @@ class Reach:
             distance: Of each row, shape (n_rows,).
             width: Positive.
         """
+        return np.clip(1 - self.outside(trunk, distance) / width, 0.0, 1.0)
+
+    def outside(self, trunk: Floats, distance: Floats) -> Floats:
+        """Return how many ranges the worst of columns and trunk is outside, 0 or less inside, shape (n_rows,)."""
         low, high = self.target_range
-        worst = np.maximum(distance, np.maximum(trunk - high, low - trunk) / (high - low))
-        return np.clip(1 - worst / width, 0.0, 1.0)
+        return np.asarray(np.maximum(distance, np.maximum(trunk - high, low - trunk) / (high - low)))

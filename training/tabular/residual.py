@@ -7,7 +7,7 @@ import lightgbm
 import numpy as np
 
 from training.tabular.forest import Forest, as_tree_input
-from training.tabular.rows import Codes, Floats, Rows
+from training.tabular.rows import Codes, Floats, Rows, mean_of
 
 _MAX_INDICATORS = 12
 """Category columns of at most this many codes get an indicator per code beside their order."""
@@ -22,31 +22,36 @@ class TreeColumns:
 
     Attributes:
         order: For each category column the place of each code, shape (n_codes,).
+        unseen: For each category column the place of a level never seen: that of the overall mean, or NaN where
+            training rows have such levels (rare ones), so that the trees know what a missing place means.
         with_indicators: Category columns with an indicator per code.
     """
 
     order: tuple[Floats, ...]
+    unseen: tuple[float, ...]
     with_indicators: tuple[int, ...]
 
     @classmethod
-    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats) -> Self:
+    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats, weights: Floats | None = None) -> Self:
         """Learn the orders from training rows."""
-        overall = float(targets.mean())
-        order = []
+        overall = float(mean_of(targets, weights))
+        counted = np.ones(len(targets)) if weights is None else weights
+        order, unseen = [], []
         for j, n in enumerate(n_codes):
             known = codes[:, j] >= 0
-            counts = np.bincount(codes[known, j], minlength=n)
-            sums = np.bincount(codes[known, j], weights=targets[known], minlength=n)
+            counts = np.bincount(codes[known, j], weights=counted[known], minlength=n)
+            sums = np.bincount(codes[known, j], weights=(targets * counted)[known], minlength=n)
             means = (sums + _PRIOR_ROWS * overall) / (counts + _PRIOR_ROWS)
             order.append(np.argsort(np.argsort(means, kind="stable"), kind="stable").astype(np.float64))
-        return cls(tuple(order), tuple(j for j, n in enumerate(n_codes) if 2 < n <= _MAX_INDICATORS))
+            unseen.append(float((means < overall).sum()) - 0.5 if known.all() else float("nan"))
+        return cls(tuple(order), tuple(unseen), tuple(j for j, n in enumerate(n_codes) if 2 < n <= _MAX_INDICATORS))
 
     def __call__(self, rows: Rows) -> Floats:
-        """Return what trees take; a level never seen is a missing value, its indicators are 0."""
+        """Return what trees take; the indicators of a level never seen are 0."""
         parts = [rows.numeric]
-        for j, place in enumerate(self.order):
+        for j, (place, unseen) in enumerate(zip(self.order, self.unseen, strict=True)):
             codes = rows.codes[:, j]
-            parts.append(np.where(codes >= 0, place[codes], np.nan)[:, None])
+            parts.append(np.where(codes >= 0, place[codes], unseen)[:, None])
         for j in self.with_indicators:
             parts.append((rows.codes[:, j : j + 1] == np.arange(len(self.order[j]))).astype(np.float64))
         return as_tree_input(np.concatenate(parts, axis=1))
@@ -100,6 +105,13 @@ _LEAST_GAIN = 0.01
 
 
 def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: int) -> Forest | None:
+    """Fit boosted trees, or find that they explain nothing; `cross_fit_forest` without the answers left out."""
+    return cross_fit_forest(features, targets, settings, seed)[0]
+
+
+def cross_fit_forest(
+    features: Floats, targets: Floats, settings: TreeSettings, seed: int, rows: Rows | None = None
+) -> tuple[Forest | None, Floats]:
     """Fit boosted trees, or find that they explain nothing.
 
     Each ensemble leaves out another part of the rows, on which their common number of trees is found, and the ensembles
@@ -110,13 +122,16 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
         targets: Shape (n_rows,).
         settings: Their settings.
         seed: Seed of parts and trees.
+        rows: The rows, whose weights and groups count; None for neither.
 
     Returns:
-        The trees, or None where the rows left out say that nothing is better.
+        The trees, or None where the rows left out say that nothing is better; and each row's answer of the ensemble
+        that left it out, shape (n_rows,), zero without trees.
     """
-    data = lightgbm.Dataset(features, targets, free_raw_data=False)
+    whole = rows if rows is not None else Rows(features, np.zeros((len(features), 0), dtype=np.int64))
+    data = lightgbm.Dataset(features, targets, weight=whole.weights, free_raw_data=False)
     parameters = settings.as_parameters(seed)
-    part = np.random.default_rng(seed).permutation(len(targets)) % settings.n_ensembles
+    part = whole.parts(settings.n_ensembles, seed)
     parts = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(settings.n_ensembles)]
     outcome: dict[str, Any] = lightgbm.cv(
         parameters | {"metric": "l2"},
@@ -127,10 +142,14 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
         return_cvbooster=True,
     )
     fitted = outcome["cvbooster"]
-    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(np.mean(targets**2)):
-        return None
+    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(mean_of(targets**2, whole.weights)):
+        return None, np.zeros(len(targets))
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
-    return Forest.summed(forests, np.full(len(forests), 1 / len(forests)))
+    left_out = np.empty(len(targets))
+    for (_, held_out), booster in zip(parts, fitted.boosters, strict=True):
+        answers = booster.predict(features[held_out], num_iteration=fitted.best_iteration, num_threads=1)
+        left_out[held_out] = np.asarray(answers, dtype=np.float64)
+    return Forest.summed(forests, np.full(len(forests), 1 / len(forests))), left_out
 
 
 class QuickTrees:
@@ -140,11 +159,14 @@ class QuickTrees:
         train: Features of the rows to fit, from `TreeColumns`.
         held_out: Features of the rows to answer for.
         seed: Seed of the trees.
+        weights: Weights of the rows to fit; None for equal ones.
     """
 
-    def __init__(self, train: Floats, held_out: Floats, seed: int) -> None:
+    def __init__(self, train: Floats, held_out: Floats, seed: int, weights: Floats | None = None) -> None:
         self._parameters = QUICK_TREES.as_parameters(seed)
-        self._data = lightgbm.Dataset(train, np.zeros(len(train)), params=self._parameters, free_raw_data=False)
+        self._data = lightgbm.Dataset(
+            train, np.zeros(len(train)), weight=weights, params=self._parameters, free_raw_data=False
+        )
         self._held_out = held_out
 
     def __call__(self, targets: Floats) -> Floats:

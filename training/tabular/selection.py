@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from training.config import Objective
+from training.tabular.difficulty import TailErrors
 from training.tabular.model import COMMITTEE, middle
 from training.tabular.reach import Reach
 from training.tabular.residual import QuickTrees, TreeColumns
-from training.tabular.rows import Floats, Rows
+from training.tabular.rows import Floats, Rows, mean_of
 from training.tabular.tails import Fold, folds
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
 
@@ -170,11 +171,12 @@ class Trial:
         self.fold = fold
         self._train, self._held_out = rows.take(fold.train), rows.take(fold.held_out)
         self._targets, self._expected = targets[fold.train], targets[fold.held_out]
-        columns = TreeColumns.fit(self._train.codes, n_codes, self._targets)
-        self._residual = QuickTrees(columns(self._train), columns(self._held_out), seed)
+        weights = self._train.weights
+        columns = TreeColumns.fit(self._train.codes, n_codes, self._targets, weights)
+        self._residual = QuickTrees(columns(self._train), columns(self._held_out), seed, weights)
         self._reach = Reach.fit(self._train, self._targets)
         self._distance = self._reach.distance(self._held_out)
-        mean = float(self._targets.mean())
+        mean = float(mean_of(self._targets, weights))
         self.candidates: dict[TrunkKind | None, _Candidate] = {}
         self._add(None, np.full(len(self._targets), mean), np.full(len(self._expected), mean))
         for kind in KINDS:
@@ -195,12 +197,22 @@ class Trial:
 
     def errors(self, candidate: _Candidate) -> dict[float, float]:
         """Return the root mean squared error by reach of the residual."""
+        weights = self._held_out.weights
+        return {
+            width: float(np.sqrt(mean_of((self._answers(candidate, width) - self._expected) ** 2, weights)))
+            for width in WIDTHS
+        }
+
+    def outside_errors(self, choice: "Choice") -> TailErrors:
+        """Return what a chosen model got wrong on the rows held out, and how far outside they were."""
+        candidate = self.committee(choice.kinds)
         trunk = self._reach.held(candidate.trunk, self._distance)
-        result = {}
-        for width in WIDTHS:
-            answer = trunk + self._reach.share(trunk, self._distance, width) * candidate.residual
-            result[width] = float(np.sqrt(np.mean((answer - self._expected) ** 2)))
-        return result
+        errors = np.abs(self._answers(candidate, choice.width) - self._expected)
+        return TailErrors(self._held_out, errors, self._reach.outside(trunk, self._distance))
+
+    def _answers(self, candidate: _Candidate, width: float) -> Floats:
+        trunk = self._reach.held(candidate.trunk, self._distance)
+        return trunk + self._reach.share(trunk, self._distance, width) * candidate.residual
 
 
 def kind_name(kind: TrunkKind | None) -> str:

@@ -169,7 +169,7 @@ def forging_noise_mae(n_rows: int, seed: int) -> dict[str, float]:
 
 
 def make_forging(path: Path, n_rows: int, seed: int) -> None:
-    """Write the table to a CSV or Parquet file; nothing half-written is left behind.
+    """Write the table to a CSV, Parquet or Arrow file; nothing half-written is left behind.
 
     Raises:
         ConfigError: When `n_rows` or the seed is out of bounds.

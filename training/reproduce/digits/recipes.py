@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.gated_cells import HiddenPart, LSTMCell
-from models.networks.sequence import SequenceNetwork
+from models.networks.sequence import AfterEveryStep, SequenceNetwork
 from models.networks.unit_cell import UnitCell
 from models.units import NAC, NALU, NAU, NMU
 from training.fitting.sequences import fit_sequences
@@ -179,17 +179,8 @@ def fit_recipe(recipe: Recipe, images: TaskImages, seed: int, passes: Passes) ->
     return RecipeFit(network, fitted.validation_loss)
 
 
-class _AllStates(nn.Module):
+class _AllStates(AfterEveryStep):
     """Gives the result after every image, and holds the cell inside its bounds."""
-
-    def __init__(self, network: SequenceNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        states = self.network.states(images)
-        results: Tensor = self.network.head(states.flatten(0, 1))
-        return results.reshape(*states.shape[:2], -1)
 
     def project_(self) -> None:
         if isinstance(self.network.cell, UnitCell):

@@ -1,0 +1,285 @@
+"""The routes of the protocol; what they answer is in the protocol's shape, errors included.
+
+Source: Open Inference Protocol, `specification/protocol/inference_rest.md`, and for the repository index and the
+configuration Triton's extensions of it. Clients send no content type and put bytes behind the JSON, so that bodies are
+read here and not by the framework.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any, Final, Literal, cast
+
+from fastapi import APIRouter, Path, Response
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from service.api.open_inference.bodies import JSON_LENGTH_HEADER, InferRequest, read_infer, write_infer
+from service.api.open_inference.datatypes import BYTES, OF_ELEMENT
+from service.api.open_inference.schemas import (
+    InferAnswerBody,
+    InferRequestBody,
+    ModelConfig,
+    ModelMetadata,
+    ModelReady,
+    Parameters,
+    ProtocolError,
+    RepositoryEntry,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    TensorConfig,
+    TensorMetadata,
+)
+from service.api.openapi import json_content
+from service.api.predictions import INLINE_BODY_BYTES
+from service.api.problems import PROBLEMS, foreign_status, listed_types
+from service.api.routes import PathName, State
+from service.errors import Fault, InputShapeError, UnsupportedMediaTypeError, quote
+from service.inference.batches import SequenceLimits
+from service.inference.predictor import predict
+from service.inference.session import ModelSession
+from service.inference.tensors import (
+    TensorSignature,
+    answered_tensors,
+    encode_tensors,
+    input_signatures,
+    output_signatures,
+)
+
+PREFIX: Final = "/v2"
+
+PLATFORM: Final = "onnxruntime_onnx"
+
+EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository")
+
+_BINARY_MEDIA_TYPE: Final = "application/octet-stream"
+
+PathVersion = Annotated[str, Path(max_length=20)]
+
+router = APIRouter(prefix=PREFIX, tags=["open inference protocol"])
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of the errors that a route answers with."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        kinds = [problem for problem in PROBLEMS.values() if foreign_status(problem.status) == status]
+        documented[status] = {"model": ProtocolError, "description": listed_types(kinds)}
+    return documented
+
+
+@router.get("", summary="Tell what this server is")
+@router.get("/", include_in_schema=False)
+async def server_metadata() -> ServerMetadata:
+    """Tell name, version and extensions of the protocol."""
+    return ServerMetadata(name="nalu-serving", version=version("nalu-serving"), extensions=list(EXTENSIONS))
+
+
+@router.get("/health/live", summary="Is the process alive?")
+async def live() -> ServerLive:
+    """Answer as long as the process does."""
+    return ServerLive(live=True)
+
+
+@router.get(
+    "/health/ready",
+    summary="Is every model ready?",
+    responses={503: {"description": "Not ready.", "model": ServerReady}},
+)
+async def ready(request: Request, response: Response) -> ServerReady:
+    """Answer 200 when the newest version of every model can answer and no stop has begun."""
+    state = _state(request)
+    is_ready = not state["draining"].begun and not state["registry"].faults()
+    response.status_code = 200 if is_ready else 503
+    return ServerReady(ready=is_ready)
+
+
+@router.post("/repository/index", summary="List the versions of all models")
+async def repository_index(request: Request) -> list[RepositoryEntry]:
+    """Tell every version with its state, and of one that could not be loaded the reason."""
+    registry = _state(request)["registry"]
+    listed: list[RepositoryEntry] = []
+    for name in registry.names:
+        versions = registry.versions(name)
+        for number in sorted((*versions.loaded, *versions.failed)):
+            reason = versions.failed.get(number)
+            state: Literal["READY", "UNAVAILABLE"] = "READY" if reason is None else "UNAVAILABLE"
+            listed.append(RepositoryEntry(name=name, version=str(number), state=state, reason=reason or ""))
+    return listed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The model that a path names.
+
+    Attributes:
+        request: The request.
+        name: Name of the model.
+        version: What is said of its version; None for the newest.
+    """
+
+    request: Request
+    name: str
+    version: str | None = None
+
+    @property
+    def state(self) -> State:
+        """What the application holds."""
+        return _state(self.request)
+
+    def session(self) -> ModelSession:
+        """Return the model; a version that is no number is one that is not there.
+
+        Raises:
+            ModelNotFoundError: When it is not published.
+            ModelNotReadyError: When it could not be loaded.
+        """
+        registry = self.state["registry"]
+        if self.version is None:
+            return registry.get(self.name)
+        return registry.get(self.name, int(self.version) if self.version.isascii() and self.version.isdigit() else 0)
+
+
+async def model_metadata(asked: Asked) -> Response:
+    """Tell the tensors that a model takes and answers."""
+    manifest = asked.session().manifest
+    return _written(
+        ModelMetadata(
+            name=asked.name,
+            versions=[str(number) for number in sorted(asked.state["registry"].versions(asked.name).loaded)],
+            platform=PLATFORM,
+            inputs=[_described(signature) for signature in input_signatures(manifest)],
+            outputs=[_described(signature) for signature in output_signatures(manifest)],
+        )
+    )
+
+
+async def model_ready(asked: Asked) -> Response:
+    """Answer 200 when it can answer; 404 when there is none, 503 when it could not be loaded or a stop has begun."""
+    asked.session()
+    is_ready = not asked.state["draining"].begun
+    return _written(ModelReady(name=asked.name, ready=is_ready), 200 if is_ready else 503)
+
+
+async def model_config(asked: Asked) -> Response:
+    """Tell the configuration as Triton's clients ask for it; its shapes leave the batch out."""
+    manifest = asked.session().manifest
+    return _written(
+        ModelConfig(
+            name=asked.name,
+            platform=PLATFORM,
+            backend="onnxruntime",
+            max_batch_size=asked.state["settings"].max_rows,
+            input=[_configured(signature) for signature in input_signatures(manifest)],
+            output=[_configured(signature) for signature in output_signatures(manifest)],
+        )
+    )
+
+
+def _written(answer: BaseModel, status: int = 200) -> Response:
+    return Response(answer.model_dump_json(exclude_none=True), status, media_type="application/json")
+
+
+async def infer(asked: Asked) -> Response:
+    """Answer tensors, given in JSON or as bytes behind it.
+
+    A model of a table takes `numeric` and `categorical`, or one tensor for each column, named as it is; it answers
+    `predictions` and `in_range`. Missing values are NaN, in JSON null.
+    """
+    request, settings = asked.request, asked.state["settings"]
+    if (encoding := request.headers.get("content-encoding", "identity")).lower() != "identity":
+        msg = f"a body must not be compressed, however its content encoding is {quote(encoding)}"
+        raise UnsupportedMediaTypeError(msg)
+    session = asked.session()
+    limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
+    told = request.headers.get(JSON_LENGTH_HEADER)
+    small = 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES
+    if small and session.manifest.sequence is None:
+        content, length = _answer(session, await request.body(), told, settings.max_rows, limits)
+    else:
+        async with asked.state["admission"].place() as place:
+            body = await place.within(request.body())
+            content, length = await place.run(_answer, session, body, told, settings.max_rows, limits)
+    if length is None:
+        return Response(content, media_type="application/json")
+    return Response(content, media_type=_BINARY_MEDIA_TYPE, headers={JSON_LENGTH_HEADER: str(length)})
+
+
+def _add(
+    method: str,
+    suffix: str,
+    answer: Callable[[Asked], Awaitable[Response]],
+    summary: str,
+    answers: type[BaseModel],
+    *statuses: int,
+    body: type[BaseModel] | None = None,
+) -> None:
+    """Add a route of a model, for its newest version and for one by its number."""
+    extra = {"requestBody": {"required": True, "content": json_content(body)}} if body else None
+
+    async def of_newest(request: Request, name: PathName) -> Response:
+        return await answer(Asked(request, name))
+
+    async def of_version(request: Request, name: PathName, version: PathVersion) -> Response:
+        return await answer(Asked(request, name, version))
+
+    for path, endpoint, which in (
+        ("", of_newest, "newest version"),
+        ("/versions/{version}", of_version, "one version"),
+    ):
+        router.add_api_route(
+            f"/models/{{name}}{path}{suffix}",
+            endpoint,
+            methods=[method],
+            summary=f"{summary}, {which}",
+            description=answer.__doc__,
+            response_class=Response,
+            responses={200: {"model": answers, "description": answers.__doc__}, **errors(400, 404, *statuses, 503)},
+            openapi_extra=extra,
+            name=f"{answer.__name__}_{endpoint.__name__}",
+        )
+
+
+_add("GET", "", model_metadata, "Show a model", ModelMetadata)
+_add("GET", "/ready", model_ready, "Is a model ready?", ModelReady)
+_add("GET", "/config", model_config, "Show a model's configuration", ModelConfig)
+_add("POST", "/infer", infer, "Infer", InferAnswerBody, 413, 504, body=InferRequestBody)
+
+
+def _answer(
+    session: ModelSession, body: bytes, told: str | None, max_rows: int, limits: SequenceLimits
+) -> tuple[bytes, int | None]:
+    manifest = session.manifest
+    asked = read_infer(body, told)
+    _check_rows(asked, max_rows)
+    prediction = predict(session, encode_tensors(manifest, asked.tensors, limits))
+    outputs = answered_tensors(manifest, prediction, [output.name for output in asked.outputs])
+    return write_infer(manifest, asked, outputs)
+
+
+def _check_rows(asked: InferRequest, max_rows: int) -> None:
+    for name, array in asked.tensors.items():
+        if len(array) > max_rows:
+            msg = f"a request must have at most {max_rows} rows, however: {len(array)}; send them in several requests"
+            raise InputShapeError([Fault(msg, name)])
+
+
+def _described(signature: TensorSignature) -> TensorMetadata:
+    parameters: Parameters | None = {"columns": list(signature.columns)} if signature.columns else None
+    return TensorMetadata(
+        name=signature.name,
+        datatype=OF_ELEMENT[signature.element],
+        shape=list(signature.shape),
+        parameters=parameters,
+    )
+
+
+def _configured(signature: TensorSignature) -> TensorConfig:
+    datatype = OF_ELEMENT[signature.element]
+    name = "STRING" if datatype == BYTES else datatype
+    return TensorConfig(name=signature.name, data_type=f"TYPE_{name}", dims=list(signature.shape[1:]))
+
+
+def _state(request: Request) -> State:
+    return cast(State, request.scope["state"])

@@ -1,0 +1,103 @@
+"""Small requests that are there at the same time are answered in one run.
+
+Nobody waits for another: what has been read in one turn of the event loop is run at the end of that turn. A run of 16
+rows takes 20 µs where 16 runs take 160, and more than that in caches filled anew each time.
+"""
+
+import types
+from collections.abc import Generator, Sequence
+
+from service.inference.joint_runs import MAX_ROWS
+from service.inference.predictor import predict
+from service.inference.quick_rows import QuickModel, SmallRequest
+
+
+class Turn:
+    """The requests of one turn of the event loop."""
+
+    def __init__(self) -> None:
+        self._requests: list[SmallRequest] = []
+        self._answers: list[bytes | None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether they have been run, so that the next request belongs to another turn."""
+        return self._answers is not None
+
+    def add(self, request: SmallRequest) -> int:
+        """Let a request take part; return its place."""
+        self._requests.append(request)
+        return len(self._requests) - 1
+
+    def answers(self) -> Sequence[bytes | None]:
+        """Return the answers, place by place; None where the ordinary route has to decide. The first call runs them."""
+        if self._answers is None:
+            self._answers = answer_together(self._requests)
+        return self._answers
+
+
+@types.coroutine
+def next_turn() -> Generator[None, None, None]:
+    """Wait until everything that the event loop has at hand has had its turn."""
+    yield
+
+
+def answer_together(requests: Sequence[SmallRequest]) -> list[bytes | None]:
+    """Answer requests, those to one model in one run where its answers are the same bits then.
+
+    Returns:
+        The answer to each, or None where it has none; why is told where it is asked for again, alone.
+    """
+    if len(requests) == 1:
+        return [answer_small(requests[0])]
+    answers: list[bytes | None] = [None] * len(requests)
+    groups: dict[QuickModel, list[int]] = {}
+    for place, request in enumerate(requests):
+        if request.model.runs_jointly and len(request.rows) < MAX_ROWS:
+            groups.setdefault(request.model, []).append(place)
+        else:
+            answers[place] = answer_small(request)
+    for model, places in groups.items():
+        chosen: list[int] = []
+        n_rows = 0
+        for place in places:
+            n_rows += len(requests[place].rows)
+            if n_rows > MAX_ROWS:
+                _answer_chosen(model, requests, chosen, answers)
+                chosen, n_rows = [], len(requests[place].rows)
+            chosen.append(place)
+        _answer_chosen(model, requests, chosen, answers)
+    return answers
+
+
+def answer_small(request: SmallRequest) -> bytes | None:
+    """Answer one request; None where it has no answer."""
+    model = request.model
+    try:
+        prediction = predict(model.session, model.encode(request.rows), tentative=True)
+    except Exception:  # it fails on the ordinary route too, where it is told and logged
+        return None
+    return model.session.answers.write(prediction.values.tolist(), prediction.in_range.tolist(), split=request.split)
+
+
+def _answer_chosen(
+    model: QuickModel, requests: Sequence[SmallRequest], places: Sequence[int], answers: list[bytes | None]
+) -> None:
+    if len(places) == 1:
+        answers[places[0]] = answer_small(requests[places[0]])
+        return
+    try:
+        rows = [row for place in places for row in requests[place].rows]
+        prediction = predict(model.session, model.encode(rows), tentative=True)
+    except Exception:  # one of them has no answer: each alone, so that the others have theirs
+        for place in places:
+            answers[place] = answer_small(requests[place])
+        return
+    values, in_range = prediction.values.tolist(), prediction.in_range.tolist()
+    write = model.session.answers.write
+    start = 0
+    for place in places:
+        request = requests[place]
+        stop = start + len(request.rows)
+        answers[place] = write(values[start:stop], in_range[start:stop], split=request.split)
+        start = stop

@@ -1,0 +1,291 @@
+"""What the service counts, in memory that its workers share, told in Prometheus's text format.
+
+Every worker has a slot of one anonymous shared mapping, made before the workers are forked. A worker writes its own
+slot alone, so counting takes no lock between processes, and any worker adds all slots up when it is asked. A slot
+outlives its worker: the one that replaces a killed worker goes on with its counters, so that none ever falls, and
+begins its gauges anew.
+"""
+
+import mmap
+import struct
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Final, Literal, NamedTuple
+
+SLOT_BYTES: Final = 4 * 1024**2
+"""Address space of one worker's series; memory is taken only by those that there are, about 100 bytes each."""
+
+_LENGTH: Final = struct.Struct("=Q")
+_HEADER_BYTES: Final = 8
+
+DURATION_BUCKETS_S: Final = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""From a small run, 15 to 35 µs, to requests that a client has given up on; each about twice the one before."""
+
+
+_BOUNDS: Final = (*(format(bound, "g") for bound in DURATION_BUCKETS_S), "+Inf")
+
+
+class Family(NamedTuple):
+    """Series of one name.
+
+    Attributes:
+        kind: Its type in Prometheus's words.
+        description: What it counts.
+    """
+
+    kind: Literal["counter", "gauge", "histogram"]
+    description: str
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "nalu_requests_total": Family("counter", "Requests answered, by path and status; 499: the client had left."),
+    "nalu_request_duration_seconds": Family("histogram", "From a request's head to its answer, by path."),
+    "nalu_requests_in_flight": Family("gauge", "Requests being answered, without those answered at once."),
+    "nalu_predictions_total": Family("counter", "Runs of a model, by model, version and outcome."),
+    "nalu_prediction_duration_seconds": Family("histogram", "Domain check, run and check of a model's answer."),
+    "nalu_rows_total": Family("counter", "Rows predicted, by model and version."),
+    "nalu_rows_out_of_range_total": Family("counter", "Those of them outside the range seen in training."),
+    "nalu_admission_running": Family("gauge", "Large requests being worked on in threads, by kind."),
+    "nalu_admission_waiting": Family("gauge", "Large requests arriving or waiting for their turn, by kind."),
+    "nalu_rejected_total": Family("counter", "Large requests refused for queue or deadline, by kind and reason."),
+    "nalu_models_loaded": Family("gauge", "Workers that can answer with a version, by model and version."),
+    "nalu_models_failed": Family("gauge", "Workers in which a version could not be loaded, by model and version."),
+    "nalu_workers": Family("gauge", "Workers that serve."),
+    "nalu_worker_starts_total": Family("counter", "Starts of workers; more than there are where some were replaced."),
+}
+"""Name → family, in the order told."""
+
+
+class Cell:
+    """One number of a slot; only its worker writes it.
+
+    Args:
+        values: The slot's memory, as numbers.
+        at: Its place there.
+    """
+
+    __slots__ = ("at", "values")
+
+    def __init__(self, values: "memoryview[float]", at: int) -> None:
+        self.values = values
+        self.at = at
+
+    def add(self, amount: float = 1.0) -> None:
+        """Add to it."""
+        self.values[self.at] += amount
+
+    def set(self, value: float) -> None:
+        """Replace it."""
+        self.values[self.at] = value
+
+
+class Histogram:
+    """Durations, counted by bucket.
+
+    Args:
+        slot: Where they are kept.
+        name: Name of the family.
+        labels: Label → value.
+    """
+
+    def __init__(self, slot: "Slot", name: str, **labels: str) -> None:
+        self._buckets = [slot.cell(f"{name}_bucket", **labels, le=bound).at for bound in _BOUNDS]
+        total = slot.cell(f"{name}_sum", **labels)
+        self._values, self._sum = total.values, total.at
+
+    def observe(self, seconds: float) -> None:
+        """Count a duration."""
+        values = self._values
+        values[self._buckets[bisect_left(DURATION_BUCKETS_S, seconds)]] += 1.0
+        values[self._sum] += seconds
+
+
+class Slot:
+    """The series of one worker.
+
+    Args:
+        memory: Its part of the mapping.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self._values = memory.cast("d")
+        self._cells: dict[str, Cell] = {}
+        self._lock = threading.Lock()
+
+    def cell(self, name: str, **labels: str) -> Cell:
+        """Return the number of a series, made where it is not there yet; where the slot is full, one that nobody reads.
+
+        Args:
+            name: Name of the family, with `_bucket` or `_sum` where it is a histogram.
+            labels: Label → value.
+        """
+        series = name + _labelled(labels)
+        with self._lock:
+            if series not in self._cells:
+                self._cells[series] = self._made(series)
+            return self._cells[series]
+
+    @property
+    def used(self) -> bool:
+        """Whether a worker has counted anything in it."""
+        return _LENGTH.unpack_from(self._memory) != (0,)
+
+    def take_over(self) -> None:
+        """Go on with what an earlier worker left: its counters stay, its gauges told of a worker that is no more."""
+        self._cells = {series: Cell(self._values, at // 8) for series, at in self._entries()}
+        self.clear_gauges()
+
+    def clear_gauges(self) -> None:
+        """Set every gauge to zero."""
+        for series, at in self._entries():
+            if FAMILIES[_family(series)].kind == "gauge":
+                self._values[at // 8] = 0.0
+
+    def read(self) -> Iterator[tuple[str, float]]:
+        """Yield each series with its number, in the order made."""
+        for series, at in self._entries():
+            yield series, self._values[at // 8]
+
+    def _made(self, series: str) -> Cell:
+        text = series.encode()
+        (end,) = _LENGTH.unpack_from(self._memory)
+        start = end or _HEADER_BYTES
+        at = start + 8 + -(-len(text) // 8) * 8
+        if at + 16 > len(self._memory):
+            return Cell(self._values, len(self._values) - 1)
+        _LENGTH.pack_into(self._memory, start, len(text))
+        self._memory[start + 8 : start + 8 + len(text)] = text
+        self._values[at // 8] = 0.0
+        _LENGTH.pack_into(self._memory, 0, at + 8)  # last: a reader sees only whole entries
+        return Cell(self._values, at // 8)
+
+    def _entries(self) -> Iterator[tuple[str, int]]:
+        (end,) = _LENGTH.unpack_from(self._memory)
+        start = _HEADER_BYTES
+        while start < end:
+            (length,) = _LENGTH.unpack_from(self._memory, start)
+            at = start + 8 + -(-length // 8) * 8
+            yield bytes(self._memory[start + 8 : start + 8 + length]).decode(), at
+            start = at + 8
+
+
+class Counts:
+    """The slots of all workers.
+
+    Args:
+        n_slots: How many workers there can be at once.
+
+    Example:
+        >>> counts = Counts(2)
+        >>> for worker in (0, 1):
+        ...     counts.slot(worker).cell("nalu_rows_total", model="multiply", version="1").add(5)
+        >>> print(counts.exposition())
+        # HELP nalu_rows_total Rows predicted, by model and version.
+        # TYPE nalu_rows_total counter
+        nalu_rows_total{model="multiply",version="1"} 10
+        <BLANKLINE>
+    """
+
+    def __init__(self, n_slots: int = 1) -> None:
+        memory = memoryview(mmap.mmap(-1, n_slots * SLOT_BYTES))
+        self._slots = [Slot(memory[i * SLOT_BYTES : (i + 1) * SLOT_BYTES]) for i in range(n_slots)]
+
+    def slot(self, number: int) -> Slot:
+        """Return the slot of a worker."""
+        return self._slots[number]
+
+    def totals(self) -> dict[str, float]:
+        """Return each series added up over the workers."""
+        totals: dict[str, float] = {}
+        for slot in self._slots:
+            for series, value in slot.read():
+                totals[series] = totals.get(series, 0.0) + value
+        return totals
+
+    def exposition(self) -> str:
+        """Return every series in Prometheus's text format, version 0.0.4."""
+        by_family: dict[str, dict[str, float]] = {}
+        for series, value in self.totals().items():
+            by_family.setdefault(_family(series), {})[series] = value
+        lines = []
+        for name, family in FAMILIES.items():
+            if name not in by_family:
+                continue
+            lines += [f"# HELP {name} {family.description}", f"# TYPE {name} {family.kind}"]
+            found = by_family[name]
+            told = _histogram_lines(found) if family.kind == "histogram" else found.items()
+            lines += [f"{series} {_number(value)}" for series, value in told]
+        return "\n".join(lines) + "\n"
+
+
+def _histogram_lines(found: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """Add up the buckets, which are kept one by one, as the format wants them, and tell the count."""
+    buckets: dict[str, list[float]] = {}
+    for series, value in found.items():
+        before, is_bucket, _bound = series.rpartition('le="')
+        if is_bucket:
+            buckets.setdefault(before, []).append(value)
+        else:
+            yield series, value
+    for before, values in buckets.items():
+        sums = list(accumulate(values))
+        for bound, n_below in zip(_BOUNDS, sums, strict=False):
+            yield f'{before}le="{bound}"}}', n_below
+        name, _, labels = before.partition("_bucket{")
+        yield f"{name}_count" + (f"{{{labels.removesuffix(',')}}}" if labels else ""), sums[-1]
+
+
+def _family(series: str) -> str:
+    name = series.partition("{")[0]
+    return name if name in FAMILIES else name.rpartition("_")[0]
+
+
+def _labelled(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    escaped = {
+        name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for name, value in labels.items()
+    }
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+class ModelMeter:
+    """Counts what one version of a model answers; called from any thread.
+
+    Args:
+        slot: The worker's series.
+        model: Name of the model.
+        version: Its version.
+    """
+
+    def __init__(self, slot: Slot, model: str, version: int) -> None:
+        self._slot = slot
+        self._labels = {"model": model, "version": str(version)}
+        answered = slot.cell("nalu_predictions_total", **self._labels, outcome="answered")
+        self._values, self._answered = answered.values, answered.at
+        self._durations = Histogram(slot, "nalu_prediction_duration_seconds", **self._labels)
+        self._rows = slot.cell("nalu_rows_total", **self._labels).at
+        self._outside = slot.cell("nalu_rows_out_of_range_total", **self._labels).at
+        self._lock = threading.Lock()
+
+    def answered(self, n_rows: int, n_outside: int, seconds: float) -> None:
+        """Count a run that was answered."""
+        values = self._values
+        with self._lock:
+            values[self._answered] += 1.0
+            values[self._rows] += n_rows
+            if n_outside:
+                values[self._outside] += n_outside
+            self._durations.observe(seconds)
+
+    def failed(self, outcome: str) -> None:
+        """Count a run that was not; `outcome` says why."""
+        with self._lock:
+            self._slot.cell("nalu_predictions_total", **self._labels, outcome=outcome).add()

@@ -1,0 +1,136 @@
+"""What is counted, across processes, in the format that Prometheus reads; its own client library is the oracle."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.metrics import DURATION_BUCKETS_S, FAMILIES, SLOT_BYTES, Counts, Histogram
+from service.settings import Settings
+from tests.published import publish_all
+
+
+def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Return every sample of an exposition, read by Prometheus's client library."""
+    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    read = {(sample.name, frozenset(sample.labels.items())): float(sample.value) for sample in found}
+    assert len(read) == len(found), "a series must be told once"
+    return read
+
+
+def value(text: str, name: str, **labels: str) -> float:
+    return samples(text)[name, frozenset(labels.items())]
+
+
+def test_counters_of_other_processes_are_added_up_and_survive_them() -> None:
+    counts = Counts(2)
+    for worker in (0, 1):
+        pid = os.fork()
+        if not pid:
+            slot = counts.slot(worker)
+            slot.take_over()
+            slot.cell("nalu_rows_total", model="add", version="1").add(5 + worker)
+            slot.cell("nalu_workers").set(1.0)
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    assert value(counts.exposition(), "nalu_rows_total", model="add", version="1") == 11
+    assert value(counts.exposition(), "nalu_workers") == 2
+
+    successor = counts.slot(1)
+    successor.take_over()
+    successor.cell("nalu_rows_total", model="add", version="1").add(1)
+
+    assert value(counts.exposition(), "nalu_rows_total", model="add", version="1") == 12
+    assert value(counts.exposition(), "nalu_workers") == 1  # a gauge tells of the living
+
+
+def test_a_histogram_is_cumulative_and_ends_with_its_count() -> None:
+    counts = Counts(2)
+    seconds = [1e-5, DURATION_BUCKETS_S[0], 3e-4, 99.0]
+    for worker in (0, 1):
+        histogram = Histogram(counts.slot(worker), "nalu_request_duration_seconds", path="/predict")
+        for duration in seconds:
+            histogram.observe(duration)
+
+    read = samples(counts.exposition())
+
+    for bound in (*DURATION_BUCKETS_S, float("inf")):
+        label = "+Inf" if bound == float("inf") else format(bound, "g")
+        series = ("nalu_request_duration_seconds_bucket", frozenset({("path", "/predict"), ("le", label)}))
+        assert read[series] == 2 * sum(duration <= bound for duration in seconds)
+    path = frozenset({("path", "/predict")})
+    assert read["nalu_request_duration_seconds_count", path] == 2 * len(seconds)
+    assert read["nalu_request_duration_seconds_sum", path] == pytest.approx(2 * sum(seconds))
+
+
+def test_a_label_may_hold_any_text() -> None:
+    counts = Counts()
+    name = 'a"b\\c\nd'
+    counts.slot(0).cell("nalu_rows_total", model=name, version="1").add(2)
+
+    assert value(counts.exposition(), "nalu_rows_total", model=name, version="1") == 2
+
+
+def test_a_full_slot_loses_new_series_and_nothing_else() -> None:
+    counts = Counts(2)
+    slot = counts.slot(0)
+    slot.cell("nalu_rows_total", model="first", version="1").add(3)
+    for i in range(12):
+        slot.cell("nalu_rows_total", model=f"{i}" + "x" * (SLOT_BYTES // 10), version="1").add()
+    slot.cell("nalu_rows_total", model="first", version="1").add(4)
+    counts.slot(1).cell("nalu_rows_total", model="first", version="1").add(1)
+
+    assert value(counts.exposition(), "nalu_rows_total", model="first", version="1") == 8
+    assert len(counts.totals()) == 10
+
+
+@pytest.fixture(name="client", scope="module")
+def _client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    root = publish_all(tmp_path_factory.mktemp("repository"))
+    (root / "add" / "2").mkdir()
+    with TestClient(create_app(Settings(model_repository=root))) as client:
+        yield client
+
+
+def test_requests_predictions_and_models_are_counted(client: TestClient) -> None:
+    row = {"a": 3, "b": 5}
+    client.post("/predict", json={"model": "multiply", "rows": [row, {"a": 3, "b": 5000}]})
+    client.post("/predict", json={"model": "divide", "rows": [{"a": 1, "b": 0}]})
+    client.post("/predict", json={"model": "multiply", "rows": [{"a": 1e300, "b": 1e300}]})
+    client.get("/models/multiply")
+    client.get("/models/no-such-model")
+    client.get("/any/path/that/a/client/makes/up")
+
+    told = client.get("/metrics")
+    text = told.text
+    multiply = {"model": "multiply", "version": "1"}
+
+    assert told.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert value(text, "nalu_predictions_total", **multiply, outcome="answered") == 1
+    assert value(text, "nalu_predictions_total", **multiply, outcome="non-finite") >= 1
+    assert value(text, "nalu_predictions_total", model="divide", version="1", outcome="out-of-domain") >= 1
+    assert value(text, "nalu_rows_total", **multiply) == 2
+    assert value(text, "nalu_rows_out_of_range_total", **multiply) == 1
+    assert value(text, "nalu_prediction_duration_seconds_count", **multiply) == 1
+    assert value(text, "nalu_requests_total", path="/predict", status="200") == 1
+    assert value(text, "nalu_requests_total", path="/predict", status="422") == 2
+    assert value(text, "nalu_requests_total", path="/models/…", status="200") == 1
+    assert value(text, "nalu_requests_total", path="/models/…", status="404") == 1
+    assert value(text, "nalu_requests_total", path="other", status="404") == 1
+    assert value(text, "nalu_request_duration_seconds_count", path="/predict") == 3
+    assert value(text, "nalu_requests_in_flight") == 1  # this one
+    assert value(text, "nalu_models_loaded", **multiply) == 1
+    assert value(text, "nalu_models_failed", model="add", version="2") == 1
+    assert value(text, "nalu_workers") == 1
+
+
+def test_every_family_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+
+    for name, family in FAMILIES.items():
+        assert f"| `{name}` | {family.kind} |" in page

@@ -1,0 +1,104 @@
+"""Joint range and intervals: calibrated on training rows, held on new ones."""
+
+import numpy as np
+import pytest
+
+from training.tabular.difficulty import Difficulty, TailErrors
+from training.tabular.landmarks import Landmarks
+from training.tabular.reach import Reach
+from training.tabular.rows import Floats, Rows
+from training.tabular.trust import LEVELS, MARKED_SHARE, Trust, fit_trust
+
+RNG = np.random.default_rng(0)
+
+
+def numbers(*columns: Floats) -> Rows:
+    block = np.stack(columns, axis=1)
+    return Rows(block, np.zeros((len(block), 0), dtype=np.int64))
+
+
+def along_a_line(n_rows: int, rng: np.random.Generator) -> Rows:
+    """Two columns that always rise together."""
+    position = rng.uniform(0, 1, n_rows)
+    return numbers(position + 0.02 * rng.normal(size=n_rows), position + 0.02 * rng.normal(size=n_rows))
+
+
+def noisy(rows: Rows, rng: np.random.Generator) -> Floats:
+    """Noise that is ten times larger where the first column is large."""
+    return np.where(rows.numeric[:, 0] > 0.5, 10.0, 1.0) * rng.normal(size=len(rows))
+
+
+def trusted(rows: Rows, errors: Floats, answers: Floats | None = None) -> Trust:
+    left_out = np.zeros(len(rows)) if answers is None else answers
+    return fit_trust(rows, (), (left_out + errors)[:, None], left_out[:, None], [None])
+
+
+def test_a_new_combination_of_known_values_is_marked_and_few_known_rows_are() -> None:
+    rows = along_a_line(1500, RNG)
+    answers = rows.numeric[:, 0]
+    trust = trusted(rows, RNG.normal(size=1500), answers)
+    reach = Reach.fit(rows, answers)
+    combined = numbers(np.array([0.2, 0.8]), np.array([0.8, 0.2]))
+    assert (reach.distance(combined) == 0).all()
+    assert not trust.inside(combined, np.array([[0.2], [0.8]]), reach).any()
+    new = along_a_line(3000, RNG)
+    inside = trust.inside(new, new.numeric[:, :1], reach)
+    assert 0.5 * MARKED_SHARE < 1 - inside.mean() < 1.5 * MARKED_SHARE
+
+
+def test_an_answer_beyond_those_given_is_marked_though_its_inputs_are_known() -> None:
+    rows = along_a_line(500, RNG)
+    answers = rows.numeric[:, 0]
+    trust = trusted(rows, RNG.normal(size=500), answers)
+    middle = numbers(np.array([0.5]), np.array([0.5]))
+    reach = Reach.fit(rows, answers)
+    assert trust.inside(middle, np.array([[0.5]]), reach).all()
+    assert not trust.inside(middle, np.array([[1.5]]), reach).any()
+
+
+def test_intervals_cover_their_level_and_are_wide_where_the_noise_is() -> None:
+    rows = numbers(RNG.uniform(0, 1, 3000), RNG.uniform(0, 1, 3000))
+    trust = trusted(rows, noisy(rows, RNG))
+    intervals = trust.intervals[0]
+    new = numbers(RNG.uniform(0, 1, 20_000), RNG.uniform(0, 1, 20_000))
+    errors, expected = np.abs(noisy(new, RNG)), intervals.difficulty.expected(new)
+    for level in (0.5, 0.8, 0.9, 0.95, 0.99):
+        covered = errors <= intervals.score(level) * expected
+        assert covered.mean() == pytest.approx(level, abs=0.02)
+        for part in (new.numeric[:, 0] > 0.5, new.numeric[:, 0] <= 0.5):
+            assert covered[part].mean() == pytest.approx(level, abs=0.08)
+
+
+def test_a_level_takes_the_next_that_is_carried_and_few_rows_carry_no_high_one() -> None:
+    rows = numbers(RNG.uniform(0, 1, 60))
+    intervals = trusted(rows, RNG.normal(size=60)).intervals[0]
+    assert intervals.score(0.62) == intervals.score(0.65) > intervals.score(0.6)
+    assert intervals.levels[-1] == max(level for level in LEVELS if np.ceil(level * 61) <= 60)
+    assert intervals.score(0.999) == np.inf
+    assert list(intervals.scores) == sorted(intervals.scores)
+
+
+def test_the_expected_error_grows_outside_as_fast_as_on_the_tails() -> None:
+    rows = numbers(RNG.uniform(0, 1, 400))
+    errors = np.abs(RNG.normal(size=400))
+    outside = RNG.uniform(0, 1, 500)
+    tails = TailErrors(numbers(1 + outside), np.abs(RNG.normal(size=500)) * (1 + 8 * outside), outside)
+    found = Difficulty.fit(rows, (), errors, tails, 0)[0]
+    flat = Difficulty.fit(rows, (), errors, TailErrors(tails.rows, np.abs(RNG.normal(size=500)), outside), 0)[0]
+    assert 6 <= found.growth <= 12
+    assert flat.growth <= 0.25
+    reach = Reach(np.array([0.0]), np.array([1.0]), (0.0, 1.0))
+    near, far = found(numbers(np.array([1.0, 2.0])), reach, np.array([0.5, 0.5]))
+    assert far == pytest.approx(near * (1 + found.growth))
+    assert TailErrors.joined([]) is None
+
+
+def test_distances_are_to_the_nearest_landmark_and_levels_of_many_do_not_count() -> None:
+    codes = np.stack([np.arange(100) % 2, np.arange(100) % 50], axis=1)
+    rows = Rows(np.linspace(-1, 1, 100)[:, None], codes)
+    landmarks = Landmarks.fit(rows, (2, 50), 0)
+    assert landmarks.columns.width == 3
+    assert landmarks.distance(rows).max() < 1e-6
+    moved = Rows(rows.numeric[:1] - 2 * landmarks.columns.spread, np.array([[0, -1]]))
+    assert landmarks.distance(moved)[0] == pytest.approx(2 / np.sqrt(3))
+    assert (Landmarks.fit(Rows(np.zeros((5, 0)), codes[:5, 1:]), (50,), 0).distance(rows.take(np.arange(5))) == 0).all()
