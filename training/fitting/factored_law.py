@@ -10,6 +10,9 @@ from training.fitting.law import Floats, Law, Layer
 
 FACTORED = "product of sums of products"
 
+_NOTHING = 1e-9
+"""Share of a sum's largest weight below which one is rounding."""
+
 
 @dataclass(frozen=True)
 class PoweredSum:
@@ -66,20 +69,38 @@ class Factored:
         parts = [np.array([self.coefficient]), *(one.coefficients for one in self.sums)]
         return self.coefficient != 0 and all(bool(np.isfinite(part).all()) for part in parts)
 
-    def cleared(self) -> "Factored":
-        """Return the same without quotients inside sums: c / √(c² − v²) for 1 / √(1 − v² / c²).
+    def merged(self) -> "Factored":
+        """Return the same with each product once in a sum, and none of weight 0; the first weight of a sum is 1 still.
 
-        Terms of weight 0 are left out; a sum of one term goes into the product.
+        A sum of one term goes into the product in front.
         """
         coefficient, powers, sums = self.coefficient, self.powers.copy(), []
         for one in self.sums:
-            used = one.coefficients != 0
-            least = one.powers[used].min(axis=0)
-            rest = PoweredSum(one.power, one.coefficients[used], one.powers[used] - least)
-            powers = powers + one.power * least
-            if len(rest.coefficients) > 1:
-                sums.append(rest)
+            rows, place = np.unique(one.powers, axis=0, return_inverse=True)
+            weights = np.bincount(place.ravel(), one.coefficients, minlength=len(rows))
+            used = np.abs(weights) > _NOTHING * np.abs(weights).max()
+            weights, rows = weights[used], rows[used]
+            with np.errstate(invalid="ignore"):
+                coefficient *= float(weights[0] ** one.power)
+            if len(weights) > 1:
+                sums.append(PoweredSum(one.power, weights / weights[0], rows))
+            else:
+                powers = powers + one.power * rows[0]
         return Factored(coefficient, powers, tuple(sums))
+
+    @property
+    def redundant(self) -> bool:
+        """Whether a sum has the same product twice."""
+        return any(len(np.unique(one.powers, axis=0)) < len(one.powers) for one in self.sums)
+
+    def cleared(self) -> "Factored":
+        """Return the same without quotients inside sums: c / √(c² − v²) for 1 / √(1 − v² / c²)."""
+        powers, sums = self.powers.copy(), []
+        for one in self.sums:
+            least = one.powers.min(axis=0)
+            powers = powers + one.power * least
+            sums.append(PoweredSum(one.power, one.coefficients, one.powers - least))
+        return Factored(self.coefficient, powers, tuple(sums))
 
     def law(self) -> Law:
         """Return the formula as a stack of sums and products of powers."""

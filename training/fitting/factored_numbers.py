@@ -89,6 +89,7 @@ def likely_numbers(formula: Factored, covariance: Floats) -> list[tuple[Factored
         numbers = _numbers(referred)
         used = np.flatnonzero(np.diag(own) > 0)
         for penalty, cost, values in _choices(numbers, own, used):
+            cost += _MINUS * (values[0] < 0)
             found.append((penalty + cost, cost, _with(referred, values)))
         if free is None:
             errors = np.sqrt(np.diag(own)) * np.abs(numbers)

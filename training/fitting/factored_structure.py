@@ -82,7 +82,7 @@ def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generat
         for fits in search.forms():
             found += fits
     raw = [one for one in found if not one.snapped and one.formula().finite]
-    snapped = [one for one in found if one.snapped and one.formula().finite]
+    snapped = [one for one in found if one.snapped and one.formula().finite and not one.formula().redundant]
     if not raw or not snapped:
         return
     fitted = law_of(min(raw, key=lambda one: one.cost).formula(), columns, d)
@@ -149,7 +149,7 @@ def _pairs(fits: list[Fitted], columns: Integers, d: int) -> Iterator[Fit]:
     best = min(snapped, key=lambda one: one.cost)
     formula = best.formula()
     if best.cost < _EXACT**2:
-        formula = with_exact_numbers(formula)
+        formula = with_exact_numbers(formula.merged())
     fitted = min(raw, key=lambda one: one.cost).formula()
     yield Fit(law_of(fitted, columns, d), law_of(formula.cleared(), columns, d))
 
