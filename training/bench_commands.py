@@ -186,7 +186,9 @@ def feynman(
         Path | None, typer.Option(help="CSV file of equations. [default: feynman_equations.csv in NALU_DATA_DIR]")
     ] = None,
     own: Annotated[bool, typer.Option("--own", help="Take seven equations made here instead of a file.")] = False,
-    equation: Annotated[list[str] | None, typer.Option("--equation", help="Equation; repeatable. [default: all]")] = None,
+    equation: Annotated[
+        list[str] | None, typer.Option("--equation", help="Equation; repeatable. [default: all]")
+    ] = None,
     noise: Annotated[
         list[float] | None,
         typer.Option("--noise", help="Noise of the labels as a share of their root mean square. [default: 0 and 0.01]"),
@@ -199,7 +201,9 @@ def feynman(
     json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
     plot: Annotated[Path | None, typer.Option(help="SVG file to draw the errors to.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Run nothing; make the page from the results kept.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="With --report: change nothing; exit 1 where it differs.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="With --report: change nothing; exit 1 where it differs.")
+    ] = False,
     results: Annotated[Path, typer.Option(help="Folder of the results kept.")] = Path("benchmarks/results/feynman"),
     docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs"),
 ) -> None:

@@ -106,4 +106,3 @@ def likely_constants(value: float, error: float) -> list[tuple[float, float]]:
     digits = log(max(size / max(error, 1e-300), 1.0)) - 0.5 * log(2 * pi)
     result = [(sign * float(known.values[k]), float(known.costs[k])) for k in best]
     return [*result, (value, _FREE_PRIOR + max(digits, 0.0))]
-

@@ -82,6 +82,9 @@ PATTERNS = (
 FORM_OUTER = (1.0, -1.0, 0.5, -0.5)
 """Powers of a sum of many terms."""
 
+_MOST_NEGATIVE = 0.1
+"""Share of negative results, which noise may make of small ones, up to which a root of the results is taken."""
+
 _N_PRUNINGS = 8
 _SURE = 4.0
 _KEPT_SHARE = 0.6
@@ -175,7 +178,9 @@ class Search:
         enough = (0.01 * _EXACT) ** 2
         free = np.ones(members.shape[1], dtype=bool)
         found = improve(model, members, self.targets, self.widths, n_steps=60, enough=enough).best(2)
-        raw = [Fitted(model, self.logs, sign, m, float(c), free) for m, c in zip(found.members, found.costs, strict=True)]
+        raw = [
+            Fitted(model, self.logs, sign, m, float(c), free) for m, c in zip(found.members, found.costs, strict=True)
+        ]
         if pattern.outer == 1 and pattern.shape == _ONE:
             self._seed = raw[0].member
         return [*raw, *self.snap(raw)] if snap else raw
@@ -315,20 +320,19 @@ class Search:
 
 def _scales(model: FactoredModel, member: Floats) -> Bools:
     """Return which parameters are numbers: the logarithm of the one in front and the weights in sums."""
-    return np.arange(len(member)) % (1 + model.d) == 0
+    return np.asarray(np.arange(len(member)) % (1 + model.d) == 0, dtype=np.bool_)
 
 
 def _front(model: FactoredModel, member: Floats) -> Bools:
     """Return which parameters are powers of the product in front."""
     place = np.arange(len(member))
-    return (place >= 1) & (place <= model.d)
+    return np.asarray((place >= 1) & (place <= model.d), dtype=np.bool_)
 
 
 def _undone(targets: Floats, widths: Floats, outer: float) -> tuple[Integers, Floats, Floats, float] | None:
     """Return rows, y^(1/p), widths of that and its sign; None where the results have no such power."""
     whole = outer in (1.0, -1.0)
-    negative = targets < 0
-    if not whole and (negative & (np.abs(targets) > 4 * widths)).any():
+    if not whole and np.mean(targets < 0) > _MOST_NEGATIVE:
         return None
     rows = np.flatnonzero(np.ones(len(targets), dtype=bool) if outer == 1 else targets != 0 if whole else targets > 0)
     y = targets[rows]

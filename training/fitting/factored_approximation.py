@@ -7,6 +7,7 @@ on those held out is fitted once more to all rows.
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.fitting.factored import Pattern, Search
 from training.fitting.factored_model import Shape
@@ -74,7 +75,7 @@ def approximate(inputs: Floats, targets: Floats, laws: list[Law], generator: np.
 
 
 def _fits(
-    pattern: Pattern, inputs: Floats, targets: Floats, columns: Floats, generator: np.random.Generator
+    pattern: Pattern, inputs: Floats, targets: Floats, columns: NDArray[np.intp], generator: np.random.Generator
 ) -> Iterator[Law]:
     widths = widths_of(targets, "additive")
     search = Search(inputs[:, columns], targets, widths, generator, _N_ROWS)

@@ -132,4 +132,3 @@ def _sums(sums: Sequence[PoweredSum], front: Sequence[Floats], scale: float) -> 
     for j, row in enumerate(front):
         weight[len(sums) + j, place[(row + 0.0).tobytes()]] = 1.0
     return Layer("power", products), Layer("sum", weight, bias if bias.any() else None)
-

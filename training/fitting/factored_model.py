@@ -152,7 +152,7 @@ class FactoredModel:
 
 def _power(base: Floats, power: float) -> Floats:
     """Return base^power; a fractional power takes the magnitude, so that a fit may pass through where there is none."""
-    return base**power if power == round(power) else np.abs(base) ** power
+    return np.asarray(base**power if power == round(power) else np.abs(base) ** power, dtype=np.float64)
 
 
 @dataclass(frozen=True)

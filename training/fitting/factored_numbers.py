@@ -10,6 +10,7 @@ from itertools import product
 from math import log
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.fitting.constants import constants, exact_constant, likely_constants
 from training.fitting.factored_law import Factored, PoweredSum
@@ -89,8 +90,8 @@ def likely_numbers(formula: Factored, covariance: Floats) -> list[tuple[Factored
         numbers = _numbers(referred)
         used = np.flatnonzero(np.diag(own) > 0)
         for penalty, cost, values in _choices(numbers, own, used):
-            cost += _MINUS * (values[0] < 0)
-            found.append((penalty + cost, cost, _with(referred, values)))
+            price = cost + _MINUS * (values[0] < 0)
+            found.append((penalty + price, price, _with(referred, values)))
         if free is None:
             errors = np.sqrt(np.diag(own)) * np.abs(numbers)
             free = referred, sum(likely_constants(numbers[i], errors[i])[-1][1] for i in used)
@@ -126,7 +127,7 @@ def _turned(formula: Factored, choice: Sequence[int]) -> Floats:
     return np.array(rows)
 
 
-def _choices(numbers: Floats, covariance: Floats, used: Floats) -> list[tuple[float, float, Floats]]:
+def _choices(numbers: Floats, covariance: Floats, used: NDArray[np.intp]) -> list[tuple[float, float, Floats]]:
     """Return ½ z², description length and numbers of the likeliest constants, chosen one by one, the surest first.
 
     What is chosen for one number moves the others by what their errors have in common.

@@ -6,11 +6,11 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from training.fitting.evidence import Noise, pattern
 from training.fitting.factored import GRID, MOST_INPUTS, PATTERNS, Fitted, Search, positive_columns
 from training.fitting.factored_law import Factored, PoweredSum
 from training.fitting.factored_numbers import likely_numbers, with_exact_numbers
 from training.fitting.law import Floats, Law
-from training.fitting.evidence import Noise, pattern
 from training.fitting.noisy import Guess
 from training.fitting.structures import Budget, Fit
 
@@ -87,7 +87,9 @@ def guess_factored(inputs: Floats, targets: Floats, generator: np.random.Generat
         return
     fitted = law_of(min(raw, key=lambda one: one.cost).formula(), columns, d)
     n = len(search.targets)
-    ranked = sorted((0.5 * n * log(max(one.cost, 1e-300)) + _cost(one.formula().cleared()), k) for k, one in enumerate(snapped))
+    ranked = sorted(
+        (0.5 * n * log(max(one.cost, 1e-300)) + _cost(one.formula().cleared()), k) for k, one in enumerate(snapped)
+    )
     for score, k in ranked[:_N_GUESSES]:
         if score > ranked[0][0] + _MOST_BEHIND:
             break
@@ -111,7 +113,7 @@ def widths_of(targets: Floats, noise: Noise) -> Floats:
 
 
 def _likelier_noise(inputs: Floats, targets: Floats, generator: np.random.Generator) -> tuple[Search, list[Fitted]]:
-    """Return the search under the kind of noise that explains the rows better by the simplest patterns, and its fits."""
+    """Return the search under the noise that explains the rows better by the simplest patterns, and its fits."""
     best: tuple[float, Search, list[Fitted]] | None = None
     for noise in ("additive", "multiplicative"):
         search = Search(inputs, targets, widths_of(targets, noise), generator, _N_NOISY_ROWS)

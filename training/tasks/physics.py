@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +187,9 @@ def read_equations(path: Path, names: Sequence[str] = ()) -> list[Equation]:
         msg = f"equations must be in a readable CSV file, however {path}: {error}"
         raise ConfigError(msg) from error
     if not equations:
-        msg = f"a file of equations must have the columns Filename, Output, Formula, v1_name, …, however {path} has none"
+        msg = (
+            f"a file of equations must have the columns Filename, Output, Formula, v1_name, …, however {path} has none"
+        )
         raise ConfigError(msg)
     unknown = sorted(set(names) - {one.name for one in equations})
     if unknown:
@@ -264,23 +266,25 @@ def _value(node: ast.expr, columns: Mapping[str, Floats]) -> Floats:
         case ast.BinOp(left=left, op=operator, right=right):
             return _OPERATORS[type(operator)](_value(left, columns), _value(right, columns))
         case ast.UnaryOp(op=operator, operand=operand):
-            value = _value(operand, columns)
-            return -value if isinstance(operator, ast.USub) else value
+            inner = _value(operand, columns)
+            return -inner if isinstance(operator, ast.USub) else inner
         case ast.Call(func=ast.Name(id=function), args=[argument]):
             return FUNCTIONS[function](_value(argument, columns))
     msg = f"a formula must have been checked, however: {type(node).__name__}"
     raise ConfigError(msg)
 
 
-_CONSTANT = "constant"
+_Kind = Literal["M", "S", "R", "T", "constant"]
+
+_CONSTANT: Final = "constant"
 
 
 def _structure(node: ast.expr) -> Structure:
     found = _kind(node)
-    return "M" if found == _CONSTANT else found
+    return "M" if found == "constant" else found
 
 
-def _kind(node: ast.expr) -> Structure | Literal["constant"]:
+def _kind(node: ast.expr) -> _Kind:
     """Return the structure of a part; a sum times a product of powers, or times a sum, is still a sum of products."""
     match node:
         case ast.Name(id=one):
@@ -293,18 +297,13 @@ def _kind(node: ast.expr) -> Structure | Literal["constant"]:
                 return _CONSTANT
             if function != "sqrt":
                 return "T"
-            return {"M": "M", "S": "R"}.get(inner, inner)  # type: ignore[return-value]
+            return "R" if inner == "S" else inner
         case ast.BinOp(left=left, op=operator, right=right):
             return _kind_of_two(_kind(left), _kind(right), operator, right)
     return _CONSTANT
 
 
-def _kind_of_two(
-    left: Structure | Literal["constant"],
-    right: Structure | Literal["constant"],
-    operator: ast.operator,
-    exponent: ast.expr,
-) -> Structure | Literal["constant"]:
+def _kind_of_two(left: _Kind, right: _Kind, operator: ast.operator, exponent: ast.expr) -> _Kind:
     both = {left, right}
     if both == {_CONSTANT}:
         return _CONSTANT

@@ -44,7 +44,7 @@ Its formulas are parsed, never run.
 
 The search is `fit_exact` with all its structures and [factored laws](exact-arithmetic.md#factored-laws); where it finds no law, its answer is the approximation that it names.
 Nothing is told which equation it is, and rows outside choose nothing.
-"""
+"""  # noqa: E501 - one sentence a line
 
 
 def print_summary(console: Console, results: Sequence[Result]) -> None:
@@ -143,8 +143,8 @@ def render(results: Sequence[Result], documents: Sequence[dict[str, Any]]) -> st
     rows.append(["M, S and R together", "", *("{}/{}".format(*recovered(_of(results, noise))) for noise in noises)])
     parts.append(table(["Structure", "", *map(_noise, noises)], rows))
     parts.append(
-        "The structure is read from the formula: M and S have no sum below a quotient or a root, T has a function other "
-        "than the square root."
+        "The structure is read from the formula: M and S have no sum below a quotient or a root, "
+        "T has a function other than the square root."
     )
     parts.append(_missed(results))
     parts.append("## Every equation")
@@ -182,7 +182,14 @@ def _claims(results: Sequence[Result]) -> str:
                     _yes(own.n_good > best.n_good),
                 ]
             )
-        rows.append([f"false laws said to be proven, {_noise(noise)}", "0", str(own.n_false_proofs), _yes(not own.n_false_proofs)])
+        rows.append(
+            [
+                f"false laws said to be proven, {_noise(noise)}",
+                "0",
+                str(own.n_false_proofs),
+                _yes(not own.n_false_proofs),
+            ]
+        )
     return table(["To reach", "Bound", "Measured", "Met"], rows)
 
 
@@ -212,7 +219,12 @@ def _every(results: Sequence[Result], noises: Sequence[float]) -> str:
     methods = list(dict.fromkeys(one.method for one in results))
     at = {(one.equation, one.noise, one.method): one for one in results if one.seed == 0}
     names = list(dict.fromkeys((one.equation, one.structure) for one in results))
-    header = ["Equation", "", *(f"{method}, {_noise(noise)}" for noise in noises for method in methods), "Formula found"]
+    header = [
+        "Equation",
+        "",
+        *(f"{method}, {_noise(noise)}" for noise in noises for method in methods),
+        "Formula found",
+    ]
     rows = []
     for name, structure in names:
         cells = []
@@ -296,7 +308,9 @@ def write_report(results: Path, docs: Path, *, check: bool = False) -> list[Path
     files = {docs / PAGE: render(found, documents).encode(), docs / FIGURE: figure_svg(found)}
     for path, content in files.items():
         if check and (not path.is_file() or path.read_bytes() != content):
-            msg = f"a page must show the results of {results}, however {path} differs; run `nalu bench feynman --report`"
+            msg = (
+                f"a page must show the results of {results}, however {path} differs; run `nalu bench feynman --report`"
+            )
             raise ConfigError(msg)
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
