@@ -57,7 +57,9 @@ def approximate(inputs: Floats, targets: Floats, laws: list[Law], generator: np.
             far = np.abs(law.evaluate(_FURTHER * inputs))
             if not (far <= _MOST_GROWTH * np.abs(targets).max()).all():
                 return np.inf
-            return float(np.nan_to_num(np.mean((law.evaluate(inputs[outer]) - targets[outer]) ** 2), nan=np.inf))
+            return float(
+                np.nan_to_num(np.mean((law.evaluate(inputs[outer]) - targets[outer]) ** 2), nan=np.inf, posinf=np.inf)
+            )
 
     best: tuple[float, Pattern] | None = None
     for pattern in _PATTERNS:

@@ -187,7 +187,7 @@ def _judged(
 def _relative(given: Floats, truth: Floats) -> Floats:
     with np.errstate(all="ignore"):
         gap = np.abs(given - truth)
-        return np.nan_to_num(np.where(gap == 0, 0.0, gap / np.abs(truth)), nan=np.inf)
+        return np.nan_to_num(np.where(gap == 0, 0.0, gap / np.abs(truth)), nan=np.inf, posinf=np.inf)
 
 
 def _determination(given: Floats, truth: Floats) -> float | None:
