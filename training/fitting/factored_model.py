@@ -228,7 +228,8 @@ def improve(
 
 def _costs(given: Floats, targets: Floats, widths: Floats) -> Floats:
     with np.errstate(all="ignore"):
-        return np.nan_to_num(np.mean(((given - targets) / widths) ** 2, axis=1), nan=np.inf, posinf=np.inf)
+        costs = np.mean(((given - targets) / widths) ** 2, axis=1)
+    return np.asarray(np.nan_to_num(costs, nan=np.inf, posinf=np.inf), dtype=np.float64)
 
 
 def _steps(slopes: Floats, rest: Floats, damping: Floats) -> Floats:
