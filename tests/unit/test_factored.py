@@ -209,3 +209,10 @@ def test_numbers_that_err_together_are_chosen_together() -> None:
     assert (best.coefficient, best.sums[0].coefficients.tolist()) == (1.0, [2.0, 1.0])
     free, _ = likely_numbers(formula, covariance)[-1]
     assert free.coefficient == 2.03
+
+
+def test_sums_of_constants_alone_are_a_number() -> None:
+    """A pattern that the rows have no use for ends so, and once had no layers to be made of."""
+    idle = PoweredSum(-0.5, np.array([1.0, 3.0]), np.zeros((2, 2)))
+    formula = Factored(2.0, np.zeros(2), (idle,)).merged().cleared()
+    assert formula.law().evaluate(ROWS[:3, :2]).tolist() == [1.0, 1.0, 1.0]

@@ -149,9 +149,9 @@ def _pairs(fits: list[Fitted], columns: Integers, d: int) -> Iterator[Fit]:
     if not raw or not snapped:
         return
     best = min(snapped, key=lambda one: one.cost)
-    formula = best.formula()
+    formula = best.formula().merged()
     if best.cost < _EXACT**2:
-        formula = with_exact_numbers(formula.merged())
+        formula = with_exact_numbers(formula)
     fitted = min(raw, key=lambda one: one.cost).formula()
     yield Fit(law_of(fitted, columns, d), law_of(formula.cleared(), columns, d))
 
