@@ -216,3 +216,5 @@ def test_sums_of_constants_alone_are_a_number() -> None:
     idle = PoweredSum(-0.5, np.array([1.0, 3.0]), np.zeros((2, 2)))
     formula = Factored(2.0, np.zeros(2), (idle,)).merged().cleared()
     assert formula.law().evaluate(ROWS[:3, :2]).tolist() == [1.0, 1.0, 1.0]
+    nothing = PoweredSum(1.0, np.array([1.0, -1.0]), np.zeros((2, 2)))
+    assert Factored(2.0, np.zeros(2), (nothing,)).merged().law().evaluate(ROWS[:1, :2]).tolist() == [0.0]

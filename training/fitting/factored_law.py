@@ -79,6 +79,9 @@ class Factored:
             rows, place = np.unique(one.powers, axis=0, return_inverse=True)
             weights = np.bincount(place.ravel(), one.coefficients, minlength=len(rows))
             used = np.abs(weights) > _NOTHING * np.abs(weights).max()
+            if not used.any():
+                coefficient = 0.0
+                continue
             weights, rows = weights[used], rows[used]
             with np.errstate(invalid="ignore"):
                 coefficient *= float(weights[0] ** one.power)
