@@ -16,6 +16,7 @@ from rich.table import Table
 from uvicorn import Config, Server
 
 from models.contract.repository import ModelRepository
+from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models
 from service.errors import StartError
@@ -177,6 +178,7 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
     return Config(
         app,
         factory=True,
+        http=PredictProtocol if settings.http == "protocol" else "auto",
         lifespan="on",
         ws="none",
         log_config=None,

@@ -164,8 +164,12 @@ class TableConfig(RunConfig):
         patience: Epochs without a better validation loss after which a fit ends.
         power_terms: Products of powers in the trunk.
         residual: Width of the residual's hidden layers in the candidates that have one; 0 for none.
+        search_s: Seconds to search for better settings of trees and trunks, shared by the run's fits and targets; None
+            for no limit but that of the trials. Without both there is no search.
+        search_trials: Trials for each target of each fit at most; None for as many as there is time for.
         outside: Whether to fit once more without the tail of the driving column, to measure the error outside.
         note: What a reader of the model must know about the data.
+        resume: Whether the finished fits of a run with the same settings, data and code that was killed are taken over.
     """
 
     data: Path
@@ -189,8 +193,11 @@ class TableConfig(RunConfig):
     patience: Annotated[int, Field(ge=1)] = 40
     power_terms: Annotated[int, Field(ge=0, le=256)] = 4
     residual: Annotated[int, Field(ge=0, le=1024)] = 32
+    search_s: Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)] | None = None
+    search_trials: Annotated[int, Field(ge=1, le=1000)] | None = None
     outside: bool = True
     note: str | None = None
+    resume: bool = False
 
     @model_validator(mode="after")
     def _split_has_its_column(self) -> Self:
@@ -200,6 +207,9 @@ class TableConfig(RunConfig):
                 raise ValueError(msg)
         if self.split is None and self.group is not None and self.time_column is not None:
             msg = "a split must be by group or by time, however columns for both are named; say which with split"
+            raise ValueError(msg)
+        if (self.search_s or self.search_trials) and self.family == "network":
+            msg = "a search for settings must be of the trunk family, however: family 'network'; leave one of them out"
             raise ValueError(msg)
         return self
 

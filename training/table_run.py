@@ -29,6 +29,7 @@ from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
 from training.evaluation.plots import driver_error_plot
 from training.fitting.selection import Progress
 from training.holding_out import hold_out
+from training.kept_fits import NOTHING_KEPT, KeptFits, kept_fits
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
 from training.runs import config_report, name_after, save_run
@@ -63,7 +64,10 @@ class TableResult:
 
 
 def fit_table(
-    config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id
+    config: TableConfig,
+    progress: Progress,
+    tell: Callable[[TrainingTable], object] = id,
+    keep: Callable[[TrainingTable], KeptFits] = lambda _: NOTHING_KEPT,
 ) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
     """Fit a model to a table without publishing it.
 
@@ -71,6 +75,7 @@ def fit_table(
         config: The run's settings.
         progress: Told what is done.
         tell: Given the table once it is read, before anything is fitted.
+        keep: Given the table too; returns where finished fits are kept.
 
     Returns:
         The fitted model, its report, its plots with the rows of the test split as CSV, and the leaderboards.
@@ -94,9 +99,12 @@ def fit_table(
     )
     check_units(config.units, table)
     tell(table)
+    kept = keep(table)
     held_out = hold_out(config, table)
     split = held_out.split
-    fitted = FITS[config.family](config, table, split, progress, f"fit {name_after(config.name, config.data)}")
+    fitted = FITS[config.family](
+        config, table, split, progress, f"fit {name_after(config.name, config.data)}", kept.within("whole")
+    )
     predictions = fitted.predict(split.test)
     leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
     metrics = {held_out.kind: leaderboards[held_out.region][0].metrics}
@@ -107,7 +115,7 @@ def fit_table(
     if tail is not None:
         column = table.number_names[tail.column]
         region = f"outside ({column} above {tail.threshold:.6g})"
-        errors, leaderboards[region] = _judge_outside(config, table, tail, progress)
+        errors, leaderboards[region] = _judge_outside(config, table, tail, progress, kept)
         metrics["outside"] = leaderboards[region][0].metrics
         everything = np.concatenate([tail.split.validation, tail.split.test])
         files["error.png"] = driver_error_plot(
@@ -128,6 +136,7 @@ def fit_table(
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "columns": [asdict(use) for use in table.uses],
+        "resumed": kept.recalled,
         "notes": notes,
         **fitted.report,
         "leaderboards": {
@@ -157,18 +166,25 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
     name = name_after(config.name, config.data)
     repository = ModelRepository(config.repository)
     repository.check_writable()
-    model, report, files, leaderboards = fit_table(config, progress, tell)
+    stores: list[KeptFits] = []
+
+    def keep(table: TrainingTable) -> KeptFits:
+        stores.append(kept_fits(config, name, table.sha256, resume=config.resume))
+        return stores[0]
+
+    model, report, files, leaderboards = fit_table(config, progress, tell, keep)
     plots = {file: content for file, content in files.items() if file.endswith(".png")}
     manifest = publish(repository, model.created_at(datetime.now(UTC)), config.dtype, report, plots)
     folder = save_run(config.runs, name, config, {"report.json": report_json(report), **files})
+    stores[0].discard()
     return TableResult(manifest, folder, leaderboards, tuple(report["notes"]))
 
 
 def _judge_outside(
-    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress
+    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress, kept: KeptFits
 ) -> tuple[dict[str, Floats], list[BoardRow]]:
     """Fit without the tail; return every model's errors on held-out rows inside and outside, and the leaderboard."""
-    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail")
+    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail", kept.within("outside"))
     everything = np.concatenate([tail.split.validation, tail.split.test])
     train, held_out = fitted.coded.rows(tail.split.train), fitted.coded.rows(everything)
     answers = {OURS: fitted.predict(everything)}

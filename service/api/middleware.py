@@ -7,7 +7,9 @@ import re
 import secrets
 import time
 from collections import Counter
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -172,7 +174,7 @@ class RequestFrame:
             await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
 
 
-def log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:
+def log_answer(level: int, scope: Mapping[str, Any], status: int, elapsed_s: float) -> None:
     """Log one line about an answered request."""
     path, elapsed_ms = scope["path"][:_MAX_PATH], round(elapsed_s * 1000, 1)
     facts = {"method": scope["method"], "path": path, "status": status, "elapsed_ms": elapsed_ms}

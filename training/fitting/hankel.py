@@ -250,9 +250,10 @@ class _Chain:
                 return WeightedAutomaton(self._states[()], maps, self._covectors[()])
             if n_known == (len(self._maps), len(self._states)):
                 missing = sorted(set(range(n_tokens)) - self._maps.keys())
+                open_ = f"what tokens {missing} do" if missing else "the state before the first token"
                 msg = (
-                    f"words must determine what every token does, however they leave open what tokens {missing} do, or "
-                    "the state before the first token; give more words, of all kinds"
+                    f"words must determine what every token does, however they leave open {open_}; give more words, of "
+                    "all kinds"
                 )
                 raise FitError(msg)
 

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.config import Objective
+from training.kept_fits import NOTHING_KEPT, KeptFits
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.reach import Reach
 from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest
 from training.tabular.rows import Columns, Floats, Rows, mean_of
+from training.tabular.search import Budget, Found, search_settings
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
 
-N_STEPS = MOST_FOLDS + 1
+N_STEPS = MOST_FOLDS + 2
 """Pieces of work for each target, at most."""
 
 _N_PARTS = 5
@@ -34,12 +36,33 @@ class TabularFit:
         choices: What was chosen for each target, with all scores.
         left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
+        searches: What a search for settings found for each target; empty without one.
     """
 
     model: TabularModel
     choices: tuple[Choice, ...]
     left_out: Floats
     tails: tuple[TailErrors | None, ...]
+    searches: tuple[Found, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetFit:
+    """The fitted model of one target and how it was chosen.
+
+    Attributes:
+        model: The model.
+        choice: What was chosen, with all scores.
+        left_out: Each training row's answer of a model that was fitted without it, shape (n_rows,).
+        tail: What the chosen model got wrong on the tails that the choice was made by, None without any.
+        search: What a search for settings found, None without one.
+    """
+
+    model: TargetModel
+    choice: Choice
+    left_out: Floats
+    tail: TailErrors | None
+    search: Found | None
 
 
 def fit_table_model(
@@ -50,8 +73,10 @@ def fit_table_model(
     objective: Objective = "balanced",
     seed: int = 0,
     trees: TreeSettings | None = None,
+    budget: Budget | None = None,
     names: Sequence[str] = (),
     tick: Callable[[str], object] = len,
+    kept: KeptFits = NOTHING_KEPT,
 ) -> TabularFit:
     """Choose and fit a trunk and a residual for each target.
 
@@ -62,8 +87,10 @@ def fit_table_model(
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
         trees: Settings of the residual.
+        budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
         tick: Told what begins, `N_STEPS` times a target at most.
+        kept: Targets that were fitted before are taken from here, and new ones are put here.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -73,18 +100,29 @@ def fit_table_model(
         >>> fit.model.predict(far).round(2).tolist()
         [[4.0]]
     """
-    settings = trees or TreeSettings()
-    choices, models, left_out, tails = [], [], [], []
-    for column in targets.T:
-        tried = try_out(rows, n_codes, column, seed, names, tick)
-        choice = choose(tried, objective)
-        choices.append(choice)
-        tails.append(TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"]))
-        tick("the chosen trunks and their residual")
-        model, answers = _fit_target(rows, n_codes, column, choice, settings, seed)
-        models.append(model)
-        left_out.append(answers)
-    return TabularFit(TabularModel(tuple(models)), tuple(choices), np.stack(left_out, axis=1), tuple(tails))
+    fits = []
+    for j, column in enumerate(targets.T):
+        fit = kept.recall(f"target-{j}", TargetFit)
+        if fit is None:
+            tried = try_out(rows, n_codes, column, seed, names, tick)
+            choice, settings, found = choose(tried, objective), trees or TreeSettings(), None
+            if budget is not None:
+                tick("settings")
+                found = search_settings(tried, choice, objective, settings, seed, budget)
+                choice, settings = found.choice, found.trees
+            tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
+            tick("the chosen trunks and their residual")
+            model, answers = _fit_target(rows, n_codes, column, choice, settings, seed)
+            fit = TargetFit(model, choice, answers, tail, found)
+            kept.keep(f"target-{j}", fit)
+        fits.append(fit)
+    return TabularFit(
+        TabularModel(tuple(fit.model for fit in fits)),
+        tuple(fit.choice for fit in fits),
+        np.stack([fit.left_out for fit in fits], axis=1),
+        tuple(fit.tail for fit in fits),
+        tuple(fit.search for fit in fits if fit.search is not None),
+    )
 
 
 def _fit_target(

@@ -67,6 +67,9 @@ class TreeSettings:
         learning_rate: Share of each tree that is taken.
         n_leaves: Leaves of a tree.
         least_rows: Rows of a leaf.
+        feature_share: Share of the features that a tree may split.
+        row_share: Share of the rows that a tree sees.
+        penalty: Ridge penalty on the leaves.
     """
 
     n_trees: int = 1000
@@ -74,6 +77,9 @@ class TreeSettings:
     learning_rate: float = 0.05
     n_leaves: int = 31
     least_rows: int = 10
+    feature_share: float = 0.8
+    row_share: float = 0.8
+    penalty: float = 0.0
 
     def as_parameters(self, seed: int) -> dict[str, Any]:
         """Return LightGBM's parameters; one thread and forced layout give the same trees everywhere."""
@@ -82,9 +88,10 @@ class TreeSettings:
             "learning_rate": self.learning_rate,
             "num_leaves": self.n_leaves,
             "min_data_in_leaf": self.least_rows,
-            "feature_fraction": 0.8,
-            "bagging_fraction": 0.8,
+            "feature_fraction": self.feature_share,
+            "bagging_fraction": self.row_share,
             "bagging_freq": 1,
+            "lambda_l2": self.penalty,
             "seed": seed,
             "num_threads": 1,
             "deterministic": True,
@@ -160,10 +167,19 @@ class QuickTrees:
         held_out: Features of the rows to answer for.
         seed: Seed of the trees.
         weights: Weights of the rows to fit; None for equal ones.
+        settings: Settings of the trees.
     """
 
-    def __init__(self, train: Floats, held_out: Floats, seed: int, weights: Floats | None = None) -> None:
-        self._parameters = QUICK_TREES.as_parameters(seed)
+    def __init__(
+        self,
+        train: Floats,
+        held_out: Floats,
+        seed: int,
+        weights: Floats | None = None,
+        settings: TreeSettings = QUICK_TREES,
+    ) -> None:
+        self._settings = settings
+        self._parameters = settings.as_parameters(seed)
         self._data = lightgbm.Dataset(
             train, np.zeros(len(train)), weight=weights, params=self._parameters, free_raw_data=False
         )
@@ -172,5 +188,5 @@ class QuickTrees:
     def __call__(self, targets: Floats) -> Floats:
         """Return the trees' answers for the rows held out."""
         self._data.set_label(targets)
-        booster = lightgbm.train(self._parameters, self._data, QUICK_TREES.n_trees)
+        booster = lightgbm.train(self._parameters, self._data, self._settings.n_trees)
         return np.asarray(booster.predict(self._held_out, num_threads=1), dtype=np.float64)
