@@ -22,6 +22,7 @@ from models.contract.manifest import (
     tensor_numbers,
 )
 from models.contract.repository import ModelRepository
+from training.all_rows import judge_all_rows
 from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
 from training.datasets import TrainingTable, check_units, load_training_table
@@ -96,6 +97,8 @@ def fit_table(
         weight=config.weight,
         group=config.group,
         time=config.time_column,
+        max_rows=config.max_rows,
+        seed=config.seed,
     )
     check_units(config.units, table)
     tell(table)
@@ -108,8 +111,11 @@ def fit_table(
     predictions = fitted.predict(split.test)
     leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
     metrics = {held_out.kind: leaderboards[held_out.region][0].metrics}
+    everywhere = judge_all_rows(config, fitted, held_out) if table.drawn is not None else None
+    if everywhere is not None:
+        metrics[held_out.kind] = everywhere.metrics
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = [*table.notes, *held_out.notes]
+    notes = [*table.notes, *held_out.notes, *([everywhere.note] if everywhere is not None else [])]
     measured = config.outside and config.split_kind != "outside"
     tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:
@@ -134,6 +140,7 @@ def fit_table(
         "data_sha256": table.sha256,
         "split": {"kind": config.split_kind, "judged_on": held_out.region},
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        **({"all_rows": everywhere.as_dict()} if everywhere is not None else {}),
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "columns": [asdict(use) for use in table.uses],
         "resumed": kept.recalled,
