@@ -98,9 +98,14 @@ def test_wrong_answers_are_counted_and_named(monkeypatch: pytest.MonkeyPatch) ->
     assert "a false law" in told(result)
     summary = summarise([result, replace(result, seed=1, r2_outside=0.5, error_outside=1.0)])[0]
     assert (summary.n_false, summary.n_false_proofs, summary.n_good) == (2, 2, 0)
-    document = {"command": "x", "created": "2026-01-01", "cpu_s": 1.0, "machine": {"processor": "p", "versions": {}}}
+    document = {
+        "command": "x",
+        "created": "2026-01-01",
+        "results": [{"seconds": 1.0}],
+        "machine": {"processor": "p", "versions": {}},
+    }
     page = render([result, replace(result, method="ridge", found=False)], [document])
-    assert "a law, not the equation's" in page
+    assert "a law, but not the equation's" in page
     assert "**no**" in page
     assert r"a\|b" in page
     assert figure_svg([result]).startswith(b"<?xml")

@@ -206,7 +206,7 @@ def _missed(results: Sequence[Result]) -> str:
             one.equation,
             one.structure,
             _noise(one.noise),
-            "a law, not the equation's" if one.found else "an approximation",
+            "a law, but not the equation's" if one.found else "an approximation",
             _share(one.r2_outside),
             f"`{_short(one.formula)}`",
         ]
@@ -244,7 +244,8 @@ def _short(formula: str) -> str:
 
 def _runs(documents: Sequence[dict[str, Any]]) -> str:
     lines = [
-        f"`{one['command']}`, {one['created'][:10]}, {one['cpu_s']:,.0f} s of processor time on "
+        f"`{one['command']}`, {one['created'][:10]}; fits and predictions took "
+        f"{sum(result['seconds'] for result in one['results']):,.0f} s of one core's time on "
         f"{one['machine']['processor']}, NumPy {one['machine']['versions'].get('numpy', '?')}."
         for one in documents
     ]
