@@ -104,6 +104,9 @@ def test_wrong_answers_are_counted_and_named(monkeypatch: pytest.MonkeyPatch) ->
         "results": [{"seconds": 1.0}],
         "machine": {"processor": "p", "versions": {}},
     }
+    monkeypatch.setitem(METHODS, OURS, lambda *given: replace(wrong(*given), outside=COULOMB.results(given[4])))
+    assert measure(COULOMB, 0.01, OURS, 0, "1").exact
+    assert not measure(COULOMB, 0.01, OURS, 1, "1").exact, "an approximation that is right to 1e-6 is none"
     page = render([result, replace(result, method="ridge", found=False)], [document])
     assert "a law, but not the equation's" in page
     assert "**no**" in page

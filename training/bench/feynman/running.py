@@ -36,7 +36,8 @@ class Result:
         method: Name of the method.
         seed: Seed of rows and fit.
         revision: What the result depends on beside these.
-        exact: Whether the formula is recovered: every row inside and outside to within `EXACT`.
+        exact: Whether the formula is recovered: the method says so, and every row inside and outside is right to within
+            `EXACT`.
         found: Whether the method says that it has the law itself.
         proven: Whether it says that all rows agree to rounding.
         r2_inside: Coefficient of determination inside; None where a result is not finite.
@@ -171,7 +172,7 @@ def _judged(
         method,
         seed,
         revision,
-        exact=worst <= EXACT,
+        exact=answer.found and worst <= EXACT,
         found=answer.found,
         proven=answer.proven,
         r2_inside=_determination(answer.inside, inside),
