@@ -115,7 +115,10 @@ def fit_table(
     if everywhere is not None:
         metrics[held_out.kind] = everywhere.metrics
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = [*table.notes, *held_out.notes, *([everywhere.note] if everywhere is not None else [])]
+    notes = [*table.notes, *held_out.notes]
+    if config.weight is not None:
+        notes.append(f"errors are weighted by {config.weight!r}")
+    notes += [*([everywhere.note] if everywhere is not None else [])]
     measured = config.outside and config.split_kind != "outside"
     tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:
