@@ -156,7 +156,7 @@ def table(
     from training.bench.table.peers import METHODS
     from training.bench.table.protocols import PROTOCOLS
     from training.bench.table.report import as_document, print_summary, told
-    from training.bench.table.running import Kept, run
+    from training.bench.table.running import Kept, Result, run
     from training.datasets import data_dir
     from training.errors import ConfigError
 
@@ -171,13 +171,67 @@ def table(
         protocol or list(PROTOCOLS),
         method or list(METHODS),
         seeds,
-        Kept(keep),
+        Kept(keep, Result),
         lambda result: _console.print(told(result), markup=False),
     )
     print_summary(_console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False), results)
     if json is not None:
         content = document([], command=_command(), duration_s=time.perf_counter() - started)
         write(json, {**content, **as_document(results)})
+
+
+@bench_app.command("trust")
+def trust(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of data sets with a META.json. [default: NALU_DATA_DIR]")
+    ] = None,
+    data_set: Annotated[list[str] | None, typer.Option("--set", help="Data set; repeatable. [default: all]")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--split", help="inside, driver, target, group or time; repeatable. [default: the first three]"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds a task.", min=1, max=100)] = 1,
+    rows: Annotated[int, typer.Option(help="Rows to fit on at most.", min=50, max=10_000)] = 10_000,
+    keep: Annotated[
+        Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+) -> None:
+    """Measure how far our model of tables can be trusted: rows marked as outside, and coverage of its intervals.
+
+    Outside means: fitted up to the 80th percentile of the driving column or of the target, judged above it.
+    """
+    hold_to_one_thread()
+    from dataclasses import asdict
+
+    from training.bench.documents import write
+    from training.bench.results import document
+    from training.bench.table.data_sets import tasks_of
+    from training.bench.table.protocols import PROTOCOLS
+    from training.bench.table.running import Kept
+    from training.bench.table.trust import PROTOCOLS as MEASURED
+    from training.bench.table.trust import TrustResult, measure
+    from training.bench.trust_tables import trust_table
+    from training.datasets import data_dir
+    from training.errors import ConfigError
+
+    if unknown := [name for name in protocol or () if name not in PROTOCOLS]:
+        msg = f"a split must be one of {', '.join(PROTOCOLS)}, however: {', '.join(unknown)}"
+        raise ConfigError(msg)
+    started = time.perf_counter()
+    results = measure(
+        tasks_of(data or data_dir(), data_set or ()),
+        protocol or MEASURED,
+        seeds,
+        rows,
+        Kept(keep, TrustResult),
+        lambda result: _console.print(str(result), markup=False),
+    )
+    records = [asdict(result) for result in results]
+    _console.print(trust_table(records), markup=False)
+    if json is not None:
+        content = document([], command=_command(), duration_s=time.perf_counter() - started)
+        write(json, {**content, "trust": records})
 
 
 @bench_app.command("report")
@@ -194,7 +248,8 @@ def report(
     from training.errors import ConfigError
 
     kept = read_results(results)
-    for page in pages or [Path("docs/benchmark-arithmetic.md"), Path("docs/exact-arithmetic.md")]:
+    own = ("benchmark-arithmetic", "exact-arithmetic", "trust")
+    for page in pages or [Path("docs") / f"{name}.md" for name in own]:
         if not page.is_file():
             msg = f"a page must be there, however {page} is not"
             raise ConfigError(msg)

@@ -226,6 +226,9 @@ def train_table(
     outside: Annotated[
         bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
     ] = None,
+    card: Annotated[
+        bool | None, typer.Option(help="Measure the columns' importance and publish a model card with plots.")
+    ] = None,
     note: Annotated[str | None, typer.Option(help="What a reader of the model must know about the data.")] = None,
     config: ConfigFile = None,
 ) -> None:
@@ -264,6 +267,7 @@ def train_table(
             "max_epochs": epochs,
             "batch_size": batch_size,
             "outside": outside,
+            "card": card,
             "note": note,
         },
     )

@@ -155,6 +155,7 @@ class TableConfig(RunConfig):
         power_terms: Products of powers in the trunk.
         residual: Width of the residual's hidden layers in the candidates that have one; 0 for none.
         outside: Whether to fit once more without the tail of the driving column, to measure the error outside.
+        card: Whether to measure the columns' importance and to publish a model card with plots.
         note: What a reader of the model must know about the data.
     """
 
@@ -176,6 +177,7 @@ class TableConfig(RunConfig):
     power_terms: Annotated[int, Field(ge=0, le=256)] = 4
     residual: Annotated[int, Field(ge=0, le=1024)] = 32
     outside: bool = True
+    card: bool = True
     note: str | None = None
 
 

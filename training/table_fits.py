@@ -141,7 +141,7 @@ def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress
         names=table.number_names,
         tick=lambda what: progress.step(min(next(steps), n_steps), what),
     )
-    trust = fit_trust(rows, coded.n_codes, targets, fit.left_out, fit.tails, config.seed)
+    trust = fit_trust(rows, coded.n_codes, targets, fit, config.seed)
     chosen = {
         name: ", ".join(kind_name(kind) for kind in choice.kinds)
         for name, choice in zip(table.target_names, fit.choices, strict=True)

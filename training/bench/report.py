@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from training.bench import method_tables, summary_tables, task_tables
+from training.bench import method_tables, summary_tables, task_tables, trust_tables
 from training.bench.kept import Kept
 from training.errors import ConfigError
 
@@ -46,5 +46,6 @@ _TABLES: dict[str, Callable[[Kept], str]] = {
     "served": method_tables.served,
     "thresholds": task_tables.thresholds,
     "runs": summary_tables.runs,
+    "trust": trust_tables.trust,
 }
 """Name in the page's marker → table."""

@@ -9,7 +9,7 @@ from training.config import Objective
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest
+from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest, error_gain
 from training.tabular.rows import Columns, Floats, Rows
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
@@ -34,12 +34,15 @@ class TabularFit:
         choices: What was chosen for each target, with all scores.
         left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
+        gains: For each target the error to be expected of the model over that of the answers left out, each of which
+            comes from one ensemble of trees where the model averages several.
     """
 
     model: TabularModel
     choices: tuple[Choice, ...]
     left_out: Floats
     tails: tuple[TailErrors | None, ...]
+    gains: tuple[float, ...]
 
 
 def fit_table_model(
@@ -74,23 +77,25 @@ def fit_table_model(
         [[4.0]]
     """
     settings = trees or TreeSettings()
-    choices, models, left_out, tails = [], [], [], []
+    choices, models, left_out, tails, gains = [], [], [], [], []
     for column in targets.T:
         tried = try_out(rows, n_codes, column, seed, names, tick)
         choice = choose(tried, objective)
         choices.append(choice)
         tails.append(TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"]))
         tick("the chosen trunks and their residual")
-        model, answers = _fit_target(rows, n_codes, column, choice, settings, seed)
+        model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, seed)
         models.append(model)
         left_out.append(answers)
-    return TabularFit(TabularModel(tuple(models)), tuple(choices), np.stack(left_out, axis=1), tuple(tails))
+        gains.append(gain)
+    fitted = TabularModel(tuple(models))
+    return TabularFit(fitted, tuple(choices), np.stack(left_out, axis=1), tuple(tails), tuple(gains))
 
 
 def _fit_target(
     rows: Rows, n_codes: tuple[int, ...], targets: Floats, choice: Choice, settings: TreeSettings, seed: int
-) -> tuple[TargetModel, Floats]:
-    """Return the model of one target, and each row's answer of trunk and trees that were fitted without it."""
+) -> tuple[TargetModel, Floats, float]:
+    """Return the model of one target, each row's answer of trunk and trees fitted without it, and the gain."""
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
@@ -107,7 +112,8 @@ def _fit_target(
     held = reach.held(middle(left_out), inside)
     forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed)
     model = TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
-    return model, held + reach.share(held, inside, choice.width) * corrections
+    gain = error_gain(columns(rows), targets - held, corrections, forest, settings, seed)
+    return model, held + reach.share(held, inside, choice.width) * corrections, gain
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
