@@ -10,6 +10,8 @@ from models.contract.repository import ModelRepository
 from service.admission import Admission
 from service.api import pages, routes
 from service.api.framework import ServingFastAPI
+from service.api.front import Front
+from service.api.heads import Heads
 from service.api.middleware import RequestFrame, Traffic
 from service.api.open_inference import routes as open_inference
 from service.api.problems import install_problem_handlers
@@ -17,7 +19,7 @@ from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
-from service.logging import LOGGER, configure_logging
+from service.logging import LOGGER
 from service.metrics import Counts, ModelMeter, Slot
 from service.settings import Settings
 
@@ -45,6 +47,7 @@ def create_app(
         log_models(models)
         meter_models(models, slot)
         quick = QuickReader(models, settings.max_rows)
+        front = Front(quick, max_body_bytes=settings.max_body_bytes, traffic=traffic)
         draining = Draining()
         admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
         with drain_on_signal(draining, settings.drain_s):
@@ -52,6 +55,8 @@ def create_app(
                 "settings": settings,
                 "registry": models,
                 "quick": quick,
+                "front": front,
+                "heads": Heads(front.max_body_bytes),
                 "draining": draining,
                 "counts": counts,
                 "admission": admission,
@@ -76,14 +81,8 @@ def create_app(
     app.mount("/static", pages.static_files())
     largest = settings.max_body_bytes
     app.add_middleware(RequestFrame, max_body_bytes=largest, traffic=traffic)
-    app.put_in_front(lambda inner: ShortPath(inner, max_body_bytes=largest, traffic=traffic))
+    app.put_in_front(ShortPath)
     return app
-
-
-def create_worker_app(settings: Settings) -> FastAPI:
-    """Return the application of a worker process, which has its own log."""
-    configure_logging(settings.log_level, settings.log_format)
-    return create_app(settings)
 
 
 def load_models(settings: Settings) -> Registry:

@@ -24,7 +24,9 @@ def serve(
     provider: Annotated[
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Execution provider.", show_default="auto")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Server processes.", min=1, max=64, show_default="1")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Server processes; 0 for one per core.", min=0, max=64, show_default="0")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Print the settings, load every model, and exit without serving.")
     ] = False,

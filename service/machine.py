@@ -1,6 +1,7 @@
 """What of the machine this process may use."""
 
 import os
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -16,3 +17,12 @@ def usable_cores(quota_file: Path = _CGROUP_QUOTA) -> int:
     except (OSError, ValueError, ZeroDivisionError):
         pass  # no cgroup v2 here: the affinity alone counts
     return max(1, cores)
+
+
+def has_cuda_runtime() -> bool:
+    """Return whether the runtime installed is the one built for CUDA."""
+    try:
+        version("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return False
+    return True

@@ -59,21 +59,26 @@ FAMILIES: Final[Mapping[str, Family]] = {
 
 
 class Cell:
-    """One number of a slot; only its worker writes it."""
+    """One number of a slot; only its worker writes it.
 
-    __slots__ = ("_at", "_values")
+    Args:
+        values: The slot's memory, as numbers.
+        at: Its place there.
+    """
+
+    __slots__ = ("at", "values")
 
     def __init__(self, values: "memoryview[float]", at: int) -> None:
-        self._values = values
-        self._at = at
+        self.values = values
+        self.at = at
 
     def add(self, amount: float = 1.0) -> None:
         """Add to it."""
-        self._values[self._at] += amount
+        self.values[self.at] += amount
 
     def set(self, value: float) -> None:
         """Replace it."""
-        self._values[self._at] = value
+        self.values[self.at] = value
 
 
 class Histogram:
@@ -86,13 +91,15 @@ class Histogram:
     """
 
     def __init__(self, slot: "Slot", name: str, **labels: str) -> None:
-        self._buckets = [slot.cell(f"{name}_bucket", **labels, le=bound) for bound in _BOUNDS]
-        self._sum = slot.cell(f"{name}_sum", **labels)
+        self._buckets = [slot.cell(f"{name}_bucket", **labels, le=bound).at for bound in _BOUNDS]
+        total = slot.cell(f"{name}_sum", **labels)
+        self._values, self._sum = total.values, total.at
 
     def observe(self, seconds: float) -> None:
         """Count a duration."""
-        self._buckets[bisect_left(DURATION_BUCKETS_S, seconds)].add()
-        self._sum.add(seconds)
+        values = self._values
+        values[self._buckets[bisect_left(DURATION_BUCKETS_S, seconds)]] += 1.0
+        values[self._sum] += seconds
 
 
 class Slot:
@@ -121,6 +128,11 @@ class Slot:
                 self._cells[series] = self._made(series)
             return self._cells[series]
 
+    @property
+    def used(self) -> bool:
+        """Whether a worker has counted anything in it."""
+        return _LENGTH.unpack_from(self._memory) != (0,)
+
     def take_over(self) -> None:
         """Go on with what an earlier worker left: its counters stay, its gauges told of a worker that is no more."""
         self._cells = {series: Cell(self._values, at // 8) for series, at in self._entries()}
@@ -142,8 +154,8 @@ class Slot:
         (end,) = _LENGTH.unpack_from(self._memory)
         start = end or _HEADER_BYTES
         at = start + 8 + -(-len(text) // 8) * 8
-        if at + 8 > len(self._memory):
-            return Cell(memoryview(bytearray(8)).cast("d"), 0)
+        if at + 16 > len(self._memory):
+            return Cell(self._values, len(self._values) - 1)
         _LENGTH.pack_into(self._memory, start, len(text))
         self._memory[start + 8 : start + 8 + len(text)] = text
         self._values[at // 8] = 0.0
@@ -256,20 +268,22 @@ class ModelMeter:
     def __init__(self, slot: Slot, model: str, version: int) -> None:
         self._slot = slot
         self._labels = {"model": model, "version": str(version)}
-        self._answered = slot.cell("nalu_predictions_total", **self._labels, outcome="answered")
+        answered = slot.cell("nalu_predictions_total", **self._labels, outcome="answered")
+        self._values, self._answered = answered.values, answered.at
         self._durations = Histogram(slot, "nalu_prediction_duration_seconds", **self._labels)
-        self._rows = slot.cell("nalu_rows_total", **self._labels)
-        self._outside = slot.cell("nalu_rows_out_of_range_total", **self._labels)
+        self._rows = slot.cell("nalu_rows_total", **self._labels).at
+        self._outside = slot.cell("nalu_rows_out_of_range_total", **self._labels).at
         self._lock = threading.Lock()
 
     def answered(self, n_rows: int, n_outside: int, seconds: float) -> None:
         """Count a run that was answered."""
+        values = self._values
         with self._lock:
-            self._answered.add()
-            self._durations.observe(seconds)
-            self._rows.add(n_rows)
+            values[self._answered] += 1.0
+            values[self._rows] += n_rows
             if n_outside:
-                self._outside.add(n_outside)
+                values[self._outside] += n_outside
+            self._durations.observe(seconds)
 
     def failed(self, outcome: str) -> None:
         """Count a run that was not; `outcome` says why."""

@@ -1,6 +1,8 @@
 """`nalu serve`: a listening socket, the models, and the server processes."""
 
+import asyncio
 import errno
+import gc
 import json
 import shlex
 import signal
@@ -12,17 +14,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from uvicorn import Config, Server
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
+from models.contract.repository import ModelRepository
+from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
-from service.app import create_app, create_worker_app, load_models
+from service.app import create_app, load_models
 from service.errors import StartError
 from service.inference.registry import Registry
 from service.logging import configure_logging
+from service.metrics import Counts
 from service.settings import Settings
+from service.supervisor import Channel, Supervisor
 
 _BACKLOG = 2048
+_STOP_MARGIN_S = 5.0
+"""Time beyond drain and grace after which a worker that was told to stop is killed."""
+
+_LINGER_S = 0.5
+"""Time in which connected clients may still ask, once the port is closed; idle connections are closed after it."""
+
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach a server that listens everywhere
 _PREFERRED_EXAMPLE = "multiply"
 
@@ -31,27 +41,100 @@ def serve_models(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are answered first.
 
     Raises:
-        StartError: When the port is taken or the address is not this machine's.
+        StartError: When the port is taken, the address is not this machine's, or a worker cannot start.
         RepositoryError: When the repository cannot be read.
         ProviderError: When the provider is not available.
     """
     configure_logging(settings.log_level, settings.log_format)
+    n_workers = settings.n_workers
     with _bind(settings.host, settings.port) as listener:
-        registry = load_models(settings)
+        if n_workers == 1:
+            _serve(settings, listener, Counts(), 0)
+            return
+        ModelRepository(settings.model_repository).names()  # one that cannot be read is told once, not by each worker
+        counts = Counts(n_workers + 1)
+
+        def work(number: int, channel: Channel) -> None:
+            first = number == 0 and not counts.slot(0).used
+            _serve(settings, listener, counts, number, channel=channel, announced=not first)
+
+        supervisor = Supervisor(
+            n_workers,
+            work,
+            on_end=lambda number: counts.slot(number).clear_gauges(),
+            stop_s=settings.drain_s + settings.shutdown_grace_s + _STOP_MARGIN_S,
+        )
+        gc.collect()
+        gc.freeze()  # what is shared is not touched by the workers' collections
+        supervisor.run(on_stop=listener.close)
+
+
+def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    counts: Counts,
+    worker: int,
+    *,
+    channel: Channel | None = None,
+    announced: bool = False,
+) -> None:
+    """Load the models and serve them in this process until it is told to stop."""
+    registry = load_models(settings)
+    if not announced:
         _announce(settings, registry, listener.getsockname()[1])
-        if settings.workers == 1:
-            app = partial(create_app, settings, registry)
-            # The server raises the signal that stopped it once more when it is done, to exit as an unhandled one
-            # would; a stop that was asked for is a success.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda _number, _frame: None)
-            Server(_config(settings, app)).run(sockets=[listener])
-        else:
-            supervisor = Multiprocess(_config(settings, partial(create_worker_app, settings)), sockets=[listener])
-            supervisor.run()
-            if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-                msg = "every worker must start, however one failed; the log above says why"
-                raise StartError(msg)
+    config = _config(settings, partial(create_app, settings, registry, counts, worker))
+    if channel is not None:
+        channel.loaded(ready=not registry.faults())
+    server = _Server(config, channel)
+    # Once it has stopped, the server raises the signal that stopped it again, to end as an unhandled one would; a stop
+    # that was asked for is a success.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    gc.collect()
+    gc.freeze()
+    server.run(sockets=[listener])
+
+
+class _Server(Server):
+    """Uvicorn's server, in touch with the supervisor where there is one.
+
+    Args:
+        config: How to serve.
+        channel: The line to the supervisor.
+    """
+
+    def __init__(self, config: Config, channel: Channel | None) -> None:
+        super().__init__(config)
+        self._channel = channel
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, tell the supervisor, and stop when that one is gone."""
+        await super().startup(sockets)
+        if self._channel is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._channel.fileno(), self._stop_alone, loop, self._channel.fileno())
+            self._channel.serving()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing more, answer what those who are connected ask meanwhile, each for the last time, and end.
+
+        Uvicorn closes connections on which no request is being answered at once, and with them requests that are on
+        their way: the first one of a new connection, or the next one of a busy one.
+        """
+        for _ in range(2):
+            await asyncio.sleep(0)  # what waits in the port's queue is accepted first
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        loop = asyncio.get_running_loop()
+        closing = loop.time() + min(_LINGER_S, self.config.timeout_graceful_shutdown or 0)
+        while self.server_state.connections and loop.time() < closing and not self.force_exit:
+            await asyncio.sleep(_LINGER_S / 50)
+        await super().shutdown(sockets)
+
+    def _stop_alone(self, loop: asyncio.AbstractEventLoop, line: int) -> None:
+        loop.remove_reader(line)
+        self.should_exit = True
 
 
 def check(settings: Settings) -> None:
@@ -68,6 +151,7 @@ def check(settings: Settings) -> None:
         resolved.add_column(heading)
     for name, value in settings.model_dump(mode="json").items():
         resolved.add_row(f"NALU_{name.upper()}", escape(str(value)))
+    resolved.add_row("worker processes", str(settings.n_workers))
     resolved.add_row("threads per model run", str(settings.threads))
     resolved.add_row("model repository at", escape(str(settings.model_repository.resolve())))
     console.print(resolved)
@@ -94,7 +178,7 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
     return Config(
         app,
         factory=True,
-        workers=settings.workers,
+        http=PredictProtocol if settings.http == "protocol" else "auto",
         lifespan="on",
         ws="none",
         log_config=None,

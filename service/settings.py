@@ -9,12 +9,15 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError, quote
-from service.machine import usable_cores
+from service.machine import has_cuda_runtime, usable_cores
 
 PREFIX = "NALU_"
 
 OTHER_VARIABLES = frozenset({"NALU_DATA_DIR"})
 """Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets."""
+
+_MAX_DERIVED_WORKERS = 8
+"""Eight answer some 100,000 small requests a second; whoever has more to answer has measured, and sets the number."""
 
 _MAX_DERIVED_THREADS = 2
 """Two threads halve the time of 10,000 rows (639 against 1,171 µs, platform measurements); more give little, and every
@@ -46,10 +49,11 @@ class Settings(BaseSettings):
         description="Execution provider: cpu, cuda (refuses to start where it does not work), or auto for CUDA where "
         "it works and the CPU elsewhere.",
     )
-    workers: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=1,
-        description="Server processes. One answers thousands of small requests a second; each more has its own copy of "
-        "the models.",
+    workers: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=0,
+        description="Server processes that share the port. 0 takes one for each core that this process may use (its "
+        "affinity and its container's quota), at most 8, and a single one on CUDA, of which each would hold a context "
+        "of its own. Each has its own copy of the models, and bounds of its own for what it takes on.",
     )
     session_threads: Annotated[int, Field(ge=0, le=256)] = Field(
         default=0,
@@ -90,6 +94,11 @@ class Settings(BaseSettings):
         description="Seconds in which a large request must have arrived, had its turn and been answered; beyond them "
         "it is answered with 504. Half of what load balancers wait by custom, so that a client hears it from here.",
     )
+    http: Literal["protocol", "asgi"] = Field(
+        default="protocol",
+        description="Where small predictions are answered: protocol for the HTTP protocol itself, at half the "
+        "cost, asgi for the application. Both give the same answers.",
+    )
     shutdown_grace_s: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=8,
         description="Seconds that requests in flight get to finish after SIGTERM. The default ends before Docker's "
@@ -109,9 +118,17 @@ class Settings(BaseSettings):
     )
 
     @property
+    def n_workers(self) -> int:
+        """Server processes, derived where `workers` is 0."""
+        if self.workers:
+            return self.workers
+        on_cuda = self.provider == "cuda" or (self.provider == "auto" and has_cuda_runtime())
+        return 1 if on_cuda else min(_MAX_DERIVED_WORKERS, usable_cores())
+
+    @property
     def threads(self) -> int:
         """Threads of one model run, derived where `session_threads` is 0."""
-        return self.session_threads or max(1, min(_MAX_DERIVED_THREADS, usable_cores() // self.workers))
+        return self.session_threads or max(1, min(_MAX_DERIVED_THREADS, usable_cores() // self.n_workers))
 
 
 def read_settings(given: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -16,6 +16,7 @@ from training.evaluation.leaderboard import TableRows
 from training.fitting.first_order import Rows
 from training.parity import RawRows
 from training.splits import Split
+from training.tabular import rows as tabular
 
 Codes = NDArray[np.int64]
 
@@ -71,13 +72,23 @@ class CodedTable:
 
     def rows(self, index: NDArray[np.int64]) -> TableRows:
         """Return rows as the baselines take them."""
-        return TableRows(self.table.numeric[index], self.codes[index], self.table.targets[index])
+        weights = None if self.table.weights is None else self.table.weights[index]
+        return TableRows(self.table.numeric[index], self.codes[index], self.table.targets[index], weights)
+
+    def tabular(self, index: NDArray[np.int64]) -> tabular.Rows:
+        """Return rows as the tabular models take them."""
+        weights = None if self.table.weights is None else self.table.weights[index]
+        groups = None if self.table.groups is None else self.table.groups[index]
+        return tabular.Rows(self.table.numeric[index], self.codes[index], weights, groups)
 
     def tensors(self, index: NDArray[np.int64]) -> Rows:
-        """Return rows as the networks take them."""
+        """Return rows as the networks take them; weights, where there are any, are the last column of the targets."""
         numeric = torch.as_tensor(self.table.numeric[index]) if self.table.numeric.shape[1] else None
         codes = torch.as_tensor(self.codes[index]) if self.codes.shape[1] else None
-        return Rows((numeric, codes), torch.as_tensor(self.table.targets[index]))
+        targets = self.table.targets[index]
+        if self.table.weights is not None:
+            targets = np.column_stack([targets, self.table.weights[index]])
+        return Rows((numeric, codes), torch.as_tensor(targets))
 
     def raw(self, index: NDArray[np.int64]) -> RawRows:
         """Return rows as the graph takes them."""

@@ -3,6 +3,7 @@
 Importing this module is light; torch is imported by the command that trains.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,6 +199,15 @@ def train_table(
         str | None,
         typer.Option(help="What a level never seen gets from the service: refuse or other. [default: refuse]"),
     ] = None,
+    weight: Annotated[str | None, typer.Option(help="Column of how much each row counts.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which rows judge: random, group, time or outside. [default: by what columns are named for]"),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Column whose equal values are held out together.")] = None,
+    time_column: Annotated[
+        str | None, typer.Option(help="Column of numbers or dates in whose order the last rows are held out.")
+    ] = None,
     unit: Annotated[
         list[str] | None,
         typer.Option("--unit", help="COLUMN=UNIT, kept in the manifest and shown; repeatable."),
@@ -229,6 +239,14 @@ def train_table(
     card: Annotated[
         bool | None, typer.Option(help="Measure the columns' importance and publish a model card with plots.")
     ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="Time to search for better settings, such as 60s or 1h. [default: no search]"),
+    ] = None,
+    resume: Annotated[
+        bool | None, typer.Option("--resume", help="Go on with a run of the same settings and data that was killed.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of a search at most, for each target of a fit.")] = None,
     note: Annotated[str | None, typer.Option(help="What a reader of the model must know about the data.")] = None,
     config: ConfigFile = None,
 ) -> None:
@@ -254,6 +272,10 @@ def train_table(
             "numbers": number or None,
             "dates": date or None,
             "unseen": unseen,
+            "weight": weight,
+            "split": split,
+            "group": group,
+            "time_column": time_column,
             "units": _units(unit) if unit else None,
             "name": name,
             "repository": repository,
@@ -266,8 +288,11 @@ def train_table(
             "objective": objective,
             "max_epochs": epochs,
             "batch_size": batch_size,
+            "search_s": None if time is None else _seconds(time),
+            "search_trials": trials,
             "outside": outside,
             "card": card,
+            "resume": resume,
             "note": note,
         },
     )
@@ -310,6 +335,14 @@ def _units(given: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"a unit is given as COLUMN=UNIT, however: {pair[:80]!r}", param_hint="--unit")
         units[column] = unit
     return units
+
+
+def _seconds(given: str) -> float:
+    """Read a time such as 60s, 1.5m, 2h, or plain seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", given.strip())
+    if found is None:
+        raise typer.BadParameter(f"a time is given as 60s, 10m or 1h, however: {given[:40]!r}", param_hint="--time")
+    return float(found[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _tell_law(manifest: "ModelManifest", report: dict[str, Any]) -> None:

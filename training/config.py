@@ -127,6 +127,9 @@ class LawConfig(ExactConfig):
 Family = Literal["trunk", "network"]
 """Families of models for a table."""
 
+SplitKind = Literal["random", "group", "time", "outside"]
+"""How the rows that judge a table's model are held out."""
+
 Objective = Literal["inside", "balanced", "outside"]
 """Where a table's model is to be accurate: where the training rows are, outside, or both."""
 
@@ -143,6 +146,11 @@ class TableConfig(RunConfig):
         dates: Columns of dates to take as numbers: days elapsed, year, month, weekday, hour.
         unseen: Whether a level never seen is refused by the service, or answered as "other"; then levels of fewer than
             five training rows count as other too, and teach what to answer.
+        weight: Column of how much each row counts, in fits and in errors; None for the same.
+        split: How rows are held out to choose and to judge by; None takes "group" or "time" where a column for it is
+            named, else "random". "outside" holds out the top fifth of the column that moves the targets most.
+        group: Column whose equal values are held out together.
+        time_column: Column of numbers or dates in whose order the last rows are held out.
         units: Unit of measurement by column, kept in the manifest.
         family: "trunk" fits arithmetic trunks and boosted trees on what they leave, "network" candidate networks by
             gradients; the settings from `max_epochs` to `residual`, and `restarts`, are those of the network.
@@ -154,9 +162,13 @@ class TableConfig(RunConfig):
         patience: Epochs without a better validation loss after which a fit ends.
         power_terms: Products of powers in the trunk.
         residual: Width of the residual's hidden layers in the candidates that have one; 0 for none.
+        search_s: Seconds to search for better settings of trees and trunks, shared by the run's fits and targets; None
+            for no limit but that of the trials. Without both there is no search.
+        search_trials: Trials for each target of each fit at most; None for as many as there is time for.
         outside: Whether to fit once more without the tail of the driving column, to measure the error outside.
         card: Whether to measure the columns' importance and to publish a model card with plots.
         note: What a reader of the model must know about the data.
+        resume: Whether the finished fits of a run with the same settings, data and code that was killed are taken over.
     """
 
     data: Path
@@ -166,6 +178,10 @@ class TableConfig(RunConfig):
     numbers: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     unseen: Unseen = "refuse"
+    weight: str | None = None
+    split: SplitKind | None = None
+    group: str | None = None
+    time_column: str | None = None
     units: dict[str, Unit] = {}
     family: Family = "trunk"
     objective: Objective = "balanced"
@@ -176,9 +192,33 @@ class TableConfig(RunConfig):
     patience: Annotated[int, Field(ge=1)] = 40
     power_terms: Annotated[int, Field(ge=0, le=256)] = 4
     residual: Annotated[int, Field(ge=0, le=1024)] = 32
+    search_s: Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)] | None = None
+    search_trials: Annotated[int, Field(ge=1, le=1000)] | None = None
     outside: bool = True
     card: bool = True
     note: str | None = None
+    resume: bool = False
+
+    @model_validator(mode="after")
+    def _split_has_its_column(self) -> Self:
+        for kind, option, column in (("group", "group", self.group), ("time", "time_column", self.time_column)):
+            if self.split == kind and column is None:
+                msg = f"a split by {kind} must have a column, however {option} names none; name it"
+                raise ValueError(msg)
+        if self.split is None and self.group is not None and self.time_column is not None:
+            msg = "a split must be by group or by time, however columns for both are named; say which with split"
+            raise ValueError(msg)
+        if (self.search_s or self.search_trials) and self.family == "network":
+            msg = "a search for settings must be of the trunk family, however: family 'network'; leave one of them out"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def split_kind(self) -> SplitKind:
+        """How rows are held out."""
+        if self.split is not None:
+            return self.split
+        return "group" if self.group is not None else "time" if self.time_column is not None else "random"
 
 
 Config = TypeVar("Config", bound=RunConfig)

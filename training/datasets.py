@@ -157,6 +157,10 @@ def training_table(path: Path, table: Table, columns: Columns) -> TrainingTable:
     notes = list(table.notes)
     targets = _targets(path, table, columns.targets)
     known: NDArray[np.bool_] = np.logical_not(np.isnan(targets).any(axis=1))
+    n_targets = int(known.sum())
+    if columns.weight is not None:
+        weights = _weights(table, columns.weight, known)
+        known[known] = weights > 0
     n_known = int(known.sum())
     if n_known < MIN_ROWS:
         msg = (
@@ -164,8 +168,10 @@ def training_table(path: Path, table: Table, columns: Columns) -> TrainingTable:
             f"however {path.name} has {n_known}; add rows"
         )
         raise TrainingDataError(msg)
-    if n_known < len(known):
-        notes.append(f"{len(known) - n_known} of {len(known)} rows were left out: a target is missing")
+    if n_targets < len(known):
+        notes.append(f"{len(known) - n_targets} of {len(known)} rows were left out: a target is missing")
+    if n_known < n_targets:
+        notes.append(f"{n_targets - n_known} rows were left out: their weight in {columns.weight!r} is 0")
     for name, column in zip(columns.targets, targets[known].T, strict=True):
         if column.min() == column.max():
             msg = f"a target must vary, however {name!r} is {column[0]:g} in every row; there is nothing to learn"

@@ -31,6 +31,17 @@ class NotFoundError(TrainingError):
     """Rows in which no exact law was found."""
 
 
+class MissingExtraError(TrainingError):
+    """An optional dependency that is asked for and not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        """Say what needs which extra of the distribution."""
+        super().__init__(
+            f"{what} must have the packages of the extra {extra!r}, however they are not installed; "
+            f"pip install 'nalu-serving[{extra}]'"
+        )
+
+
 def first_line(error: Exception) -> str:
     """Return the beginning of another library's message, or its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

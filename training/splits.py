@@ -1,4 +1,4 @@
-"""Splits of a table's rows: random, and by the tail of a driving column."""
+"""Splits of a table's rows: random, by group, by time, and by the tail of a driving column."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ Floats = NDArray[np.float64]
 
 _TEST_SHARE = 0.15
 _VALIDATION_SHARE = 0.15
+_LEAST_GROUPS = 3
 _DRIVER_QUANTILE = 0.8
 """Rows above this quantile of the driving column are outside; the share that published comparisons of tabular models
 under extrapolation commonly hold out."""
@@ -57,6 +58,72 @@ def random_split(n_rows: int, seed: int) -> Split:
         msg = f"a table must have rows for training, validation and test, however: {n_rows}; add rows"
         raise TrainingDataError(msg)
     return Split(order[n_test + n_validation :], order[n_test : n_test + n_validation], order[:n_test])
+
+
+def group_split(groups: Index, seed: int) -> Split:
+    """Split whole groups at random: about 15 % of the rows test, 15 % validation, the rest to fit on.
+
+    Args:
+        groups: Number of each row's group, shape (n_rows,).
+        seed: Seed of the draw.
+
+    Raises:
+        TrainingDataError: When there are fewer than three groups.
+
+    Example:
+        >>> split = group_split(np.repeat(np.arange(20), 5), seed=0)
+        >>> len(split.train), len(split.validation), len(split.test)
+        (70, 15, 15)
+    """
+    _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(sizes) < _LEAST_GROUPS:
+        msg = f"a split by group must have at least {_LEAST_GROUPS} groups, however: {len(sizes)}; name another column"
+        raise TrainingDataError(msg)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    part = np.zeros(len(sizes), dtype=np.int64)
+    rest = order
+    for which, share in ((2, _TEST_SHARE), (1, _VALIDATION_SHARE)):
+        filled = np.cumsum(sizes[rest])
+        n_taken = int(np.searchsorted(filled, share * len(groups), side="right"))
+        n_taken = max(1, min(n_taken, len(rest) - which))
+        part[rest[:n_taken]] = which
+        rest = rest[n_taken:]
+    row_part = part[number]
+    return Split(*(np.flatnonzero(row_part == which) for which in (0, 1, 2)))
+
+
+def time_split(times: Floats) -> Split:
+    """Split by time: the last 15 % of the rows test, the 15 % before them validation, the earlier ones to fit on.
+
+    Rows of one moment stay together, in the later part.
+
+    Args:
+        times: What orders the rows, shape (n_rows,), finite.
+
+    Raises:
+        TrainingDataError: When there are too few different times.
+
+    Example:
+        >>> split = time_split(np.arange(100.0)[::-1])
+        >>> len(split.train), int(split.test.max()), int(split.validation.max())
+        (70, 14, 29)
+    """
+    ordered = np.sort(times)
+    n_rows = len(times)
+    test_from = ordered[min(n_rows - 1, round((1 - _TEST_SHARE) * n_rows))]
+    validation_from = ordered[min(n_rows - 1, round((1 - _TEST_SHARE - _VALIDATION_SHARE) * n_rows))]
+    if validation_from == test_from:
+        validation_from = ordered[ordered < test_from].max(initial=-np.inf)
+    test = times >= test_from
+    validation = (times >= validation_from) & ~test
+    train = ~test & ~validation
+    if not (test.any() and validation.any() and train.any()):
+        msg = (
+            "a split by time must have rows before, between and after two moments, however there are "
+            f"{len(np.unique(times))} different times; name another column"
+        )
+        raise TrainingDataError(msg)
+    return Split(np.flatnonzero(train), np.flatnonzero(validation), np.flatnonzero(test))
 
 
 def driver_split(numeric: Floats, targets: Floats, seed: int) -> DriverSplit | None:

@@ -18,10 +18,12 @@ from training.config import Family, TableConfig
 from training.datasets import TrainingTable
 from training.fitting.first_order import FirstOrderConfig
 from training.fitting.selection import Candidate, Progress, search
+from training.kept_fits import NOTHING_KEPT, KeptFits
 from training.splits import Split
 from training.tabular.fit import N_STEPS, fit_table_model
 from training.tabular.model import TabularModel
-from training.tabular.rows import Rows
+from training.tabular.rows import Rows, mean_of
+from training.tabular.search import Budget
 from training.tabular.selection import kind_name
 from training.tabular.trust import Trust, fit_trust
 
@@ -55,11 +57,16 @@ class FittedTable:
 
     def rows(self, index: NDArray[np.int64]) -> Rows:
         """Return rows of the table as tabular models take them."""
-        return Rows(self.coded.table.numeric[index], self.coded.codes[index])
+        return self.coded.tabular(index)
 
 
 def _fit_network(
-    config: TableConfig, table: TrainingTable, split: Split, progress: Progress, title: str
+    config: TableConfig,
+    table: TrainingTable,
+    split: Split,
+    progress: Progress,
+    title: str,
+    kept: KeptFits = NOTHING_KEPT,
 ) -> FittedTable:
     """Fit candidate networks by gradients and keep the one that validates best.
 
@@ -70,12 +77,15 @@ def _fit_network(
     train, validation = coded.tensors(split.train), coded.tensors(split.validation)
     preprocessing = TablePreprocessing.fit(coded.table.numeric[split.train], coded.n_codes)
     targets = coded.table.targets[split.train]
-    mean, scale = targets.mean(axis=0), targets.std(axis=0)
+    weights = None if table.weights is None else table.weights[split.train]
+    mean = mean_of(targets, weights)
+    scale = np.sqrt(mean_of((targets - mean) ** 2, weights))
     scale[~(scale > 0)] = 1.0
     unit = torch.as_tensor(scale)
 
     def loss(predictions: Tensor, expected: Tensor) -> Tensor:
-        return torch.mean(((predictions - expected) / unit) ** 2)
+        squared = ((predictions - expected[:, : len(unit)]) / unit) ** 2
+        return torch.mean(squared if weights is None else squared * expected[:, len(unit) :])
 
     def build(n_power_terms: int, d_residual: int, generator: torch.Generator) -> nn.Module:
         return TabularNetwork(
@@ -116,6 +126,7 @@ def _fit_network(
         n_restarts=config.restarts,
         progress=progress,
         title=title,
+        kept=kept,
     )
     report = {
         "chosen": selection.candidate,
@@ -125,23 +136,35 @@ def _fit_network(
     return FittedTable(coded, selection.network, report)
 
 
-def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress: Progress, title: str) -> FittedTable:
+def _fit_trunk(
+    config: TableConfig,
+    table: TrainingTable,
+    split: Split,
+    progress: Progress,
+    title: str,
+    kept: KeptFits = NOTHING_KEPT,
+) -> FittedTable:
     """Fit a committee of trunks and a residual; the choice cross-validates the training rows alone."""
     coded = CodedTable.of(table, split.train, config.unseen)
     steps = count()
     n_steps = len(table.target_names) * N_STEPS
     progress.start(title, n_steps)
-    rows, targets = Rows(table.numeric[split.train], coded.codes[split.train]), table.targets[split.train]
+    rows, targets = coded.tabular(split.train), table.targets[split.train]
     fit = fit_table_model(
         rows,
         coded.n_codes,
         targets,
         objective=config.objective,
         seed=config.seed,
+        budget=_budget(config),
         names=table.number_names,
         tick=lambda what: progress.step(min(next(steps), n_steps), what),
+        kept=kept,
     )
-    trust = fit_trust(rows, coded.n_codes, targets, fit, config.seed)
+    trust = kept.recall("trust", Trust)
+    if trust is None:
+        trust = fit_trust(rows, coded.n_codes, targets, fit, config.seed)
+        kept.keep("trust", trust)
     chosen = {
         name: ", ".join(kind_name(kind) for kind in choice.kinds)
         for name, choice in zip(table.target_names, fit.choices, strict=True)
@@ -151,11 +174,23 @@ def _fit_trunk(config: TableConfig, table: TrainingTable, split: Split, progress
         "chosen": chosen,
         "choices": {name: choice.as_dict() for name, choice in zip(table.target_names, fit.choices, strict=True)},
     }
+    if fit.searches:
+        report["search"] = {name: found.as_dict() for name, found in zip(table.target_names, fit.searches, strict=True)}
     return FittedTable(coded, fit.model, report, trust)
 
 
-FITS: dict[Family, Callable[[TableConfig, TrainingTable, Split, Progress, str], FittedTable]] = {
+def _budget(config: TableConfig) -> Budget | None:
+    """Share the run's time for searching between its fits and targets."""
+    if config.search_s is None and config.search_trials is None:
+        return None
+    n_fits = 2 if config.outside and config.split_kind != "outside" else 1
+    seconds = np.inf if config.search_s is None else config.search_s / (n_fits * len(config.targets))
+    return Budget(seconds, config.search_trials)
+
+
+FITS: dict[Family, Callable[[TableConfig, TrainingTable, Split, Progress, str, KeptFits], FittedTable]] = {
     "trunk": _fit_trunk,
     "network": _fit_network,
 }
-"""Family of models → fits one to the training rows of a split, told what to call itself."""
+"""Family of models → fits one to the training rows of a split, told what to call itself and where
+finished fits are kept."""

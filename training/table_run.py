@@ -24,20 +24,22 @@ from models.contract.manifest import (
     tensor_numbers,
 )
 from models.contract.repository import ModelRepository
-from training.coded_table import CodedTable, rows_as_csv, with_every_level
+from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
 from training.datasets import TrainingTable, check_units, load_training_table
 from training.evaluation.card_plots import coverage_plot, curves_plot, importance_plot, predicted_plot
 from training.evaluation.importance import permutation_importance
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
-from training.evaluation.metrics import Metrics, finite_or_none, regression_metrics
+from training.evaluation.metrics import Metrics, finite_or_none
 from training.evaluation.model_card import CardPlot, model_card
 from training.evaluation.plots import driver_error_plot
 from training.fitting.selection import Progress
+from training.holding_out import hold_out
+from training.kept_fits import NOTHING_KEPT, KeptFits, kept_fits
 from training.parity import RawRows
 from training.publish import FittedModel, library_versions, no_card, publish, report_json
 from training.runs import config_report, name_after, save_run
-from training.splits import DriverSplit, Split, driver_split, random_split
+from training.splits import DriverSplit, Split, driver_split
 from training.table_fits import FITS, FittedTable
 from training.table_judging import Predict, coverage, main_curves, marked_rows, quick_predict
 from training.tabular.model import TabularModel
@@ -62,7 +64,7 @@ class TableResult:
     Attributes:
         manifest: The published model.
         folder: The run's folder.
-        leaderboards: Region ("inside", "outside …") → rows, ours first.
+        leaderboards: Region ("inside", "outside …", "other groups of …") → rows, ours first.
         notes: What a reader must know, one sentence each.
     """
 
@@ -86,6 +88,7 @@ class _Judged:
         covered: Region → level → share of targets within intervals.
         files: Test rows as CSV, and plots.
         notes: What a reader must know, one sentence each.
+        kept: Where finished fits are kept.
     """
 
     table: TrainingTable
@@ -97,10 +100,14 @@ class _Judged:
     covered: dict[str, dict[float, float]]
     files: dict[str, bytes]
     notes: list[str]
+    kept: KeptFits
 
 
 def fit_table(
-    config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id
+    config: TableConfig,
+    progress: Progress,
+    tell: Callable[[TrainingTable], object] = id,
+    keep: Callable[[TrainingTable], KeptFits] = lambda _: NOTHING_KEPT,
 ) -> tuple[FittedModel, dict[str, Any]]:
     """Fit a model to a table without publishing it.
 
@@ -108,6 +115,7 @@ def fit_table(
         config: The run's settings.
         progress: Told what is done.
         tell: Given the table once it is read, before anything is fitted.
+        keep: Given the table too; returns where finished fits are kept.
 
     Returns:
         The fitted model and its report.
@@ -117,11 +125,16 @@ def fit_table(
         TrainingDataError: When nothing can be learned from it.
         FitError: When every fit diverged.
     """
-    judged = _fit_and_judge(config, progress, tell)
+    judged = _fit_and_judge(config, progress, tell, keep)
     return _fitted_model(config, judged), _report(config, judged)
 
 
-def _fit_and_judge(config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object]) -> _Judged:
+def _fit_and_judge(
+    config: TableConfig,
+    progress: Progress,
+    tell: Callable[[TrainingTable], object],
+    keep: Callable[[TrainingTable], KeptFits],
+) -> _Judged:
     torch.set_num_threads(config.threads)
     table = load_training_table(
         config.data,
@@ -130,23 +143,31 @@ def _fit_and_judge(config: TableConfig, progress: Progress, tell: Callable[[Trai
         categories=config.categories,
         numbers=config.numbers,
         dates=config.dates,
+        weight=config.weight,
+        group=config.group,
+        time=config.time_column,
     )
     check_units(config.units, table)
     tell(table)
-    split = with_every_level(table, random_split(table.n_rows, config.seed), config.unseen)
-    fitted = FITS[config.family](config, table, split, progress, f"fit {name_after(config.name, config.data)}")
+    kept = keep(table)
+    held_out = hold_out(config, table)
+    split = held_out.split
+    fitted = FITS[config.family](
+        config, table, split, progress, f"fit {name_after(config.name, config.data)}", kept.within("whole")
+    )
     predictions = fitted.predict(split.test)
-    leaderboards = {"inside": _leaderboard(config, fitted.coded, split, predictions)}
-    metrics = {"inside": regression_metrics(table.targets[split.test], predictions, table.target_names)}
-    covered = {"inside": _measure_intervals(fitted, split.test, predictions, metrics["inside"])}
+    leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
+    metrics = {held_out.kind: _copied(leaderboards[held_out.region][0].metrics)}
+    covered = {held_out.kind: _measure_intervals(fitted, split.test, predictions, metrics[held_out.kind])}
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = list(table.notes)
-    tail = driver_split(table.numeric, table.targets, config.seed) if config.outside else None
+    notes = [*table.notes, *held_out.notes]
+    measured = config.outside and config.split_kind != "outside"
+    tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:
         column = table.number_names[tail.column]
         region = f"outside ({column} above {tail.threshold:.6g})"
-        errors, leaderboards[region], tail_fit, answers = _judge_outside(config, table, tail, progress)
-        metrics["outside"] = {name: dict(values) for name, values in leaderboards[region][0].metrics.items()}
+        errors, leaderboards[region], tail_fit, answers = _judge_outside(config, table, tail, progress, kept)
+        metrics["outside"] = _copied(leaderboards[region][0].metrics)
         covered["outside"] = _measure_intervals(tail_fit, tail.split.test, answers, metrics["outside"])
         everything = np.concatenate([tail.split.validation, tail.split.test])
         files[ERROR_PLOT] = driver_error_plot(
@@ -156,9 +177,9 @@ def _fit_and_judge(config: TableConfig, progress: Progress, tell: Callable[[Trai
             table.numeric[everything, tail.column],
             errors,
         )
-    elif config.outside:
+    elif measured:
         notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
-    return _Judged(table, split, fitted, predictions, leaderboards, metrics, covered, files, notes)
+    return _Judged(table, split, fitted, predictions, leaderboards, metrics, covered, files, notes, kept)
 
 
 def _report(config: TableConfig, judged: _Judged) -> dict[str, Any]:
@@ -167,9 +188,11 @@ def _report(config: TableConfig, judged: _Judged) -> dict[str, Any]:
         "task": f"table {table.source}",
         "config": config_report(config),
         "data_sha256": table.sha256,
+        "split": {"kind": config.split_kind, "judged_on": next(iter(judged.leaderboards))},
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "columns": [asdict(use) for use in table.uses],
+        "resumed": judged.kept.recalled,
         "notes": judged.notes,
         **judged.fitted.report,
         "leaderboards": {
@@ -202,7 +225,9 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
     name = name_after(config.name, config.data)
     repository = ModelRepository(config.repository)
     repository.check_writable()
-    judged = _fit_and_judge(config, progress, tell)
+    judged = _fit_and_judge(
+        config, progress, tell, lambda table: kept_fits(config, name, table.sha256, resume=config.resume)
+    )
     model, report = _fitted_model(config, judged), _report(config, judged)
     model = replace(
         model.created_at(datetime.now(UTC)),
@@ -219,6 +244,7 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
     published = {file: content for file, content in judged.files.items() if file.endswith(".png")}
     manifest = publish(repository, model, config.dtype, report, published, card)
     folder = save_run(config.runs, name, config, {"report.json": report_json(report), **judged.files})
+    judged.kept.discard()
     return TableResult(manifest, folder, judged.leaderboards, tuple(judged.notes))
 
 
@@ -233,7 +259,7 @@ def _card_plots(judged: _Judged, model: FittedModel, rows: RawRows, predict: Pre
     plots = {
         "errors": CardPlot(
             "predicted.png",
-            "Predictions against true values, rows held out at random.",
+            "Predictions against true values, rows held out.",
             predicted_plot(names, judged.table.targets[test], judged.answers, marked),
         ),
         "importance": CardPlot("importance.png", "Permutation importance.", importance_plot(names, model.importance)),
@@ -241,7 +267,7 @@ def _card_plots(judged: _Judged, model: FittedModel, rows: RawRows, predict: Pre
     if ERROR_PLOT in judged.files:
         caption = "Errors below and above the largest value of the driving column seen in training."
         plots["outside"] = CardPlot(ERROR_PLOT, caption, judged.files[ERROR_PLOT])
-    if judged.covered["inside"]:
+    if any(judged.covered.values()):
         caption = "Share of targets within intervals, by their level, on rows held out."
         plots["intervals"] = CardPlot("coverage.png", caption, coverage_plot(judged.covered))
     columns = [one.column for one in model.importance]
@@ -249,6 +275,10 @@ def _card_plots(judged: _Judged, model: FittedModel, rows: RawRows, predict: Pre
         caption = "Answers along the columns that matter most, half a range beyond what was seen on either side."
         plots["curves"] = CardPlot("curves.png", caption, curves_plot(names, curves))
     return plots
+
+
+def _copied(metrics: Metrics) -> Metrics:
+    return {name: dict(values) for name, values in metrics.items()}
 
 
 def _measure_intervals(fitted: FittedTable, index: Index, answers: Floats, metrics: Metrics) -> dict[float, float]:
@@ -260,14 +290,14 @@ def _measure_intervals(fitted: FittedTable, index: Index, answers: Floats, metri
 
 
 def _judge_outside(
-    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress
+    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress, kept: KeptFits
 ) -> tuple[dict[str, Floats], list[BoardRow], FittedTable, Floats]:
     """Fit without the tail.
 
     Returns:
         Every model's errors on held-out rows inside and outside, the leaderboard, our model, and its answers outside.
     """
-    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail")
+    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail", kept.within("outside"))
     everything = np.concatenate([tail.split.validation, tail.split.test])
     train, held_out = fitted.coded.rows(tail.split.train), fitted.coded.rows(everything)
     answers = {OURS: fitted.predict(everything)}
@@ -277,7 +307,13 @@ def _judge_outside(
     with np.errstate(over="ignore"):
         errors = {name: np.mean(np.abs(answer - held_out.targets) / spread, axis=1) for name, answer in answers.items()}
     board = [
-        board_row(name, held_out.targets[n_inside:], answer[n_inside:], table.target_names)
+        board_row(
+            name,
+            held_out.targets[n_inside:],
+            answer[n_inside:],
+            table.target_names,
+            None if held_out.weights is None else held_out.weights[n_inside:],
+        )
         for name, answer in answers.items()
     ]
     return errors, board, fitted, answers[OURS][n_inside:]
@@ -288,7 +324,8 @@ def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictio
     test = coded.rows(split.test)
     answers = {OURS: predictions}
     answers |= {name: baseline(fitting, test, config.seed) for name, baseline in BASELINES.items()}
-    return [board_row(name, test.targets, answer, coded.table.target_names) for name, answer in answers.items()]
+    names = coded.table.target_names
+    return [board_row(name, test.targets, answer, names, test.weights) for name, answer in answers.items()]
 
 
 def _fitted_model(config: TableConfig, judged: _Judged) -> FittedModel:

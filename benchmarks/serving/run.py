@@ -37,6 +37,7 @@ from benchmarks.serving.load import http_request, split_answer
 from benchmarks.serving.model import N_COLUMNS, NAME, publish_model
 
 OURS = "nalu serve"
+OURS_ASGI = "nalu serve, NALU_HTTP=asgi"
 SERVER_CORE, LOAD_CORE = 0, 1
 _READY_S = 60
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NALU_LOG_LEVEL": "warning", "NALU_SESSION_THREADS": "1"}
@@ -91,9 +92,10 @@ def values_in(body: bytes) -> NDArray[np.float32]:
 def commands(repository: Path, model: Path) -> dict[str, Callable[[int], tuple[list[str], dict[str, str]]]]:
     """Return what starts each server on a port: its command and its variables."""
 
-    def ours(port: int) -> tuple[list[str], dict[str, str]]:
+    def ours(http: str, port: int) -> tuple[list[str], dict[str, str]]:
         nalu = str(Path(sys.executable).parent / "nalu")
-        return [nalu, "serve", "--port", str(port), "--repository", str(repository), "--workers", "1"], _ENVIRONMENT
+        command = [nalu, "serve", "--port", str(port), "--repository", str(repository), "--workers", "1"]
+        return command, {**_ENVIRONMENT, "NALU_HTTP": http}
 
     def baseline(name: str, port: int) -> tuple[list[str], dict[str, str]]:
         app = f"benchmarks.serving.baselines:{name}"
@@ -101,7 +103,8 @@ def commands(repository: Path, model: Path) -> dict[str, Callable[[int], tuple[l
         return [*command, "--log-level", "warning"], {"NALU_BENCHMARK_MODEL": str(model), "OMP_NUM_THREADS": "1"}
 
     return {
-        OURS: ours,
+        OURS: partial(ours, "protocol"),
+        OURS_ASGI: partial(ours, "asgi"),
         "raw ASGI, constant": partial(baseline, "raw_constant"),
         "raw ASGI, orjson, no validation": partial(baseline, "raw_unvalidated"),
         "FastAPI, async def": partial(baseline, "plain_async"),

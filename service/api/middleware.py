@@ -2,11 +2,14 @@
 
 import itertools
 import logging
+import os
 import re
 import secrets
 import time
 from collections import Counter
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,13 +35,23 @@ CLIENT_LEFT = 499
 """Status logged and counted where the client went before it had an answer; nginx uses the same number."""
 
 
-_PROCESS_ID = secrets.token_hex(10)
-_NUMBERS = itertools.count()
+class _Ids:
+    """Ids that no other request of any process has: 20 random digits for the process, 12 counted."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self._process = secrets.token_hex(10)
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        return f"{self._process}{next(self._numbers):012x}"
 
 
-def new_id() -> str:
-    """Return an id that no other request of any process has: 20 random digits for the process, 12 counted."""
-    return f"{_PROCESS_ID}{next(_NUMBERS):012x}"
+new_id = _Ids().next
+"""Return an id that no other request has."""
 
 
 def sane_id(told: bytes) -> str | None:
@@ -70,8 +83,7 @@ class Traffic:
         self.answered: Counter[int] = Counter()
         self._slot = slot
         self._in_flight = slot.cell("nalu_requests_in_flight")
-        self._requests: dict[tuple[str, int], Cell] = {}
-        self._durations: dict[str, Histogram] = {}
+        self._series: dict[tuple[str, int], tuple[Cell, Histogram]] = {}
 
     def begin(self) -> None:
         """Count a request as in flight."""
@@ -84,18 +96,16 @@ class Traffic:
     def count(self, path: str, status: int, elapsed_s: float) -> None:
         """Count an answer."""
         self.answered[status] += 1
-        try:
-            requests, durations = self._requests[path, status], self._durations[path]
-        except KeyError:
-            requests, durations = self._series(_counted_path(path), status)
-            if path in _PATHS:
-                self._requests[path, status], self._durations[path] = requests, durations
-        requests.add()
-        durations.observe(elapsed_s)
+        series = self._series.get((path, status)) or self._found(_counted_path(path), status)
+        series[0].add()
+        series[1].observe(elapsed_s)
 
-    def _series(self, path: str, status: int) -> tuple[Cell, Histogram]:
-        requests = self._slot.cell("nalu_requests_total", path=path, status=str(status))
-        return requests, Histogram(self._slot, "nalu_request_duration_seconds", path=path)
+    def _found(self, path: str, status: int) -> tuple[Cell, Histogram]:
+        if (path, status) not in self._series:
+            requests = self._slot.cell("nalu_requests_total", path=path, status=str(status))
+            durations = Histogram(self._slot, "nalu_request_duration_seconds", path=path)
+            self._series[path, status] = requests, durations
+        return self._series[path, status]
 
 
 class RequestFrame:
@@ -164,7 +174,7 @@ class RequestFrame:
             await response.send_unless_started(scope, receive, problem_of(error, scope["path"]))
 
 
-def log_answer(level: int, scope: Scope, status: int, elapsed_s: float) -> None:
+def log_answer(level: int, scope: Mapping[str, Any], status: int, elapsed_s: float) -> None:
     """Log one line about an answered request."""
     path, elapsed_ms = scope["path"][:_MAX_PATH], round(elapsed_s * 1000, 1)
     facts = {"method": scope["method"], "path": path, "status": status, "elapsed_ms": elapsed_ms}

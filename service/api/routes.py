@@ -6,6 +6,8 @@ from fastapi import APIRouter, Path, Response
 from starlette.requests import Request
 
 from service.admission import Admission
+from service.api.front import PREDICT_PATH, Front
+from service.api.heads import Heads
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
 from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
@@ -20,7 +22,6 @@ from service.api.schemas import (
     detail_of,
     summary_of,
 )
-from service.api.short_path import PREDICT_PATH
 from service.draining import Draining
 from service.errors import UnsupportedMediaTypeError, quote
 from service.inference.batches import SequenceLimits
@@ -43,6 +44,8 @@ class State(TypedDict):
         settings: The settings.
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
+        front: Answers the small ones of them.
+        heads: What their heads tell, where the HTTP protocol answers them.
         draining: Whether it has been told to stop.
         counts: What all workers have counted.
         admission: Places for requests that are answered in a thread.
@@ -51,6 +54,8 @@ class State(TypedDict):
     settings: Settings
     registry: Registry
     quick: QuickReader
+    front: Front
+    heads: Heads
     draining: Draining
     counts: Counts
     admission: Admission

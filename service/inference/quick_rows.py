@@ -16,7 +16,6 @@ apart: every row must have as many elements as the model has columns, and the bl
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import le
 from typing import Any, Final, NamedTuple
@@ -28,6 +27,7 @@ from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as schemas
 
 from models.contract.manifest import CategoryColumn, Column, NumberColumn
+from service.inference.breath import Breath
 from service.inference.encoding import Encoded
 from service.inference.joint_runs import runs_jointly
 from service.inference.registry import Registry
@@ -149,6 +149,7 @@ class QuickReader:
         if without_rows.count(b'"') != model.quotes(request, split):
             return None
         read = model.block_reader(split)
+        breath = Breath()
         parts: list[Encoded] = []
         n_rows = 0
         for block in _blocks(body, start.end(), end, b"]" if split else b"}"):
@@ -159,7 +160,7 @@ class QuickReader:
             if n_rows > self._max_rows:
                 return None
             parts.append(part)
-            time.sleep(0)  # lets go of the interpreter's lock, so that small requests are answered in between
+            breath.take()
         return QuickRequest(model.session, _joined(parts), split)
 
 
@@ -275,8 +276,12 @@ class QuickModel:
         return self._encoded(numbers.reshape(n_rows, -1), _no_levels(n_rows))
 
     def _encoded(self, numeric: NDArray[np.float64], categorical: NDArray[np.object_]) -> Encoded:
-        outside = (numeric < self._minimum) | (numeric > self._maximum)
-        inside = np.logical_not(outside.any(axis=1))
+        lowest, highest = numeric.min(axis=0, initial=np.inf), numeric.max(axis=0, initial=-np.inf)
+        if (lowest >= self._minimum).all() and (highest <= self._maximum).all():  # false where a value is missing
+            inside = np.ones(len(numeric), dtype=np.bool_)
+        else:
+            outside = (numeric < self._minimum) | (numeric > self._maximum)
+            inside = np.logical_not(outside.any(axis=1))
         return Encoded(numeric.astype(self._dtype, copy=False), categorical, inside)
 
 

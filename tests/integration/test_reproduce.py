@@ -70,6 +70,12 @@ def check_number_words(ask: Asked) -> None:
     assert ask("number-words-lstm", [{"text": "five hundred and six"}]) == pytest.approx([506], abs=50)
 
 
+def check_programs(ask: Asked) -> None:
+    expected = {"7": 7, "3*4+2-7*15": -91, "1-2*3*4*5+6": -113, "123456789*2-1": 246913577}
+    expected |= {"+".join(["12*3-4"] * 100): 3200, "-".join(["99"] * 334): 99 - 333 * 99}
+    assert ask("programs", [{"text": program} for program in expected]) == list(expected.values())
+
+
 def check_gridworld(ask: Asked) -> None:
     moves = {"up": (0, 1), "down": (0, -1), "left": (-1, 0), "right": (1, 0), "stay": (0, 0)}
 
@@ -99,6 +105,7 @@ CHECKS = {
     "recurrent": check_recurrent,
     "number-words": check_number_words,
     "digits": check_digits,
+    "programs": check_programs,
     "gridworld": check_gridworld,
 }
 """Experiment → what its served models must answer, beside their samples."""

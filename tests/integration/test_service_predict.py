@@ -5,20 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from httpx2 import Client
 from starlette.testclient import TestClient
 
 from service.api.predictions import INLINE_BODY_BYTES
 from service.app import create_app
 from service.settings import Settings
-from tests.paths import path_taken
+from tests.paths import PATHS, client_on
 from tests.published import GRADES, TRUTH, publish_all, publish_arithmetic
 
 
-@pytest.fixture(name="client", scope="module", params=["short path", "ordinary route"])
-def _client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[TestClient]:
+@pytest.fixture(name="client", scope="module", params=PATHS)
+def _client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Client]:
     root = publish_all(tmp_path_factory.mktemp("repository"))
     publish_arithmetic(root, "multiply", "float32")
-    with path_taken(request.param), TestClient(create_app(Settings(model_repository=root))) as client:
+    with client_on(request.param, Settings(model_repository=root)) as client:
         yield client
 
 
@@ -26,7 +27,7 @@ def _client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     ("operation", "a", "b"),
     [("multiply", 3, 5), ("multiply", 1e6, 1e6), ("divide", -7, 2), ("add", 0.1, 0.2), ("subtract", 2**53, 1)],
 )
-def test_records_are_answered_as_records(client: TestClient, operation: str, a: float, b: float) -> None:
+def test_records_are_answered_as_records(client: Client, operation: str, a: float, b: float) -> None:
     request = {"model": operation, "version": 1, "rows": [{"a": a, "b": b}, {"b": 1, "a": 1}]}
 
     answer = client.post("/predict", json=request)
@@ -41,7 +42,7 @@ def test_records_are_answered_as_records(client: TestClient, operation: str, a: 
     }
 
 
-def test_the_split_form_is_answered_in_the_split_form(client: TestClient) -> None:
+def test_the_split_form_is_answered_in_the_split_form(client: Client) -> None:
     request = {"model": "subtract", "columns": ["b", "a"], "data": [[5, 3], [7, 200]]}
 
     answer = client.post("/predict", json=request)
@@ -55,7 +56,7 @@ def test_the_split_form_is_answered_in_the_split_form(client: TestClient) -> Non
     }
 
 
-def test_the_newest_version_answers_unless_another_is_named(client: TestClient) -> None:
+def test_the_newest_version_answers_unless_another_is_named(client: Client) -> None:
     rows = [{"a": 0.1, "b": 3}]
 
     newest = client.post("/predict", json={"model": "multiply", "rows": rows}).json()
@@ -66,7 +67,7 @@ def test_the_newest_version_answers_unless_another_is_named(client: TestClient) 
     assert named["predictions"][0]["y"] == 0.1 * 3
 
 
-def test_categories_and_missing_values(client: TestClient) -> None:
+def test_categories_and_missing_values(client: Client) -> None:
     rows = [{"mass": 2, "grade": "C"}, {"mass": None, "grade": "A"}, {"mass": 3, "grade": None}]
 
     answer = client.post("/predict", json={"model": "graded", "rows": rows}).json()
@@ -75,7 +76,7 @@ def test_categories_and_missing_values(client: TestClient) -> None:
     assert answer["in_range"] == [True, True, True]
 
 
-def test_a_body_too_large_for_the_event_loop_gets_the_same_answers(client: TestClient) -> None:
+def test_a_body_too_large_for_the_event_loop_gets_the_same_answers(client: Client) -> None:
     pairs = np.random.default_rng(3).uniform(-10, 10, (8000, 2)).tolist()
 
     answer = client.post("/predict", json={"model": "add", "columns": ["a", "b"], "data": pairs})
@@ -85,13 +86,13 @@ def test_a_body_too_large_for_the_event_loop_gets_the_same_answers(client: TestC
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON ; charset=UTF-8"])
-def test_json_content_types_are_taken(client: TestClient, content_type: str) -> None:
+def test_json_content_types_are_taken(client: Client, content_type: str) -> None:
     body = b'{"model": "add", "rows": [{"a": 1, "b": 2}]}'
 
     assert client.post("/predict", content=body, headers={"Content-Type": content_type}).status_code == 200
 
 
-def test_a_request_id_comes_back_and_is_made_where_none_or_a_strange_one_is_given(client: TestClient) -> None:
+def test_a_request_id_comes_back_and_is_made_where_none_or_a_strange_one_is_given(client: Client) -> None:
     kept = client.get("/health/live", headers={"X-Request-ID": "order-17:a.b_c"})
     made = client.get("/health/live")
     remade = client.get("/health/live", headers={"X-Request-ID": "x" * 129})

@@ -26,7 +26,7 @@ def _repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="served", scope="module")
 def _served(repository: Path) -> Iterator[Served]:
-    with serve(repository) as served:
+    with serve(repository, "--workers", "1") as served:  # so that lines stand in the order of the requests
         served.wait_until_ready()
         yield served
 

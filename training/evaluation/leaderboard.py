@@ -29,11 +29,13 @@ class TableRows:
         numeric: Shape (n_rows, d_numeric), missing values as NaN.
         codes: Shape (n_rows, d_categorical).
         targets: Shape (n_rows, d_outputs).
+        weights: Weights of the rows, shape (n_rows,); None for equal ones.
     """
 
     numeric: Floats
     codes: Codes
     targets: Floats
+    weights: Floats | None = None
 
     @property
     def features(self) -> Floats:
@@ -42,7 +44,7 @@ class TableRows:
 
 
 def _mean(train: TableRows, test: TableRows, seed: int) -> Floats:  # noqa: ARG001 - one signature for all
-    return np.tile(train.targets.mean(axis=0), (len(test.targets), 1))
+    return np.tile(np.average(train.targets, axis=0, weights=train.weights), (len(test.targets), 1))
 
 
 def _linear(train: TableRows, test: TableRows, seed: int) -> Floats:  # noqa: ARG001 - one signature for all
@@ -62,7 +64,7 @@ def _linear(train: TableRows, test: TableRows, seed: int) -> Floats:  # noqa: AR
         ]
     )
     model = make_pipeline(columns, RidgeCV(alphas=np.logspace(-3, 3, 13)))
-    model.fit(train.features, train.targets)
+    model.fit(train.features, train.targets, ridgecv__sample_weight=train.weights)
     return np.asarray(model.predict(test.features), dtype=np.float64).reshape(test.targets.shape)
 
 
@@ -74,7 +76,7 @@ def _boosted(train: TableRows, test: TableRows, seed: int) -> Floats:
     columns = []
     for j in range(train.targets.shape[1]):
         model = HistGradientBoostingRegressor(categorical_features=categorical, random_state=seed)
-        columns.append(model.fit(train.features, train.targets[:, j]).predict(test.features))
+        columns.append(model.fit(train.features, train.targets[:, j], train.weights).predict(test.features))
     return np.stack(columns, axis=1)
 
 
@@ -104,6 +106,8 @@ class BoardRow:
         return {target: values.get("rmse", float("inf")) for target, values in self.metrics.items()}
 
 
-def board_row(model: str, targets: Floats, predictions: Floats, names: tuple[str, ...]) -> BoardRow:
-    """Judge a model's predictions, both arrays (n_rows, d_outputs)."""
-    return BoardRow(model, regression_metrics(targets, predictions, names))
+def board_row(
+    model: str, targets: Floats, predictions: Floats, names: tuple[str, ...], weights: Floats | None = None
+) -> BoardRow:
+    """Judge a model's predictions, both arrays (n_rows, d_outputs), weighted where there are weights (n_rows,)."""
+    return BoardRow(model, regression_metrics(targets, predictions, names, weights))

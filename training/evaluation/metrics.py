@@ -8,13 +8,16 @@ Metrics = dict[str, dict[str, float]]
 """Target name → metric name → value."""
 
 
-def regression_metrics(targets: Floats, predictions: Floats, names: tuple[str, ...]) -> Metrics:
+def regression_metrics(
+    targets: Floats, predictions: Floats, names: tuple[str, ...], weights: Floats | None = None
+) -> Metrics:
     """Return mean absolute error, root mean squared error and coefficient of determination of each target.
 
     Args:
         targets: Shape (n_rows, d_outputs).
         predictions: Shape (n_rows, d_outputs).
         names: Target names.
+        weights: Weights of the rows, shape (n_rows,); None for equal ones.
 
     Returns:
         "mae" and "rmse" in the target's unit, "r2" relative to the mean of `targets`; a metric that is not finite
@@ -24,10 +27,11 @@ def regression_metrics(targets: Floats, predictions: Floats, names: tuple[str, .
     with np.errstate(all="ignore"):
         for j, name in enumerate(names):
             error = predictions[:, j] - targets[:, j]
-            squared = float(np.mean(error**2))
-            spread = float(np.var(targets[:, j]))
+            squared = float(np.average(error**2, weights=weights))
+            centre = np.average(targets[:, j], weights=weights)
+            spread = float(np.average((targets[:, j] - centre) ** 2, weights=weights))
             values = {
-                "mae": float(np.mean(np.abs(error))),
+                "mae": float(np.average(np.abs(error), weights=weights)),
                 "rmse": squared**0.5,
                 "r2": 1 - squared / spread if spread > 0 else float("nan"),
             }

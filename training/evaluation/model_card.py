@@ -143,11 +143,16 @@ def _input_row(column: Column) -> tuple[str, str, str, str]:
     return column.name, unit, seen, "answered" if missing else "refused"
 
 
+_REGIONS = {
+    "inside": "Inside: rows drawn at random and held out.",
+    "group": "Group: whole groups of rows held out.",
+    "time": "Time: the last rows in time held out.",
+    "outside": "Outside: rows beyond the 80th percentile of the driving column, by a model fitted without them.",
+}
+
+
 def _error_text(manifest: ModelManifest) -> tuple[str, ...]:
-    texts = ["Inside: rows drawn at random and held out."]
-    if "outside" in manifest.metrics:
-        texts.append("Outside: rows beyond the 80th percentile of the driving column, by a model fitted without them.")
-    return (" ".join(texts),)
+    return (" ".join(_REGIONS[region] for region in manifest.metrics if region in _REGIONS),)
 
 
 def _errors(manifest: ModelManifest) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from training.errors import FitError
 from training.evaluation.metrics import finite_or_none
 from training.fitting.first_order import FirstOrderConfig, Loss, Rows, fit
+from training.kept_fits import NOTHING_KEPT, KeptFits
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,23 @@ class Trial:
     def as_dict(self) -> dict[str, Any]:
         """Return the trial for JSON, an infinite loss as None."""
         return {**asdict(self), "validation_loss": finite_or_none(self.validation_loss)}
+
+
+@dataclass(frozen=True)
+class KeptNetwork:
+    """A fitted network, as it is kept for a run that goes on after it was killed.
+
+    Attributes:
+        weights: Its state by name.
+        validation_loss: Its validation loss.
+        n_epochs: Epochs run.
+        reason: Why the fit ended.
+    """
+
+    weights: dict[str, NDArray[np.generic]]
+    validation_loss: float
+    n_epochs: int
+    reason: str
 
 
 class Progress(Protocol):
@@ -101,6 +121,7 @@ def search(
     progress: Progress,
     title: str,
     good_enough: float = 0.0,
+    kept: KeptFits = NOTHING_KEPT,
 ) -> Selection:
     """Fit every candidate from `n_restarts` seeds and keep the best by validation loss.
 
@@ -116,6 +137,7 @@ def search(
         progress: Told after every epoch.
         title: What the search is called.
         good_enough: Validation loss at which the search ends without trying the rest.
+        kept: Networks that were fitted before are taken from here, and new ones are put here.
 
     Raises:
         FitError: When every fit diverged.
@@ -140,7 +162,14 @@ def search(
             ) -> None:
                 progress.epoch(number, label, epoch / n_epochs, train_loss, validation_loss)
 
-            fitted = fit(network, train, validation, candidate.config, loss, generator, on_epoch)
+            fitted = kept.recall(f"fit-{number}", KeptNetwork)
+            if fitted is None:
+                outcome = fit(network, train, validation, candidate.config, loss, generator, on_epoch)
+                weights = {name: value.numpy(force=True) for name, value in network.state_dict().items()}
+                fitted = KeptNetwork(weights, outcome.validation_loss, outcome.n_epochs, outcome.reason)
+                kept.keep(f"fit-{number}", fitted)
+            else:
+                network.load_state_dict({name: torch.as_tensor(value) for name, value in fitted.weights.items()})
             trials.append(
                 Trial(candidate.name, restart, fit_seed, fitted.validation_loss, fitted.n_epochs, fitted.reason)
             )

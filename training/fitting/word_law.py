@@ -16,7 +16,7 @@ Sentence = tuple[int, ...]
 
 @dataclass(frozen=True)
 class WordLaw:
-    """What each word does: s ← A_w s + b_w from s = 0, the sum of the registers being the answer.
+    """What each word does: s ← A_w s + b_w from s = 0, the sum of the registers, or of some, being the answer.
 
     It is what `models.units.RecurrentArithmetic` computes on words. A parameter is *neutral* where it does nothing: 1
     on the diagonal of A_w, 0 elsewhere.
@@ -24,15 +24,21 @@ class WordLaw:
     Attributes:
         scale: A_w of every word, shape (n_words, k, k).
         shift: b_w of every word, shape (n_words, k).
+        readout: What each register counts in the answer, shape (k,); 1 for all where None.
     """
 
     scale: Floats
     shift: Floats
+    readout: Floats | None = None
 
     @property
     def n_registers(self) -> int:
         """Number of registers."""
         return int(self.shift.shape[1])
+
+    def answers(self, states: Floats) -> Floats:
+        """Return the answers of registers, shape (..., k) → (...)."""
+        return states.sum(axis=-1) if self.readout is None else np.asarray(states @ self.readout)
 
     def n_not_neutral(self) -> int:
         """Return how many parameters do something: the length of the law."""
@@ -53,12 +59,13 @@ class WordLaw:
 
     def evaluate(self, sentences: Sequence[Sentence]) -> Floats:
         """Return the answer to each sentence, shape (n,)."""
-        return np.array([self.states(sentence)[-1].sum() for sentence in sentences])
+        return np.array([self.answers(self.states(sentence)[-1]) for sentence in sentences])
 
     def is_exact(self, sentences: Sequence[Sentence], numbers: Sequence[int]) -> bool:
         """Return whether every sentence gets its number, reckoned in fractions and not in floating point."""
         scale = [[[Fraction(x) for x in row] for row in matrix] for matrix in self.scale.tolist()]
         shift = [[Fraction(x) for x in row] for row in self.shift.tolist()]
+        counts = [Fraction(x) for x in (np.ones(self.n_registers) if self.readout is None else self.readout).tolist()]
         for sentence, number in zip(sentences, numbers, strict=True):
             state = [Fraction(0)] * self.n_registers
             for word in sentence:
@@ -66,6 +73,6 @@ class WordLaw:
                     sum((a * s for a, s in zip(row, state, strict=True)), b)
                     for row, b in zip(scale[word], shift[word], strict=True)
                 ]
-            if sum(state) != number:
+            if sum(count * s for count, s in zip(counts, state, strict=True)) != number:
                 return False
         return True

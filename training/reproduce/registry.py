@@ -7,10 +7,11 @@ from training.reproduce.gridworld.experiment import GRIDWORLD
 from training.reproduce.identity import IDENTITY
 from training.reproduce.number_words.experiment import NUMBER_WORDS
 from training.reproduce.outcome import NAMES
+from training.reproduce.programs.experiment import PROGRAMS
 from training.reproduce.recurrent import RECURRENT
 from training.reproduce.static import STATIC
 
-_ALL: tuple[Experiment, ...] = (IDENTITY, STATIC, RECURRENT, NUMBER_WORDS, DIGITS, GRIDWORLD)
+_ALL: tuple[Experiment, ...] = (IDENTITY, STATIC, RECURRENT, NUMBER_WORDS, DIGITS, PROGRAMS, GRIDWORLD)
 
 EXPERIMENTS: dict[str, Experiment] = {one.name: one for one in sorted(_ALL, key=lambda one: NAMES.index(one.name))}
 """Name → experiment, in the paper's order."""

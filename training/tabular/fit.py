@@ -6,16 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.config import Objective
+from training.kept_fits import NOTHING_KEPT, KeptFits
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.reach import Reach
 from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest, error_gain
-from training.tabular.rows import Columns, Floats, Rows
+from training.tabular.rows import Columns, Floats, Rows, mean_of
+from training.tabular.search import Budget, Found, search_settings
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
 
-N_STEPS = MOST_FOLDS + 1
+N_STEPS = MOST_FOLDS + 2
 """Pieces of work for each target, at most."""
 
 _N_PARTS = 5
@@ -36,6 +38,7 @@ class TabularFit:
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
         gains: For each target the error to be expected of the model over that of the answers left out, each of which
             comes from one ensemble of trees where the model averages several.
+        searches: What a search for settings found for each target; empty without one.
     """
 
     model: TabularModel
@@ -43,6 +46,28 @@ class TabularFit:
     left_out: Floats
     tails: tuple[TailErrors | None, ...]
     gains: tuple[float, ...]
+    searches: tuple[Found, ...] = ()
+
+
+@dataclass(frozen=True)
+class TargetFit:
+    """The fitted model of one target and how it was chosen.
+
+    Attributes:
+        model: The model.
+        choice: What was chosen, with all scores.
+        left_out: Each training row's answer of a model that was fitted without it, shape (n_rows,).
+        tail: What the chosen model got wrong on the tails that the choice was made by, None without any.
+        gain: Error to be expected of the model over that of the answers left out.
+        search: What a search for settings found, None without one.
+    """
+
+    model: TargetModel
+    choice: Choice
+    left_out: Floats
+    tail: TailErrors | None
+    gain: float
+    search: Found | None
 
 
 def fit_table_model(
@@ -53,8 +78,10 @@ def fit_table_model(
     objective: Objective = "balanced",
     seed: int = 0,
     trees: TreeSettings | None = None,
+    budget: Budget | None = None,
     names: Sequence[str] = (),
     tick: Callable[[str], object] = len,
+    kept: KeptFits = NOTHING_KEPT,
 ) -> TabularFit:
     """Choose and fit a trunk and a residual for each target.
 
@@ -65,8 +92,10 @@ def fit_table_model(
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
         trees: Settings of the residual.
+        budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
         tick: Told what begins, `N_STEPS` times a target at most.
+        kept: Targets that were fitted before are taken from here, and new ones are put here.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -76,20 +105,30 @@ def fit_table_model(
         >>> fit.model.predict(far).round(2).tolist()
         [[4.0]]
     """
-    settings = trees or TreeSettings()
-    choices, models, left_out, tails, gains = [], [], [], [], []
-    for column in targets.T:
-        tried = try_out(rows, n_codes, column, seed, names, tick)
-        choice = choose(tried, objective)
-        choices.append(choice)
-        tails.append(TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"]))
-        tick("the chosen trunks and their residual")
-        model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, seed)
-        models.append(model)
-        left_out.append(answers)
-        gains.append(gain)
-    fitted = TabularModel(tuple(models))
-    return TabularFit(fitted, tuple(choices), np.stack(left_out, axis=1), tuple(tails), tuple(gains))
+    fits = []
+    for j, column in enumerate(targets.T):
+        fit = kept.recall(f"target-{j}", TargetFit)
+        if fit is None:
+            tried = try_out(rows, n_codes, column, seed, names, tick)
+            choice, settings, found = choose(tried, objective), trees or TreeSettings(), None
+            if budget is not None:
+                tick("settings")
+                found = search_settings(tried, choice, objective, settings, seed, budget)
+                choice, settings = found.choice, found.trees
+            tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
+            tick("the chosen trunks and their residual")
+            model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, seed)
+            fit = TargetFit(model, choice, answers, tail, gain, found)
+            kept.keep(f"target-{j}", fit)
+        fits.append(fit)
+    return TabularFit(
+        TabularModel(tuple(fit.model for fit in fits)),
+        tuple(fit.choice for fit in fits),
+        np.stack([fit.left_out for fit in fits], axis=1),
+        tuple(fit.tail for fit in fits),
+        tuple(fit.gain for fit in fits),
+        tuple(fit.search for fit in fits if fit.search is not None),
+    )
 
 
 def _fit_target(
@@ -99,20 +138,21 @@ def _fit_target(
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
-            trunks.append(_constant(rows, n_codes, float(targets.mean())))
-            left_out.append(np.full(len(targets), targets.mean()))
+            mean = float(mean_of(targets, rows.weights))
+            trunks.append(_constant(rows, n_codes, mean))
+            left_out.append(np.full(len(targets), mean))
             continue
         fit = fit_trunk(kind, rows, n_codes, targets)
         if fit is not None:
             trunks.append(fit.trunk)
             left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
     reach = Reach.fit(rows, targets)
-    columns = TreeColumns.fit(rows.codes, n_codes, targets)
+    columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
     inside = np.zeros(len(targets))
     held = reach.held(middle(left_out), inside)
-    forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed)
+    forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed, rows)
     model = TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
-    gain = error_gain(columns(rows), targets - held, corrections, forest, settings, seed)
+    gain = error_gain(columns(rows), targets - held, corrections, forest, settings, seed, rows)
     return model, held + reach.share(held, inside, choice.width) * corrections, gain
 
 
@@ -128,7 +168,7 @@ def _out_of_fold(
     if len(rows) > _CROSS_FIT_ROWS:
         return left_out
     result = left_out.copy()
-    part = np.random.default_rng(seed).permutation(len(rows)) % _N_PARTS
+    part = rows.parts(_N_PARTS, seed)
     for i in range(_N_PARTS):
         rest = np.flatnonzero(part != i)
         fit = fit_trunk(kind, rows.take(rest), n_codes, targets[rest])

@@ -7,7 +7,7 @@ import lightgbm
 import numpy as np
 
 from training.tabular.forest import Forest, as_tree_input
-from training.tabular.rows import Codes, Floats, Index, Rows
+from training.tabular.rows import Codes, Floats, Index, Rows, mean_of
 
 _MAX_INDICATORS = 12
 """Category columns of at most this many codes get an indicator per code beside their order."""
@@ -32,14 +32,15 @@ class TreeColumns:
     with_indicators: tuple[int, ...]
 
     @classmethod
-    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats) -> Self:
+    def fit(cls, codes: Codes, n_codes: tuple[int, ...], targets: Floats, weights: Floats | None = None) -> Self:
         """Learn the orders from training rows."""
-        overall = float(targets.mean())
+        overall = float(mean_of(targets, weights))
+        counted = np.ones(len(targets)) if weights is None else weights
         order, unseen = [], []
         for j, n in enumerate(n_codes):
             known = codes[:, j] >= 0
-            counts = np.bincount(codes[known, j], minlength=n)
-            sums = np.bincount(codes[known, j], weights=targets[known], minlength=n)
+            counts = np.bincount(codes[known, j], weights=counted[known], minlength=n)
+            sums = np.bincount(codes[known, j], weights=(targets * counted)[known], minlength=n)
             means = (sums + _PRIOR_ROWS * overall) / (counts + _PRIOR_ROWS)
             order.append(np.argsort(np.argsort(means, kind="stable"), kind="stable").astype(np.float64))
             unseen.append(float((means < overall).sum()) - 0.5 if known.all() else float("nan"))
@@ -66,6 +67,9 @@ class TreeSettings:
         learning_rate: Share of each tree that is taken.
         n_leaves: Leaves of a tree.
         least_rows: Rows of a leaf.
+        feature_share: Share of the features that a tree may split.
+        row_share: Share of the rows that a tree sees.
+        penalty: Ridge penalty on the leaves.
     """
 
     n_trees: int = 1000
@@ -73,6 +77,9 @@ class TreeSettings:
     learning_rate: float = 0.05
     n_leaves: int = 31
     least_rows: int = 10
+    feature_share: float = 0.8
+    row_share: float = 0.8
+    penalty: float = 0.0
 
     def as_parameters(self, seed: int) -> dict[str, Any]:
         """Return LightGBM's parameters; one thread and forced layout give the same trees everywhere."""
@@ -81,9 +88,10 @@ class TreeSettings:
             "learning_rate": self.learning_rate,
             "num_leaves": self.n_leaves,
             "min_data_in_leaf": self.least_rows,
-            "feature_fraction": 0.8,
-            "bagging_fraction": 0.8,
+            "feature_fraction": self.feature_share,
+            "bagging_fraction": self.row_share,
             "bagging_freq": 1,
+            "lambda_l2": self.penalty,
             "seed": seed,
             "num_threads": 1,
             "deterministic": True,
@@ -109,7 +117,7 @@ def fit_forest(features: Floats, targets: Floats, settings: TreeSettings, seed: 
 
 
 def cross_fit_forest(
-    features: Floats, targets: Floats, settings: TreeSettings, seed: int
+    features: Floats, targets: Floats, settings: TreeSettings, seed: int, rows: Rows | None = None
 ) -> tuple[Forest | None, Floats]:
     """Fit boosted trees, or find that they explain nothing.
 
@@ -121,14 +129,16 @@ def cross_fit_forest(
         targets: Shape (n_rows,).
         settings: Their settings.
         seed: Seed of parts and trees.
+        rows: The rows, whose weights and groups count; None for neither.
 
     Returns:
         The trees, or None where the rows left out say that nothing is better; and each row's answer of the ensemble
         that left it out, shape (n_rows,), zero without trees.
     """
-    data = lightgbm.Dataset(features, targets, free_raw_data=False)
+    whole = rows if rows is not None else Rows(features, np.zeros((len(features), 0), dtype=np.int64))
+    data = lightgbm.Dataset(features, targets, weight=whole.weights, free_raw_data=False)
     parameters = settings.as_parameters(seed)
-    part = np.random.default_rng(seed).permutation(len(targets)) % settings.n_ensembles
+    part = whole.parts(settings.n_ensembles, seed)
     parts = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(settings.n_ensembles)]
     outcome: dict[str, Any] = lightgbm.cv(
         parameters | {"metric": "l2"},
@@ -139,7 +149,7 @@ def cross_fit_forest(
         return_cvbooster=True,
     )
     fitted = outcome["cvbooster"]
-    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(np.mean(targets**2)):
+    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(mean_of(targets**2, whole.weights)):
         return None, np.zeros(len(targets))
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
     left_out = np.empty(len(targets))
@@ -160,7 +170,13 @@ _FEW_ROWS = 2000
 
 
 def error_gain(
-    features: Floats, targets: Floats, left_out: Floats, forest: Forest | None, settings: TreeSettings, seed: int
+    features: Floats,
+    targets: Floats,
+    left_out: Floats,
+    forest: Forest | None,
+    settings: TreeSettings,
+    seed: int,
+    whole: Rows,
 ) -> float:
     """Return the mean absolute error to be expected of the fitted forest over that of the answers left out.
 
@@ -176,18 +192,19 @@ def error_gain(
         forest: Likewise.
         settings: As it took them.
         seed: Likewise.
+        whole: The rows, as it took them.
     """
     n, n_rows = settings.n_ensembles, len(targets)
     if forest is None or n < 2 or n_rows > _MOST_COMPARED or not len(forest.roots):
         return 1.0
-    part = np.random.default_rng(seed).permutation(n_rows) % n
+    part = whole.parts(n, seed)
     n_trees = -(-len(forest.roots) // n)
     one, averaged, fewer = 0.0, 0.0, 0.0
     for held_out in range(2 if n_rows <= _FEW_ROWS else 1):
         rest, there = np.flatnonzero(part != held_out), np.flatnonzero(part == held_out)
 
         def answers(rows: Index, shift: int, there: Index = there) -> Floats:
-            data = lightgbm.Dataset(features[rows], targets[rows])
+            data = lightgbm.Dataset(features[rows], targets[rows], weight=whole.take(rows).weights)
             booster = lightgbm.train(settings.as_parameters(seed + shift), data, n_trees)
             return np.asarray(booster.predict(features[there], num_threads=1), dtype=np.float64)
 
@@ -208,15 +225,27 @@ class QuickTrees:
         train: Features of the rows to fit, from `TreeColumns`.
         held_out: Features of the rows to answer for.
         seed: Seed of the trees.
+        weights: Weights of the rows to fit; None for equal ones.
+        settings: Settings of the trees.
     """
 
-    def __init__(self, train: Floats, held_out: Floats, seed: int) -> None:
-        self._parameters = QUICK_TREES.as_parameters(seed)
-        self._data = lightgbm.Dataset(train, np.zeros(len(train)), params=self._parameters, free_raw_data=False)
+    def __init__(
+        self,
+        train: Floats,
+        held_out: Floats,
+        seed: int,
+        weights: Floats | None = None,
+        settings: TreeSettings = QUICK_TREES,
+    ) -> None:
+        self._settings = settings
+        self._parameters = settings.as_parameters(seed)
+        self._data = lightgbm.Dataset(
+            train, np.zeros(len(train)), weight=weights, params=self._parameters, free_raw_data=False
+        )
         self._held_out = held_out
 
     def __call__(self, targets: Floats) -> Floats:
         """Return the trees' answers for the rows held out."""
         self._data.set_label(targets)
-        booster = lightgbm.train(self._parameters, self._data, QUICK_TREES.n_trees)
+        booster = lightgbm.train(self._parameters, self._data, self._settings.n_trees)
         return np.asarray(booster.predict(self._held_out, num_threads=1), dtype=np.float64)

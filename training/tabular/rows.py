@@ -32,10 +32,15 @@ class Rows:
     Attributes:
         numeric: Shape (n_rows, d_numeric), missing values as NaN.
         codes: Shape (n_rows, d_categorical), int64; −1 for a level never seen.
+        weights: How much each row counts, positive, shape (n_rows,); None for the same.
+        groups: Number of the group of each row, shape (n_rows,), int64: rows that are held out together; None where
+            every row stands for itself.
     """
 
     numeric: Floats
     codes: Codes
+    weights: Floats | None = None
+    groups: Index | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -43,7 +48,45 @@ class Rows:
 
     def take(self, index: Index) -> "Rows":
         """Return the rows at `index`."""
-        return Rows(self.numeric[index], self.codes[index])
+        return Rows(
+            self.numeric[index],
+            self.codes[index],
+            None if self.weights is None else self.weights[index],
+            None if self.groups is None else self.groups[index],
+        )
+
+    def parts(self, n_parts: int, seed: int) -> Index:
+        """Return the part of each row, drawn at random, from 0, shape (n_rows,); a group is in one part.
+
+        Where there are fewer groups than parts, rows are drawn alone.
+        """
+        rng = np.random.default_rng(seed)
+        if self.groups is not None:
+            _, number, sizes = np.unique(self.groups, return_inverse=True, return_counts=True)
+            if len(sizes) >= n_parts:
+                return balanced_parts(sizes, n_parts, rng)[number]
+        return rng.permutation(len(self)) % n_parts
+
+
+def balanced_parts(sizes: Index, n_parts: int, rng: np.random.Generator) -> Index:
+    """Return the part of each group, shape (n_groups,): in random order, each into the part with the fewest rows.
+
+    Args:
+        sizes: Rows of each group, shape (n_groups,).
+        n_parts: Parts.
+        rng: Draws the order.
+    """
+    part = np.zeros(len(sizes), dtype=np.int64)
+    filled = np.zeros(n_parts)
+    for group in rng.permutation(len(sizes)):
+        part[group] = int(np.argmin(filled))
+        filled[part[group]] += sizes[group]
+    return part
+
+
+def mean_of(values: Floats, weights: Floats | None) -> Floats:
+    """Return the mean over rows of columns, or of one column, weighted where there are weights."""
+    return np.asarray(values.mean(axis=0) if weights is None else np.average(values, axis=0, weights=weights))
 
 
 @dataclass(frozen=True)

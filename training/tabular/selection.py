@@ -15,8 +15,8 @@ from training.config import Objective
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import COMMITTEE, middle
 from training.tabular.reach import Reach
-from training.tabular.residual import QuickTrees, TreeColumns
-from training.tabular.rows import Floats, Rows
+from training.tabular.residual import QUICK_TREES, QuickTrees, TreeColumns, TreeSettings
+from training.tabular.rows import Floats, Rows, mean_of
 from training.tabular.tails import Fold, folds
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
 
@@ -84,6 +84,11 @@ class Choice:
     width: float
     scores: tuple[Score, ...]
     committee: tuple[Score, ...]
+
+    def ranked(self) -> tuple[TrunkKind | None, ...]:
+        """Return all kinds that were tried, the best first."""
+        by_name = {kind_name(kind): kind for kind in (None, *KINDS)}
+        return tuple(by_name[name] for name in dict.fromkeys(score.name for score in self.scores))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the choice for JSON."""
@@ -159,9 +164,23 @@ def choose(tried: Sequence["Trial"], objective: Objective) -> Choice:
         if place < _FEWEST or best[kind_name(kind)] <= scores[0].score + _MARGIN
     )
     errors = [trial.errors(trial.committee(committee)) for trial in tried]
-    together = [_score("committee", width, tried, [one[width] for one in errors], objective) for width in WIDTHS]
-    together.sort(key=lambda one: one.score)
-    return Choice(committee, together[0].width, tuple(scores), tuple(together))
+    together = judge("committee", tried, errors, objective)
+    return Choice(committee, together[0].width, tuple(scores), together)
+
+
+def judge(
+    name: str, tried: Sequence["Trial"], errors: Sequence[dict[float, float]], objective: Objective
+) -> tuple[Score, ...]:
+    """Return a candidate's scores with each reach of the residual, the best first.
+
+    Args:
+        name: What it is called.
+        tried: The folds.
+        errors: Its error on each fold by reach, as from `Trial.errors`.
+        objective: What counts.
+    """
+    scores = [_score(name, width, tried, [one[width] for one in errors], objective) for width in WIDTHS]
+    return tuple(sorted(scores, key=lambda one: one.score))
 
 
 class Trial:
@@ -171,11 +190,14 @@ class Trial:
         self.fold = fold
         self._train, self._held_out = rows.take(fold.train), rows.take(fold.held_out)
         self._targets, self._expected = targets[fold.train], targets[fold.held_out]
-        columns = TreeColumns.fit(self._train.codes, n_codes, self._targets)
-        self._residual = QuickTrees(columns(self._train), columns(self._held_out), seed)
+        weights = self._train.weights
+        columns = TreeColumns.fit(self._train.codes, n_codes, self._targets, weights)
+        self._features, self._held_out_features = columns(self._train), columns(self._held_out)
+        self._seed = seed
+        self._residual = self._trees(QUICK_TREES)
         self._reach = Reach.fit(self._train, self._targets)
         self._distance = self._reach.distance(self._held_out)
-        mean = float(self._targets.mean())
+        mean = float(mean_of(self._targets, weights))
         self.candidates: dict[TrunkKind | None, _Candidate] = {}
         self._add(None, np.full(len(self._targets), mean), np.full(len(self._expected), mean))
         for kind in KINDS:
@@ -187,17 +209,23 @@ class Trial:
     def _add(self, kind: TrunkKind | None, left_out: Floats, trunk: Floats) -> None:
         self.candidates[kind] = _Candidate(kind, left_out, trunk, self._residual(self._targets - left_out))
 
-    def committee(self, kinds: Sequence[TrunkKind | None]) -> _Candidate:
-        """Return the median of several trunks with a residual of its own."""
+    def _trees(self, settings: TreeSettings) -> QuickTrees:
+        return QuickTrees(self._features, self._held_out_features, self._seed, self._train.weights, settings)
+
+    def committee(self, kinds: Sequence[TrunkKind | None], trees: TreeSettings | None = None) -> _Candidate:
+        """Return the median of several trunks with a residual of its own, by quick trees or by those given."""
         members = [self.candidates[kind] for kind in kinds]
         left_out = middle([one.left_out for one in members])
         trunk = middle([one.trunk for one in members])
-        return _Candidate(None, left_out, trunk, self._residual(self._targets - left_out))
+        residual = self._residual if trees is None else self._trees(trees)
+        return _Candidate(None, left_out, trunk, residual(self._targets - left_out))
 
     def errors(self, candidate: _Candidate) -> dict[float, float]:
         """Return the root mean squared error by reach of the residual."""
+        weights = self._held_out.weights
         return {
-            width: float(np.sqrt(np.mean((self._answers(candidate, width) - self._expected) ** 2))) for width in WIDTHS
+            width: float(np.sqrt(mean_of((self._answers(candidate, width) - self._expected) ** 2, weights)))
+            for width in WIDTHS
         }
 
     def outside_errors(self, choice: "Choice") -> TailErrors:

@@ -15,6 +15,9 @@ _LEAST_TAIL_SHARE = 0.05
 _LEAST_REST_SHARE = 0.5
 """A column of few values may have a tail that is too small to judge by, or a rest too small to learn from."""
 
+_LEAST_GROUPS = 10
+"""Fewest groups that are held out as such: of fewer, a fifth is one or two, and says little about the others."""
+
 N_DRIVERS = 3
 """Driving columns whose tails are held out: those with the largest rank correlation with the target."""
 
@@ -39,6 +42,16 @@ class Fold:
     held_out: Index
 
 
+def _random_fold(rows: Rows, seed: int) -> Fold:
+    """Hold out a fifth of the rows, whole groups where there are enough."""
+    if rows.groups is not None and len(np.unique(rows.groups)) >= _LEAST_GROUPS:
+        part = rows.parts(round(1 / _TAIL_SHARE), seed)
+        return Fold("random", "inside", np.flatnonzero(part > 0), np.flatnonzero(part == 0))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    n_held_out = max(1, round(_TAIL_SHARE * len(rows)))
+    return Fold("random", "inside", order[n_held_out:], order[:n_held_out])
+
+
 def folds(rows: Rows, targets: Floats, seed: int, names: Sequence[str] = ()) -> list[Fold]:
     """Return a random fold, both tails of the target, and both tails of each driving column.
 
@@ -49,9 +62,7 @@ def folds(rows: Rows, targets: Floats, seed: int, names: Sequence[str] = ()) -> 
         names: Names of the number columns; by default they are numbered.
     """
     n_rows = len(targets)
-    order = np.random.default_rng(seed).permutation(n_rows)
-    n_held_out = max(1, round(_TAIL_SHARE * n_rows))
-    result = [Fold("random", "inside", order[n_held_out:], order[:n_held_out])]
+    result = [_random_fold(rows, seed)]
     strength = rank_correlations(rows.numeric, targets[:, None])
     drivers = [int(j) for j in np.argsort(-strength, kind="stable")[:N_DRIVERS] if strength[j] >= 0]
     for name, region, values in [

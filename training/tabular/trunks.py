@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.tabular.rows import Columns, Floats, Rows, Scale
+from training.tabular.rows import Columns, Floats, Rows, Scale, mean_of
 
 Link = Literal["identity", "log"]
 
@@ -160,15 +160,16 @@ def fit_trunk(kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Fl
     if kind.degree == 0:
         terms = tuple((j,) for j in range(columns.width))
     else:
-        hinges, terms = search_terms(block, columns.d_numeric, wanted, kind.degree)
+        hinges, terms = search_terms(block, columns.d_numeric, wanted, kind.degree, rows.weights)
     products = _products(_factors(block, hinges), terms)
-    weights, intercept, left_out = _ridge(products, wanted)
+    weights, intercept, left_out = _ridge(products, wanted, rows.weights)
     low, high = float(wanted.min()), float(wanted.max())
     room = _ROOM[kind.link] * (high - low)
     trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, (low - room, high + room))
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
-        trunk = replace(trunk, factor=float(fitted @ (targets + shift) / (fitted @ fitted)))
+        weighted = fitted if rows.weights is None else fitted * rows.weights
+        trunk = replace(trunk, factor=float(weighted @ (targets + shift) / (weighted @ fitted)))
     return TrunkFit(trunk, trunk.answer(left_out - intercept))
 
 
@@ -195,26 +196,31 @@ def _products(factors: Floats, terms: tuple[Term, ...]) -> Floats:
     return result
 
 
-def _ridge(products: Floats, wanted: Floats) -> tuple[Floats, float, Floats]:
+def _ridge(products: Floats, wanted: Floats, row_weights: Floats | None = None) -> tuple[Floats, float, Floats]:
     """Fit weights by ridge regression on standardised terms, the penalty by leave-one-out.
 
     Returns:
-        Weights, intercept, and leave-one-out predictions: ŷ_i − h_i (y_i − ŷ_i) / (1 − h_i), h the leverages.
+        Weights, intercept, and leave-one-out predictions: ŷ_i − h_i (y_i − ŷ_i) / (1 − h_i), h the leverages. With
+        weights of rows they are those of the rows times the roots of their weights.
     """
     n_rows = len(wanted)
-    mean, centre = products.mean(axis=0), float(wanted.mean())
-    spread = products.std(axis=0)
+    mean, centre = mean_of(products, row_weights), float(mean_of(wanted, row_weights))
+    spread = products.std(axis=0) if row_weights is None else np.sqrt(mean_of((products - mean) ** 2, row_weights))
+    root: Floats | float = 1.0 if row_weights is None else np.sqrt(row_weights)
+    share_of_mean: Floats | float = 1 / n_rows if row_weights is None else row_weights / row_weights.sum()
     spread[~(spread > 1e-12 * (1 + np.abs(mean)))] = np.inf
     standard = (products - mean) / spread
-    u, s, vt = np.linalg.svd(standard, full_matrices=False)
-    coordinates = u.T @ (wanted - centre)
+    u, s, vt = np.linalg.svd(
+        standard if row_weights is None else standard * np.sqrt(row_weights)[:, None], full_matrices=False
+    )
+    coordinates = u.T @ ((wanted - centre) * root)
     best, result = np.inf, (np.zeros(products.shape[1]), centre, np.full(n_rows, centre))
     for share in _RIDGE_SHARES:
         shrink = s**2 / (s**2 + share * n_rows)
-        fitted = u @ (shrink * coordinates) + centre
-        leverage = np.minimum((u**2) @ shrink + 1 / n_rows, 1 - 1e-6)
+        fitted = u @ (shrink * coordinates) / root + centre
+        leverage = np.minimum((u**2) @ shrink + share_of_mean, 1 - 1e-6)
         left_out = wanted - (wanted - fitted) / (1 - leverage)
-        error = float(np.mean((wanted - left_out) ** 2))
+        error = float(mean_of((wanted - left_out) ** 2, row_weights))
         if error < best:
             with np.errstate(divide="ignore", invalid="ignore"):
                 pull = np.where(s > 0, shrink * coordinates / s, 0.0)
@@ -224,7 +230,7 @@ def _ridge(products: Floats, wanted: Floats) -> tuple[Floats, float, Floats]:
 
 
 def search_terms(
-    block: Floats, d_numeric: int, wanted: Floats, degree: int
+    block: Floats, d_numeric: int, wanted: Floats, degree: int, row_weights: Floats | None = None
 ) -> tuple[tuple[Hinge, ...], tuple[Term, ...]]:
     """Choose terms forward, each the one that explains most of what is left, as many as cross-validation wants.
 
@@ -233,13 +239,14 @@ def search_terms(
         d_numeric: Number columns.
         wanted: Shape (n_rows,).
         degree: 1, or 2 with products of a chosen factor and any other.
+        row_weights: Weights of the rows, shape (n_rows,); None for equal ones.
 
     Returns:
         Hinges used, and terms.
     """
     hinges = _hinges(block, d_numeric)
     factors = _factors(block, hinges)
-    search = _Search(factors, wanted)
+    search = _Search(factors, wanted, row_weights)
     width = block.shape[1]
 
     def source(factor: int) -> int:
@@ -278,9 +285,11 @@ def _hinges(block: Floats, d_numeric: int) -> tuple[Hinge, ...]:
 class _Search:
     """Orthogonal matching pursuit over a growing set of candidates."""
 
-    def __init__(self, factors: Floats, wanted: Floats) -> None:
+    def __init__(self, factors: Floats, wanted: Floats, row_weights: Floats | None) -> None:
         self._factors = factors
-        self._rest = wanted - wanted.mean()
+        self._weights = row_weights
+        self._root: Floats | float = 1.0 if row_weights is None else np.sqrt(row_weights)
+        self._rest = (wanted - mean_of(wanted, row_weights)) * self._root
         self._basis = np.empty((len(wanted), 0))
         self._candidates: list[Term] = []
         self._left = np.empty((len(wanted), 0))
@@ -290,7 +299,9 @@ class _Search:
 
     def offer(self, terms: list[Term]) -> None:
         products = _products(self._factors, tuple(terms))
-        products -= products.mean(axis=0)
+        products -= mean_of(products, self._weights)
+        if self._weights is not None:
+            products *= np.sqrt(self._weights)[:, None]
         norms = np.sqrt((products**2).sum(axis=0))
         products -= self._basis @ (self._basis.T @ products)
         self._candidates += terms

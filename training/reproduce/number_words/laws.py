@@ -89,7 +89,11 @@ def _told(groups: tuple[tuple[Parameter, ...], ...], words: Sequence[str], n_reg
 
 
 def law_network(law: WordLaw) -> SequenceNetwork:
-    """Return a law as a network: one-hot words → recurrent arithmetic unit → the sum of its registers."""
+    """Return a law as a network: one-hot words → recurrent arithmetic unit → the sum of the registers that count.
+
+    Args:
+        law: The law; a register counts with a weight within ±1, as those of a NAU.
+    """
     n_words, k = law.shift.shape
     words = nn.Embedding.from_pretrained(torch.eye(n_words, dtype=torch.float64))  # type: ignore[no-untyped-call]
     unit = RecurrentArithmetic(n_words, k, dtype=torch.float64)
@@ -97,7 +101,7 @@ def law_network(law: WordLaw) -> SequenceNetwork:
     with torch.no_grad():
         unit.A.copy_(torch.from_numpy(law.scale - np.eye(k)))
         unit.B.copy_(torch.from_numpy(law.shift.T.copy()))
-        total.W.fill_(1.0)
+        total.W.copy_(torch.from_numpy(np.ones(k) if law.readout is None else law.readout)[None])
     return SequenceNetwork(words, unit, total, torch.zeros(k, dtype=torch.float64))
 
 
@@ -135,7 +139,7 @@ def law_text(law: WordLaw, words: Sequence[str]) -> str:
         ]
         what = ", ".join(text if k == 1 else f"{name} = {text}" for name, text in changed)
         said.append(f"{word}: {what or 'nothing'}")
-    return "; ".join([*said, f"answer {' + '.join(names)}"])
+    return "; ".join([*said, f"answer {_sum(np.ones(k) if law.readout is None else law.readout, 0.0, names)}"])
 
 
 def _sum(scale: NDArray[np.float64], shift: float, names: Sequence[str]) -> str:

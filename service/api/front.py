@@ -1,0 +1,120 @@
+"""What the two fronts share: the short path, an ASGI application, and the protocol, which answers before there is one.
+
+A front answers the small prediction requests that the quick reader is sure of, together with those that are there at
+the same time. It has no limits and no problems of its own: any other request is the ordinary application's.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from service.api.middleware import SECURITY_HEADERS, Traffic, log_answer, new_id, sane_id
+from service.api.predictions import INLINE_BODY_BYTES
+from service.api.together import Turn, answer_together
+from service.inference.quick_rows import QuickReader, SmallRequest
+from service.logging import LOGGER, request_id
+
+PREDICT_PATH: Final = "/predict"
+
+JSON_HEADER: Final = (b"content-type", b"application/json")
+
+_JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+
+_UNUSUAL: Final = frozenset({b"content-encoding", b"transfer-encoding", b"expect"})
+"""Headers of which the ordinary application knows what to do."""
+
+_ASKED: Final[Mapping[str, Any]] = {"method": "POST", "path": PREDICT_PATH}
+
+
+class Waiter(Protocol):
+    """Who waits for an answer that comes at the end of the turn."""
+
+    def take(self, answer: bytes | None) -> None:
+        """Take the answer; None where the ordinary application has to decide."""
+
+
+class Front:
+    """Small predictions, whatever carries them.
+
+    Args:
+        reader: Reads them.
+        max_body_bytes: Largest body that the frame lets in.
+        traffic: The counters that the frame keeps too.
+
+    Attributes:
+        max_body_bytes: Largest body that a front answers.
+    """
+
+    def __init__(self, reader: QuickReader, *, max_body_bytes: int, traffic: Traffic) -> None:
+        self.max_body_bytes = min(max_body_bytes, INLINE_BODY_BYTES)
+        self.read = reader.read_small
+        self._traffic = traffic
+        self._turn = Turn()
+        self._waiting: list[tuple[SmallRequest, Waiter]] = []
+
+    def turn_with(self, request: SmallRequest) -> tuple[Turn, int]:
+        """Let a request take part in this turn of the event loop; return the turn and its place there."""
+        if self._turn.over:
+            self._turn = Turn()
+        return self._turn, self._turn.add(request)
+
+    def answer_soon(self, request: SmallRequest, waiter: Waiter, loop: asyncio.AbstractEventLoop) -> None:
+        """Give the waiter its answer at the end of this turn of the event loop."""
+        if not self._waiting:
+            loop.call_soon(self._answer_all)
+        self._waiting.append((request, waiter))
+
+    def _answer_all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        answers = answer_together([request for request, _waiter in waiting])
+        for (_request, waiter), answer in zip(waiting, answers, strict=True):
+            try:
+                waiter.take(answer)
+            except Exception:
+                LOGGER.exception("an answer could not be given")
+
+    def count(self, own_id: str, started: float, status: int = 200) -> None:
+        """Count and log an answer as the frame does."""
+        elapsed_s = time.perf_counter() - started
+        self._traffic.count(PREDICT_PATH, status, elapsed_s)
+        if LOGGER.isEnabledFor(logging.INFO):
+            token = request_id.set(own_id)
+            log_answer(logging.INFO, _ASKED, status, elapsed_s)
+            request_id.reset(token)
+
+
+def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tuple[int, bytes] | None:
+    """Return the length of a body and the request id that a head tells, or None where it is not a front's to answer.
+
+    Args:
+        headers: Names in lower case, and values.
+        max_body_bytes: Largest body that a front answers.
+    """
+    plain, told, declared = None, b"", b""
+    for name, value in headers:
+        if name == b"content-type":
+            if plain is not None:
+                return None
+            plain = value in _JSON
+        elif name == b"x-request-id":
+            told = value
+        elif name == b"content-length":
+            declared = value
+        elif name in _UNUSUAL:
+            return None
+    if not plain or not declared.isdigit() or int(declared) > max_body_bytes:
+        return None
+    return int(declared), told
+
+
+def id_of(told: bytes) -> str:
+    """Return the id that a client gave where it may be kept, else a new one."""
+    return sane_id(told) or new_id()
+
+
+def head_of_answers(default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return what every good answer over HTTP/1.1 begins with, up to the value of its content length."""
+    headers = (*default_headers, JSON_HEADER, *SECURITY_HEADERS)
+    return b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % header for header in headers) + b"content-length: "

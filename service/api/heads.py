@@ -1,0 +1,99 @@
+"""Heads of small prediction requests, read by the server's own parser once and remembered.
+
+The heads of a client are the same bytes again and again. A head is a front's to answer only where the parser, given
+these very bytes, found in them one whole request head and nothing else.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import httptools
+
+from service.api.front import PREDICT_PATH, head_of_answers, read_head
+
+_MAX_HEADS: Final = 256
+"""Heads remembered: a client's differ in the length of the body, those behind some proxies in an id each."""
+
+
+class Heads:
+    """What heads of requests tell, and the head of answers.
+
+    Attributes:
+        closing: Whether the last head of an answer given tells that the connection closes: the server is stopping.
+
+    Args:
+        max_body_bytes: Largest body that a front answers.
+    """
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._known: dict[bytes, tuple[int, bytes] | None] = {}
+        self._default: Sequence[tuple[bytes, bytes]] | None = None
+        self._answer = b""
+        self.closing = False
+
+    def read(self, head: bytes) -> tuple[int, bytes] | None:
+        """Return the length of the body and the request id told, or None where the head is not a front's to answer."""
+        try:
+            return self._known[head]
+        except KeyError:
+            if len(self._known) >= _MAX_HEADS:
+                self._known.clear()
+            told = self._known[head] = _HeadParser(head).told(self._max_body_bytes)
+            return told
+
+    def of_answers(self, default_headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Return what an answer begins with; the server replaces its default headers every second, with the date."""
+        if self._default is not default_headers:
+            self._default = default_headers
+            self._answer = head_of_answers(default_headers)
+            self.closing = (b"connection", b"close") in default_headers
+        return self._answer
+
+
+class _HeadParser:
+    """The server's parser on a head alone.
+
+    Args:
+        head: A request up to its empty line.
+    """
+
+    def __init__(self, head: bytes) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._url = b""
+        self._complete = False
+        self._beyond = False
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parser.feed_data(head)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._complete = False
+
+    def told(self, max_body_bytes: int) -> tuple[int, bytes] | None:
+        """Return the length of the body and the request id told, or None where the head is not a front's to answer."""
+        if (
+            not self._complete
+            or self._beyond
+            or self._url != PREDICT_PATH.encode()
+            or self._parser.get_method() != b"POST"
+            or self._parser.get_http_version() != "1.1"
+            or not self._parser.should_keep_alive()
+            or self._parser.should_upgrade()
+        ):
+            return None
+        return read_head(self._headers, max_body_bytes)
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._complete = True
+
+    def on_body(self, _body: bytes) -> None:
+        self._beyond = True
+
+    def on_message_complete(self) -> None:
+        self._beyond = True

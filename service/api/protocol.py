@@ -1,0 +1,189 @@
+"""uvicorn's HTTP/1.1 protocol, answering small predictions before there is an application.
+
+The tasks, messages and queues between a socket and an ASGI application take as long as reading, running and writing a
+prediction together. A request is answered here when it arrives while nothing else is under way on its connection, its
+head is one whose every byte the server's own parser has read before, and the quick reader is sure of its body. Any
+other, and any that turns out to have no answer, is handed to the parser untouched, as if this class were not there:
+there is no other way into the application, so that nothing is parsed, limited or refused here.
+"""
+
+import asyncio
+import time
+from typing import Any, Final
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.api.front import Front, id_of
+from service.api.heads import Heads
+from service.api.middleware import CLIENT_LEFT
+
+_START: Final = b"POST /predict HTTP/1.1\r\n"
+_HEAD_END: Final = b"\r\n\r\n"
+
+_MAX_HEAD_BYTES: Final = 8 * 1024
+"""Longest head that is looked at here; nginx gives heads as much."""
+
+_CLOSE: Final = b"connection: close\r\n"
+
+
+class PredictProtocol(HttpToolsProtocol):
+    """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front` and `heads`.
+
+    Only what is there is joined in one run: an answer goes out at the end of the turn of the event loop in which its
+    request came.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._front: Front = app_state["front"]
+        self._heads: Heads = app_state["heads"]
+        self._mid_message = False
+        self._started = 0.0
+        self._told = b""
+        self._first_part = b""
+        self._taken = b""
+        self._behind = b""
+        self._ends = False
+        self._gone = False
+        self._idle_since = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request, or let the server do it."""
+        if self._taken:
+            self._behind += data
+            return
+        first_part, self._first_part = self._first_part, b""
+        if first_part:
+            data = first_part + data
+        if (
+            self._mid_message
+            or not data.startswith(_START)
+            or (self.cycle is not None and not self.cycle.response_complete)
+            or self.flow.write_paused
+            or self.transport.is_closing()
+        ):
+            super().data_received(data)
+            return
+        if not first_part:
+            self._started = time.perf_counter()
+        end = data.find(_HEAD_END, 0, _MAX_HEAD_BYTES) + len(_HEAD_END)
+        told = self._heads.read(data[:end]) if end >= len(_START) else None
+        if told is None:
+            super().data_received(data)
+            return
+        n_body, self._told = told
+        if len(data) < end + n_body:
+            if first_part:  # a body in many small parts is the server's to collect
+                super().data_received(data)
+            else:
+                self._unset_keepalive_if_required()
+                self._first_part = data
+            return
+        request = self._front.read(data[end : end + n_body])
+        if request is None:
+            super().data_received(data)
+            return
+        self._taken, self._behind = data[: end + n_body], data[end + n_body :]
+        self._front.answer_soon(request, self, self.loop)
+
+    def take(self, answer: bytes | None) -> None:
+        """Send the answer to the request that was taken, then go on with what came behind it."""
+        taken, self._taken = self._taken, b""
+        behind, self._behind = self._behind, b""
+        if answer is None:
+            self._hand_on(taken + behind)
+            return
+        own_id = id_of(self._told)
+        start = self._heads.of_answers(self.server_state.default_headers)
+        closing = self._heads.closing
+        last = closing or (self._ends and not behind)
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"%b%d\r\nx-request-id: %b\r\n%b\r\n%b"
+                % (
+                    start,
+                    len(answer),
+                    own_id.encode(),
+                    _CLOSE if last and not closing else b"",
+                    answer,
+                )
+            )
+        self._front.count(own_id, self._started)
+        self.server_state.total_requests += 1
+        if last:
+            self.transport.close()
+        elif self._ends:
+            self._hand_on(behind)
+        elif behind:
+            self.data_received(behind)
+        else:
+            self._idle_since = self.loop.time()
+            if self.timeout_keep_alive_task is None:
+                self._watch(self.timeout_keep_alive)
+
+    def _hand_on(self, data: bytes) -> None:
+        """Give the server what was kept from it, a wish to end included."""
+        if self._gone:
+            self._front.count(id_of(self._told), self._started, CLIENT_LEFT)
+            return
+        super().data_received(data)
+        if self._ends:
+            super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the server count a request that was broken off."""
+        first_part, self._first_part = self._first_part, b""
+        if first_part:
+            super().data_received(first_part)
+        self._gone = True
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Finish what was begun, then close."""
+        if self._taken:
+            self._ends = True
+            return
+        first_part, self._first_part = self._first_part, b""
+        if first_part:
+            super().data_received(first_part)
+        super().shutdown()
+
+    def on_message_begin(self) -> None:
+        """Note that the parser is within a message."""
+        self._mid_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Note that the parser is between two messages, unless another protocol was asked for."""
+        self._mid_message = self.parser.should_upgrade()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Note since when the connection is idle."""
+        super().on_response_complete()
+        self._idle_since = self.loop.time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough.
+
+        The timer is not set anew for each request: it looks at the clock when it is over.
+        """
+        self.timeout_keep_alive_task = None
+        if self._taken or self._first_part or self._mid_message or self._gone:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._watch(left)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _watch(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

@@ -1,0 +1,109 @@
+"""Rows held out at random, by group, by time and outside: what is kept apart, and what is told."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.config import TableConfig, load_config
+from training.datasets import TrainingTable, load_training_table
+from training.errors import ConfigError, TrainingDataError
+from training.holding_out import HeldOut, hold_out
+from training.splits import group_split, time_split
+
+
+def write(path: Path, n_rows: int = 100) -> Path:
+    lines = ["a,heat,rolled,grade,y"]
+    for i in range(n_rows):
+        grade = "new" if i >= 97 else ["C45", "16Mo3"][i % 2]
+        lines.append(f"{i % 37},H{i // 6},2026-{1 + i // 28:02d}-{1 + i % 28:02d},{grade},{3 * (i % 37) + i % 5}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def held(tmp_path: Path, **options: Any) -> tuple[TrainingTable, HeldOut]:
+    path = write(tmp_path / "data.csv")
+    config = TableConfig.model_validate({"data": path, "targets": ("y",), **options})
+    table = load_training_table(
+        path, ["y"], drop=() if config.group else ("heat",), group=config.group, time=config.time_column
+    )
+    return table, hold_out(config, table)
+
+
+def test_a_random_split_is_the_default_and_moves_unknown_levels_into_training(tmp_path: Path) -> None:
+    table, one = held(tmp_path)
+
+    assert (one.kind, one.region, one.notes) == ("inside", "inside", ())
+    assert sum(map(len, (one.split.train, one.split.validation, one.split.test))) == table.n_rows
+    assert "new" in table.categorical[one.split.train, 0]
+
+
+def test_groups_are_kept_apart(tmp_path: Path) -> None:
+    table, one = held(tmp_path, group="heat", unseen="other")
+
+    assert (one.kind, one.region) == ("group", "other groups of heat")
+    assert table.groups is not None
+    parts = [set(table.groups[part]) for part in (one.split.train, one.split.validation, one.split.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 17
+    assert 9 <= len(one.split.test) <= 15
+    assert held(tmp_path, group="heat", seed=3)[1].split.test.tolist() != one.split.test.tolist()
+
+
+def test_the_latest_rows_judge_and_levels_first_seen_there_are_told(tmp_path: Path) -> None:
+    table, one = held(tmp_path, time_column="rolled")
+
+    assert (one.kind, one.region) == ("time", "later by rolled")
+    assert table.times is not None
+    assert table.times[one.split.train].max() < table.times[one.split.validation].min()
+    assert table.times[one.split.validation].max() < table.times[one.split.test].min()
+    assert one.split.test.tolist() == list(range(85, 97))
+    assert one.notes[0].startswith("3 of 15 rows held out judge nothing")
+    assert held(tmp_path, time_column="rolled", unseen="other")[1].split.test.tolist() == list(range(85, 100))
+
+
+def test_the_tail_of_the_driving_column_judges(tmp_path: Path) -> None:
+    table, one = held(tmp_path, split="outside", group="heat")
+
+    assert (one.kind, one.region) == ("outside", "outside (a above 26.2)")
+    assert table.numeric[one.split.train, 0].max() <= 26
+    assert table.numeric[one.split.test, 0].min() >= 27
+
+
+def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError, match="at least 3 groups, however: 2"):
+        group_split(np.array([0, 0, 1, 1]), seed=0)
+    with pytest.raises(TrainingDataError, match="there are 2 different times"):
+        time_split(np.repeat([1.0, 2.0], 50))
+    path = tmp_path / "late.csv"
+    path.write_text("t,b,g,y\n" + "".join(f"{i},{i if i > 90 else ''},L{i % 50},{i % 7}\n" for i in range(100)))
+    config = TableConfig(data=path, targets=("y",), time_column="t")
+    table = load_training_table(path, ["y"], drop=["g"], time="t")
+    with pytest.raises(TrainingDataError, match="'b' has none when later by t is held out"):
+        hold_out(config, table)
+    flat = tmp_path / "flat.csv"
+    flat.write_text("g,y\n" + "".join(f"{'xy'[i % 2]},{i % 7}\n" for i in range(100)))
+    with pytest.raises(TrainingDataError, match="has none; choose another"):
+        hold_out(TableConfig(data=flat, targets=("y",), split="outside"), load_training_table(flat, ["y"]))
+    path.write_text("t,g,y\n" + "".join(f"{i},{'new' if i > 69 else 'xy'[i % 2]},{i % 7}\n" for i in range(100)))
+    with pytest.raises(TrainingDataError, match="none of later by t has"):
+        hold_out(config, load_training_table(path, ["y"], time="t"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "group"}, "a split by group must have a column, however group names none"),
+        ({"split": "time"}, "a split by time must have a column, however time_column names none"),
+        ({"group": "a", "time_column": "b"}, "say which with split"),
+        ({"split": "alphabetical"}, "split"),
+    ],
+)
+def test_a_split_needs_its_column(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(TableConfig, None, {"data": Path("d.csv"), "targets": ("y",), **options})
+
+
+def test_one_column_for_each_and_a_word_for_which() -> None:
+    config = TableConfig(data=Path("d.csv"), targets=("y",), split="time", group="a", time_column="b")
+    assert config.split_kind == "time"

@@ -1,0 +1,338 @@
+"""The HTTP protocol on its own: what it answers without an application, and what it leaves to one."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from models.contract.repository import ModelRepository
+from service.api import heads
+from service.api.front import Front
+from service.api.heads import Heads
+from service.api.middleware import CLIENT_LEFT, Traffic
+from service.api.protocol import PredictProtocol
+from service.inference.quick_rows import QuickReader
+from service.inference.registry import load_registry
+from service.inference.session import ModelSession
+from service.metrics import Counts
+from tests.published import publish_arithmetic
+
+
+class Wire(asyncio.Transport):
+    """A connection without a socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Served:
+    """Connections to one server, whose application says only what it was asked."""
+
+    def __init__(self, reader: QuickReader) -> None:
+        self.traffic = Traffic(Counts().slot(0))
+        self.front = Front(reader, max_body_bytes=10_000, traffic=self.traffic)
+        self.heads = Heads(self.front.max_body_bytes)
+        self.asked: list[tuple[str, bytes]] = []
+        self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
+        self.state = ServerState()
+
+    def connect(self) -> tuple[PredictProtocol, Wire]:
+        protocol = PredictProtocol(
+            self.config, self.state, {"front": self.front, "heads": self.heads}, asyncio.get_running_loop()
+        )
+        wire = Wire()
+        protocol.connection_made(wire)
+        return protocol, wire
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", scope["path"] != "/early"
+        message: Message = {"type": "http.request"}
+        while more:
+            message = await receive()
+            more = message["type"] == "http.request" and message["more_body"]
+            body += message.get("body", b"")
+        self.asked.append((scope["path"] if message["type"] == "http.request" else message["type"], body))
+        await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture(name="reader", scope="module")
+def _reader(tmp_path_factory: pytest.TempPathFactory) -> QuickReader:
+    root: Path = tmp_path_factory.mktemp("repository")
+    for operation in ("add", "divide"):
+        publish_arithmetic(root, operation)
+    return QuickReader(load_registry(ModelRepository(root), provider="cpu"), 100)
+
+
+def request(a: float, b: float = 1, model: str = "add", more: str = "") -> bytes:
+    body = json.dumps({"model": model, "rows": [{"a": a, "b": b}]})
+    head = f"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+def answers(wire: Wire) -> list[Any]:
+    """Return the outputs sent over a connection, and the status where the application answered."""
+    found = []
+    for part in wire.sent.split(b"HTTP/1.1 ")[1:]:
+        body = part.partition(b"\r\n\r\n")[2]
+        found.append(json.loads(body)["predictions"][0]["y"] if body else int(part[:3]))
+    return found
+
+
+def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]]) -> Served:
+    async def main() -> Served:
+        served = Served(reader)
+        await scenario(served)
+        await settle()
+        return served
+
+    return asyncio.run(main())
+
+
+async def settle() -> None:
+    """Let everything that is at hand happen."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
+    reader: QuickReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wires: list[Wire] = []
+    rows: list[int] = []
+    run_session = ModelSession.run
+
+    def counting(session: ModelSession, encoded: Any, deadline_s: float | None = None) -> Any:
+        rows.append(encoded.n_rows)
+        return run_session(session, encoded, deadline_s)
+
+    async def scenario(served: Served) -> None:
+        for a in range(5):
+            protocol, wire = served.connect()
+            protocol.data_received(request(a))
+            wires.append(wire)
+
+    monkeypatch.setattr(ModelSession, "run", counting)
+    served = run(reader, scenario)
+
+    assert [answers(wire) for wire in wires] == [[1], [2], [3], [4], [5]]
+    assert rows == [5]
+    assert served.asked == []
+    assert served.traffic.answered == {200: 5}
+    assert served.state.total_requests == 5
+
+
+def test_a_head_and_a_body_may_come_apart_once(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+    raw = request(4)
+
+    async def scenario(served: Served) -> None:
+        for cuts in ([raw.index(b"{")], [len(raw) - 1], [len(raw) - 2, len(raw) - 1]):
+            protocol, wire = served.connect()
+            for start, stop in zip([0, *cuts], [*cuts, len(raw)], strict=True):
+                protocol.data_received(raw[start:stop])
+                await settle()
+            wires.append(wire)
+
+    served = run(reader, scenario)
+
+    assert [answers(wire) for wire in wires] == [[5], [5], [202]]
+    assert served.asked == [("/predict", raw[raw.index(b"{") :])]
+
+
+def test_what_comes_behind_waits_for_its_turn(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+    get = b"GET /models HTTP/1.1\r\n\r\n"
+
+    async def scenario(served: Served) -> None:
+        protocol, wire = served.connect()
+        protocol.data_received(request(1) + get + request(2, model="divide", b=0) + request(3) + get[:5])
+        protocol.data_received(get[5:])
+        wires.append(wire)
+
+    served = run(reader, scenario)
+
+    assert answers(wires[0]) == [2, 202, 202, 202, 202]
+    assert [path for path, _body in served.asked] == ["/models", "/predict", "/predict", "/models"]
+
+
+def test_without_an_answer_the_application_is_asked(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        protocol, wire = served.connect()
+        protocol.data_received(request(1, 0, "divide"))
+        await settle()
+        protocol.data_received(request(1, 4, "divide"))
+        wires.append(wire)
+
+    served = run(reader, scenario)
+
+    assert answers(wires[0]) == [202, 0.25]
+    assert [path for path, _body in served.asked] == ["/predict"]
+
+
+def test_while_the_application_answers_or_the_client_does_not_read_nothing_overtakes(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        protocol, wire = served.connect()
+        protocol.data_received(b"GET /models HTTP/1.1\r\n\r\n")
+        protocol.data_received(request(1))
+        await settle()
+        protocol.pause_writing()
+        protocol.data_received(request(2))
+        await settle()
+        assert answers(wire) == [202, 202]
+        protocol.resume_writing()
+        wires.append(wire)
+
+    served = run(reader, scenario)
+
+    assert answers(wires[0]) == [202, 202, 202]
+    assert len(served.asked) == 3
+
+
+def test_what_is_the_body_of_another_request_is_no_request(reader: QuickReader) -> None:
+    """The application may answer before it has read the body, which then still arrives."""
+    wires: list[Wire] = []
+    raw = request(4)
+
+    async def scenario(served: Served) -> None:
+        protocol, wire = served.connect()
+        protocol.data_received(b"POST /early HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(raw))
+        await settle()
+        assert answers(wire) == [202]
+        protocol.data_received(raw)
+        await settle()
+        assert answers(wire) == [202]
+        protocol.data_received(raw)
+        wires.append(wire)
+
+    served = run(reader, scenario)
+
+    assert answers(wires[0]) == [202, 5]
+    assert [path for path, _body in served.asked] == ["/early"]
+
+
+def test_a_stop_lets_what_was_begun_be_answered_and_closes(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+    raw = request(4)
+
+    async def scenario(served: Served) -> None:
+        for first, behind in ((raw, b""), (raw, request(5)), (raw[:-3], b"")):
+            protocol, wire = served.connect()
+            protocol.data_received(first + behind)
+            protocol.shutdown()
+            if first != raw:
+                protocol.data_received(raw[len(first) :])
+            await settle()
+            wires.append(wire)
+
+    run(reader, scenario)
+
+    assert [answers(wire) for wire in wires] == [[5], [5, 202], [202]]
+    for wire in wires:
+        assert wire.closed
+        assert wire.sent.count(b"connection: close\r\n") == 1
+
+
+def test_while_the_server_stops_each_answer_is_the_last_of_its_connection(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        protocol, wire = served.connect()
+        protocol.data_received(request(4))
+        await settle()
+        served.state.default_headers = [*served.state.default_headers, (b"connection", b"close")]
+        protocol.data_received(request(5) + request(6))
+        wires.append(wire)
+
+    run(reader, scenario)
+
+    assert answers(wires[0]) == [5, 6]
+    assert wires[0].closed
+    assert wires[0].sent.count(b"connection: close\r\n") == 1
+
+
+def test_a_client_that_goes_is_told_to_the_application_or_not_at_all(reader: QuickReader) -> None:
+    raw = request(4)
+    gone: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        for first in (raw, raw[:-3], request(1, 0, "divide")):
+            protocol, wire = served.connect()
+            protocol.data_received(first)
+            wire.close()
+            protocol.connection_lost(None)
+            await settle()
+            gone.append(wire)
+
+    served = run(reader, scenario)
+
+    assert [wire.sent for wire in gone] == [b""] * 3
+    assert served.traffic.answered == {200: 1, CLIENT_LEFT: 1}
+    assert served.asked == [("http.disconnect", b"")]
+
+
+def test_an_idle_connection_is_closed_and_one_in_use_is_not(reader: QuickReader) -> None:
+    async def scenario(served: Served) -> None:
+        served.config.timeout_keep_alive = 60
+        protocol, wire = served.connect()
+        protocol.data_received(request(1))
+        await settle()
+        timer = protocol.timeout_keep_alive_task
+        assert timer is not None
+
+        protocol._idle_since -= 30  # half of the time is over when the timer looks
+        timer.cancel()
+        protocol.timeout_keep_alive_handler()
+        again = protocol.timeout_keep_alive_task
+        assert again is not None
+        assert 25 < again.when() - protocol.loop.time() < 31
+        assert not wire.closed
+
+        protocol._idle_since -= 31
+        again.cancel()
+        protocol.timeout_keep_alive_handler()
+        assert wire.closed
+
+    run(reader, scenario)
+
+
+def test_few_heads_are_remembered(reader: QuickReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "_MAX_HEADS", 3)
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        protocol, wire = served.connect()
+        for i in range(10):
+            protocol.data_received(request(i, more=f"X-Request-ID: order-{i}\r\n"))
+            await settle()
+            assert f"x-request-id: order-{i}\r\n".encode() in wire.sent
+            assert len(served.heads._known) <= 3
+        wires.append(wire)
+
+    assert run(reader, scenario).asked == []
+    assert answers(wires[0]) == [a + 1 for a in range(10)]

@@ -1,0 +1,91 @@
+"""Which rows judge a table's model: at random, whole groups, the latest, or the tail of the driving column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.coded_table import with_every_level
+from training.config import TableConfig
+from training.datasets import TrainingTable
+from training.errors import TrainingDataError
+from training.splits import Split, driver_split, group_split, random_split, time_split
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows held out.
+
+    Attributes:
+        split: The rows.
+        kind: How the manifest's metrics call them: "inside" where they were drawn at random, else "group", "time" or
+            "outside".
+        region: What they are, in words.
+        notes: What a reader must know, one sentence each.
+    """
+
+    split: Split
+    kind: str
+    region: str
+    notes: tuple[str, ...] = ()
+
+
+def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
+    """Split a table's rows as a run's settings say.
+
+    With a random split, rows with a level that no training row has move into the training part. In another split that
+    would mix what it keeps apart: such rows judge nothing, unless levels never seen are answered as "other".
+
+    Raises:
+        TrainingDataError: When the rows cannot be split so, or a column has no value in the rows to fit on.
+    """
+    if config.split_kind == "random":
+        split = with_every_level(table, random_split(table.n_rows, config.seed), config.unseen)
+        return HeldOut(split, "inside", "inside")
+    kind: str = config.split_kind
+    if kind == "group" and table.groups is not None:
+        split, region = group_split(table.groups, config.seed), f"other groups of {config.group}"
+    elif kind == "time" and table.times is not None:
+        split, region = time_split(table.times), f"later by {config.time_column}"
+    else:
+        tail = driver_split(table.numeric, table.targets, config.seed)
+        if tail is None:
+            msg = (
+                f"a split outside must have a number column with a tail to hold out, however {table.source} has none; "
+                "choose another --split"
+            )
+            raise TrainingDataError(msg)
+        split, region = tail.split, f"outside ({table.number_names[tail.column]} above {tail.threshold:.6g})"
+    _check_values(table, split, region)
+    return _without_unknown_levels(config, table, split, kind, region)
+
+
+def _check_values(table: TrainingTable, split: Split, region: str) -> None:
+    for name, column in zip(table.number_names, table.numeric[split.train].T, strict=True):
+        if np.isnan(column).all():
+            msg = (
+                f"a column must have a value in the rows to fit on, however {name!r} has none when {region} is held "
+                "out; drop it"
+            )
+            raise TrainingDataError(msg)
+
+
+def _without_unknown_levels(config: TableConfig, table: TrainingTable, split: Split, kind: str, region: str) -> HeldOut:
+    if config.unseen == "other" or not table.categorical.shape[1]:
+        return HeldOut(split, kind, region)
+    unknown = np.zeros(table.n_rows, dtype=np.bool_)
+    for column in table.categorical.T:
+        seen = set(column[split.train]) | {""}
+        unknown |= np.array([level not in seen for level in column])
+    n_unknown = int(unknown[split.test].sum())
+    left = Split(split.train, split.validation[~unknown[split.validation]], split.test[~unknown[split.test]])
+    if not (len(left.test) and len(left.validation)):
+        msg = (
+            f"rows held out must have levels that the model knows, however none of {region} has; drop the column of "
+            "levels, or answer levels never seen with --unseen other"
+        )
+        raise TrainingDataError(msg)
+    notes = (
+        f"{n_unknown} of {len(split.test)} rows held out judge nothing: they have levels that no row to fit on has; "
+        "--unseen other answers them",
+    )
+    return HeldOut(left, kind, region, notes if n_unknown else ())

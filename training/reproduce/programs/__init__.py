@@ -1,0 +1,1 @@
+"""Arithmetic programs, evaluated character by character."""
