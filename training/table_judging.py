@@ -122,7 +122,7 @@ def main_curves(
         if not high > low:
             continue
         values = np.linspace(low - _BEYOND * (high - low), high + _BEYOND * (high - low), _N_POINTS)
-        values = values[values > 0] if low > 0 else values
+        values = values[(values > 0) | (values >= low) | (low < 0)]  # what was never negative stays so
         index = np.repeat(_typical(rows.numeric), len(values))
         numeric = rows.numeric[index]
         numeric[:, j] = values

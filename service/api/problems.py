@@ -15,6 +15,7 @@ from starlette.responses import Response
 from models.contract.errors import ModelNotFoundError
 from service.errors import (
     BodyTooLargeError,
+    CardNotFoundError,
     DeadlineExceededError,
     Fault,
     FaultyInputError,
@@ -61,6 +62,7 @@ INTERNAL_ERROR = Problem(500, "internal-error", "The service failed")
 
 PROBLEMS: dict[type[Exception], Problem] = {
     UnreadableBodyError: Problem(400, "bad-request", "The body cannot be read as JSON"),
+    CardNotFoundError: Problem(404, "card-not-found", "The version has no model card"),
     ModelNotFoundError: Problem(404, "model-not-found", "No such model or version"),
     BodyTooLargeError: Problem(413, "body-too-large", "The body is over the limit", {"Connection": "close"}),
     UnsupportedMediaTypeError: Problem(

@@ -18,6 +18,9 @@ _DIGITS = 4
 _MOST_TERMS = 20
 """Terms of one trunk that are written; the rest, the smallest by their effect on a typical row, are counted."""
 
+_LEAST = 1e-6
+"""Share of the largest effect on a typical row below which a term is not written."""
+
 RESIDUAL = "residual"
 
 
@@ -76,7 +79,7 @@ class _Writer:
         trunk = self._trunk
         order = np.argsort(-np.abs(trunk.weights), kind="stable")
         constant, parts, powers = trunk.intercept, list[str](), list[str]()
-        for i in order:
+        for i in order[np.abs(trunk.weights[order]) > _LEAST * np.abs(trunk.weights).max(initial=0.0)]:
             term, weight = trunk.terms[i], float(trunk.weights[i])
             if len(term) == 1 and term[0] < self._columns.d_numeric:
                 j = term[0]
