@@ -49,20 +49,28 @@ class CodedTable:
             unseen: Where "other", levels of fewer than `RARE_ROWS` training rows are −1 too: from them the model learns
                 what to answer for a level never seen. The most frequent level is kept in any case.
         """
-        levels, columns = [], []
-        for j, feature in enumerate(f for f in table.features if f.kind == "category"):
+        levels = []
+        for j in range(table.categorical.shape[1]):
             column = table.categorical[:, j]
             counts = Counter(str(value) for value in column[train])
             del counts[""]
             least = min(RARE_ROWS, max(counts.values())) if unseen == "other" else 1
             seen = sorted(level for level, count in counts.items() if count >= least)
+            levels.append(tuple(seen))
+        return cls.with_levels(table, tuple(levels))
+
+    @classmethod
+    def with_levels(cls, table: TrainingTable, levels: tuple[tuple[str, ...], ...]) -> "CodedTable":
+        """Code levels that are known; any other level is −1."""
+        columns = []
+        categories = [feature for feature in table.features if feature.kind == "category"]
+        for feature, seen, column in zip(categories, levels, table.categorical.T, strict=True):
             place = {level: code for code, level in enumerate(seen)}
             if feature.may_be_missing:
                 place[""] = len(seen)
-            levels.append(tuple(seen))
             columns.append([place.get(str(value), -1) for value in column])
         codes = np.array(columns, dtype=np.int64).T if columns else np.zeros((table.n_rows, 0), dtype=np.int64)
-        return cls(table, tuple(levels), codes)
+        return cls(table, levels, codes)
 
     @property
     def n_codes(self) -> tuple[int, ...]:

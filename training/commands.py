@@ -199,6 +199,9 @@ def train_table(
         str | None,
         typer.Option(help="What a level never seen gets from the service: refuse or other. [default: refuse]"),
     ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Rows to fit on at most; of a longer table as many are drawn. [default: 200000]")
+    ] = None,
     weight: Annotated[str | None, typer.Option(help="Column of how much each row counts.")] = None,
     split: Annotated[
         str | None,
@@ -272,6 +275,7 @@ def train_table(
             "numbers": number or None,
             "dates": date or None,
             "unseen": unseen,
+            "max_rows": max_rows,
             "weight": weight,
             "split": split,
             "group": group,

@@ -146,6 +146,8 @@ class TableConfig(RunConfig):
         dates: Columns of dates to take as numbers: days elapsed, year, month, weekday, hour.
         unseen: Whether a level never seen is refused by the service, or answered as "other"; then levels of fewer than
             five training rows count as other too, and teach what to answer.
+        max_rows: Rows to fit and to choose on at most; of a longer table as many are drawn at random, and the model is
+            judged on all that it was not fitted on.
         weight: Column of how much each row counts, in fits and in errors; None for the same.
         split: How rows are held out to choose and to judge by; None takes "group" or "time" where a column for it is
             named, else "random". "outside" holds out the top fifth of the column that moves the targets most.
@@ -178,6 +180,7 @@ class TableConfig(RunConfig):
     numbers: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     unseen: Unseen = "refuse"
+    max_rows: Annotated[int, Field(ge=100, le=100_000_000)] = 200_000
     weight: str | None = None
     split: SplitKind | None = None
     group: str | None = None

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,9 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contract.table_sources import EXTENSIONS
-from models.contract.tables import Column, Table, column_names, file_sha256, read_table
+from models.contract.tables import (
+    Column,
+    Table,
+    column_names,
+    file_sha256,
+    has_more_rows,
+    iter_batches,
+    judge_columns,
+    read_table,
+)
 from training.errors import TrainingDataError
 from training.feature_columns import ColumnUse, Feature, FeatureColumns, Role, dates_of, is_number
+from training.table_sample import Drawn, draw_rows
 
 MIN_ROWS = 20
 """Fewest rows to learn from: a test and a validation part of 15 % are then three rows each, below which an error says
@@ -41,6 +51,7 @@ class TrainingTable:
         weights: Weights of the rows, shape (n_rows,), their mean 1; None for equal ones.
         groups: Number of each row's group, from 0, shape (n_rows,), int64; None for none.
         times: What orders the rows, shape (n_rows,), finite; None for nothing.
+        drawn: Which rows of the file these are; None for all.
     """
 
     source: str
@@ -55,6 +66,7 @@ class TrainingTable:
     weights: NDArray[np.float64] | None = None
     groups: NDArray[np.int64] | None = None
     times: NDArray[np.float64] | None = None
+    drawn: Drawn | None = None
 
     @property
     def n_rows(self) -> int:
@@ -118,6 +130,8 @@ def load_training_table(
     weight: str | None = None,
     group: str | None = None,
     time: str | None = None,
+    max_rows: int | None = None,
+    seed: int = 0,
 ) -> TrainingTable:
     """Read a table to learn from.
 
@@ -135,6 +149,8 @@ def load_training_table(
         weight: Column of weights.
         group: Column whose equal values belong together.
         time: Column that orders the rows.
+        max_rows: Of a longer table as many rows are drawn (`training.table_sample`); None takes all.
+        seed: Seed of the draw.
 
     Raises:
         TableError: When the file is no table.
@@ -144,11 +160,39 @@ def load_training_table(
     """
     columns = Columns(tuple(targets), tuple(drop), tuple(categories), tuple(numbers), tuple(dates), weight, group, time)
     check_columns(path, columns)
+    if max_rows is not None and has_more_rows(path, max_rows):
+        return drawn_table(path, columns, max_rows, seed)
     table = read_table(path, skip=drop, as_text=[*categories, *dates], as_numbers=numbers)
     return training_table(path, table, columns)
 
 
-def training_table(path: Path, table: Table, columns: Columns) -> TrainingTable:
+def drawn_table(path: Path, columns: Columns, max_rows: int, seed: int) -> TrainingTable:
+    """Return what is to be learned from rows drawn of a table, in memory that does not grow with it.
+
+    Raises:
+        TableError: When the file is no table.
+        TrainingDataError: When nothing can be learned from it.
+    """
+    kinds = judge_columns(
+        path, skip=columns.drop, as_text=[*columns.categories, *columns.dates], as_numbers=columns.numbers
+    )
+    present = [*columns.targets, *([columns.weight] if columns.weight else [])]
+    textual = [name for name in present if name in kinds.texts]
+    if textual:
+        head = next(iter_batches(path, numbers=(), texts=textual, whole=False))
+        _targets(path, Table(tuple(textual), head.columns, kinds.n_rows), tuple(textual))
+    sample = draw_rows(path, kinds, present, columns.dates, columns.categories, columns.numbers, max_rows, seed)
+    table = training_table(path, sample.table, columns, sample.drawn)
+    notes = (
+        f"{table.n_rows} of {kinds.n_rows} rows were drawn to fit and to choose on (--max-rows); ranges, levels and "
+        "missing values are those of all rows",
+        *table.notes,
+    )
+    uses = tuple(replace(use, n_missing=kinds.n_missing[use.name]) for use in table.uses)
+    return replace(table, notes=notes, uses=uses)
+
+
+def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | None = None) -> TrainingTable:
     """Return what is to be learned from a table's columns; as `load_training_table`, which reads them.
 
     Raises:
@@ -211,7 +255,8 @@ def training_table(path: Path, table: Table, columns: Columns) -> TrainingTable:
         uses=tuple(chosen.uses),
         weights=None if columns.weight is None else _weights(table, columns.weight, known),
         groups=None if columns.group is None else _groups(table.columns[columns.group][known]),
-        times=None if columns.time is None else _times(columns.time, table.columns[columns.time][known]),
+        times=None if columns.time is None else times_of(columns.time, table.columns[columns.time][known]),
+        drawn=None if drawn is None else drawn.take(known),
     )
 
 
@@ -341,11 +386,20 @@ def _weights(table: Table, name: str, known: NDArray[np.bool_]) -> NDArray[np.fl
 
 def _groups(values: Column) -> NDArray[np.int64]:
     """Return the number of each row's group; rows without one are a group together."""
-    texts = np.array(["" if value is None or value != value else str(value) for value in values.tolist()])
-    return np.asarray(np.unique(texts, return_inverse=True)[1], dtype=np.int64)
+    return np.asarray(np.unique(group_names(values), return_inverse=True)[1], dtype=np.int64)
 
 
-def _times(name: str, values: Column) -> NDArray[np.float64]:
+def group_names(values: Column) -> NDArray[np.str_]:
+    """Return the name of each row's group, "" where it is missing."""
+    return np.array(["" if value is None or value != value else str(value) for value in values.tolist()])
+
+
+def times_of(name: str, values: Column) -> NDArray[np.float64]:
+    """Return the moments or numbers that order rows, all of them finite.
+
+    Raises:
+        TrainingDataError: When one is missing or is no date.
+    """
     times = values.astype(np.float64) if values.dtype == np.float64 else dates_of(name, values.astype(object))
     n_missing = int(np.isnan(times).sum())
     if n_missing:

@@ -1,6 +1,6 @@
 """Which rows judge a table's model: at random, whole groups, the latest, or the tail of the driving column."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from training.coded_table import with_every_level
 from training.config import TableConfig
 from training.datasets import TrainingTable
 from training.errors import TrainingDataError
-from training.splits import Split, driver_split, group_split, random_split, time_split
+from training.splits import Index, Split, driver_split, group_split, random_split, time_split
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class HeldOut:
             "outside".
         region: What they are, in words.
         notes: What a reader must know, one sentence each.
+        tail: Of a split outside: the number column, and the value above which rows were held out.
     """
 
     split: Split
     kind: str
     region: str
     notes: tuple[str, ...] = ()
+    tail: tuple[int, float] | None = None
 
 
 def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
@@ -39,9 +41,13 @@ def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
         TrainingDataError: When the rows cannot be split so, or a column has no value in the rows to fit on.
     """
     if config.split_kind == "random":
-        split = with_every_level(table, random_split(table.n_rows, config.seed), config.unseen)
+        split = random_split(table.n_rows, config.seed)
+        if table.drawn is not None:
+            split = _fitted_on(split, table.drawn.pinned)
+        split = with_every_level(table, split, config.unseen)
         return HeldOut(split, "inside", "inside")
     kind: str = config.split_kind
+    tail = None
     if kind == "group" and table.groups is not None:
         split, region = group_split(table.groups, config.seed), f"other groups of {config.group}"
     elif kind == "time" and table.times is not None:
@@ -56,7 +62,14 @@ def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
             raise TrainingDataError(msg)
         split, region = tail.split, f"outside ({table.number_names[tail.column]} above {tail.threshold:.6g})"
     _check_values(table, split, region)
-    return _without_unknown_levels(config, table, split, kind, region)
+    held_out = _without_unknown_levels(config, table, split, kind, region)
+    return replace(held_out, tail=(tail.column, tail.threshold)) if tail is not None else held_out
+
+
+def _fitted_on(split: Split, rows: Index) -> Split:
+    """Move rows into the training part: those that carry the ranges of a longer table."""
+    rest = [part[~np.isin(part, rows)] for part in (split.train, split.validation, split.test)]
+    return Split(np.concatenate([rest[0], rows]), rest[1], rest[2])
 
 
 def _check_values(table: TrainingTable, split: Split, region: str) -> None:

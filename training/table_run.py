@@ -24,6 +24,7 @@ from models.contract.manifest import (
     tensor_numbers,
 )
 from models.contract.repository import ModelRepository
+from training.all_rows import AllRows, judge_all_rows
 from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
 from training.datasets import TrainingTable, check_units, load_training_table
@@ -89,6 +90,7 @@ class _Judged:
         files: Test rows as CSV, and plots.
         notes: What a reader must know, one sentence each.
         kept: Where finished fits are kept.
+        everywhere: What all rows say of a model fitted to some of them, None where it was fitted to all.
     """
 
     table: TrainingTable
@@ -101,6 +103,7 @@ class _Judged:
     files: dict[str, bytes]
     notes: list[str]
     kept: KeptFits
+    everywhere: AllRows | None
 
 
 def fit_table(
@@ -146,6 +149,8 @@ def _fit_and_judge(
         weight=config.weight,
         group=config.group,
         time=config.time_column,
+        max_rows=config.max_rows,
+        seed=config.seed,
     )
     check_units(config.units, table)
     tell(table)
@@ -157,10 +162,12 @@ def _fit_and_judge(
     )
     predictions = fitted.predict(split.test)
     leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
-    metrics = {held_out.kind: _copied(leaderboards[held_out.region][0].metrics)}
+    everywhere = judge_all_rows(config, fitted, held_out) if table.drawn is not None else None
+    judged_on = everywhere.metrics if everywhere is not None else leaderboards[held_out.region][0].metrics
+    metrics = {held_out.kind: _copied(judged_on)}
     covered = {held_out.kind: _measure_intervals(fitted, split.test, predictions, metrics[held_out.kind])}
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = [*table.notes, *held_out.notes]
+    notes = [*table.notes, *held_out.notes, *([everywhere.note] if everywhere is not None else [])]
     measured = config.outside and config.split_kind != "outside"
     tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:
@@ -179,7 +186,7 @@ def _fit_and_judge(
         )
     elif measured:
         notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
-    return _Judged(table, split, fitted, predictions, leaderboards, metrics, covered, files, notes, kept)
+    return _Judged(table, split, fitted, predictions, leaderboards, metrics, covered, files, notes, kept, everywhere)
 
 
 def _report(config: TableConfig, judged: _Judged) -> dict[str, Any]:
@@ -190,6 +197,7 @@ def _report(config: TableConfig, judged: _Judged) -> dict[str, Any]:
         "data_sha256": table.sha256,
         "split": {"kind": config.split_kind, "judged_on": next(iter(judged.leaderboards))},
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        **({"all_rows": judged.everywhere.as_dict()} if judged.everywhere is not None else {}),
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "columns": [asdict(use) for use in table.uses],
         "resumed": judged.kept.recalled,

@@ -27,6 +27,9 @@ from models.contract.table_sources import Source, open_source
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL")
 """Values that stand for a missing one, in every column."""
 
+_PASS_ROWS = 65_536
+"""Rows read at a time by a pass over a whole table."""
+
 _NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)$"
 
 Column = NDArray[np.float64] | NDArray[np.object_]
@@ -126,14 +129,106 @@ def read_table(
     return Table(names, columns, n_rows, tuple(notes))
 
 
-def iter_batches(path: Path, *, numbers: Sequence[str], texts: Sequence[str], n_rows: int = 16_384) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class Judged:
+    """What the columns of a table hold, found in a pass over all rows.
+
+    Attributes:
+        n_rows: Rows.
+        numbers: Columns whose every value is a number, and those that were to be taken as numbers.
+        texts: The others.
+        n_missing: Column → missing values, those that are no numbers among them where it is to be a number.
+        notes: What was decided while reading, for people.
+    """
+
+    n_rows: int
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]
+    n_missing: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def has_more_rows(path: Path, n_rows: int) -> bool:
+    """Tell whether a table has more rows, without reading more than it takes to know.
+
+    Raises:
+        TableError: When the file is no table.
+    """
+    with open_source(path) as source:
+        seen = 0
+        for raw in source.batches(_PASS_ROWS, source.names[:1]):
+            seen += int(raw.num_rows)
+            if seen > n_rows:
+                return True
+    return False
+
+
+def judge_columns(
+    path: Path, *, skip: Sequence[str] = (), as_text: Sequence[str] = (), as_numbers: Sequence[str] = ()
+) -> Judged:
+    """Find which columns are numbers as `read_table` does, in memory that does not grow with the file.
+
+    Args:
+        path: CSV, Parquet or Arrow file.
+        skip: As the rest, see `read_table`.
+        as_text: Columns read as text.
+        as_numbers: Columns read as numbers.
+
+    Raises:
+        TableError: When the file is no table, or has no rows.
+    """
+    with open_source(path) as source:
+        names = tuple(name for name in source.names if name not in set(skip))
+        texts = set(as_text)
+        unreadable = dict.fromkeys(names, 0)
+        nulls, gaps = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        n_rows = 0
+        for raw in source.batches(_PASS_ROWS, names):
+            n_rows += int(raw.num_rows)
+            for name in names:
+                column = raw.column(name)
+                nulls[name] += _n_missing_texts(column)
+                if name in texts:
+                    continue
+                values, wrong = _numbers(column, source.decimal)
+                unreadable[name] += int(wrong.sum())
+                gaps[name] += int(np.isnan(values).sum())
+                if wrong.any() and name not in as_numbers:
+                    texts.add(name)
+        if n_rows == 0:
+            msg = f"a table must have rows, however {path.name} has a header only"
+            raise TableError(msg)
+    return Judged(
+        n_rows,
+        tuple(name for name in names if name not in texts),
+        tuple(name for name in names if name in texts),
+        {name: nulls[name] if name in texts else gaps[name] for name in names},
+        tuple(
+            f"column {name!r}: {unreadable[name]} of {n_rows} values are no numbers and count as missing"
+            for name in names
+            if name in as_numbers and unreadable[name]
+        ),
+    )
+
+
+def iter_batches(
+    path: Path,
+    *,
+    numbers: Sequence[str],
+    texts: Sequence[str],
+    lenient: Sequence[str] = (),
+    n_rows: int = 16_384,
+    whole: bool = True,
+) -> Iterator[Batch]:
     """Read a table in batches of at most `n_rows` rows, in order, in memory that does not grow with the file.
 
     Args:
         path: CSV, Parquet or Arrow file.
         numbers: Columns to read as numbers.
         texts: Columns to read as text.
+        lenient: Those among `numbers` in which what is no number is missing.
         n_rows: Most rows of a batch.
+        whole: Whether `Batch.raw` has all columns of the file, or only those that are read.
 
     Raises:
         TableError: When the file is no table, has no rows, lacks columns (all are named), holds text where a number
@@ -147,11 +242,11 @@ def iter_batches(path: Path, *, numbers: Sequence[str], texts: Sequence[str], n_
             msg = f"the table must have the columns {shown}, however {path.name} lacks them; it has {has}"
             raise TableError(msg)
         first_row = 0
-        for raw in source.batches(n_rows, source.names):
+        for raw in source.batches(n_rows, source.names if whole else (*numbers, *texts)):
             columns: dict[str, Column] = {}
             for name in numbers:
                 values, unreadable = _numbers(raw.column(name), source.decimal)
-                if unreadable.any():
+                if unreadable.any() and name not in lenient:
                     row = int(np.flatnonzero(unreadable)[0])
                     observed = ascii(str(raw.column(name)[row].as_py())[:40])
                     msg = (
@@ -188,6 +283,18 @@ def file_sha256(path: Path) -> str:
     except OSError as error:
         msg = f"a table must be a readable file, however {path}: {error.strerror}; check the path"
         raise TableError(msg) from error
+
+
+def _n_missing_texts(column: Any) -> int:
+    """Return how many values of a column are missing as text, where it is text; else its nulls."""
+    import pyarrow as pa
+
+    n_missing = 0
+    for chunk in _chunks(column):
+        plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
+        textual = pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type)
+        n_missing += int((_trimmed(plain) if textual else plain).null_count)
+    return n_missing
 
 
 def _chunks(column: Any) -> list[Any]:

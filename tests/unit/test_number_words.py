@@ -77,6 +77,13 @@ def test_a_split_has_every_number_once_and_every_word_in_training(seed: int) -> 
     assert split != split_below_a_thousand(seed + 1)
 
 
+def test_a_split_can_hold_the_round_hundreds_in_training() -> None:
+    split = split_below_a_thousand(2, round_hundreds=True)
+    assert {*range(20), *range(100, 1000, 100)} <= set(split.train)
+    assert [len(part) for part in (split.train, split.validation, split.test)] == [169, 200, 631]
+    assert sorted([*split.train, *split.validation, *split.test]) == list(range(1000))
+
+
 def test_the_larger_split_adds_numbers_with_thousand_apart_from_each_other() -> None:
     split = split_to_a_million(3)
     assert len(split.train) == len(set(split.train)) == 400

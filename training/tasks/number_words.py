@@ -87,11 +87,15 @@ class NumberSplit:
     words: tuple[str, ...]
 
 
-def split_below_a_thousand(seed: int) -> NumberSplit:
+def split_below_a_thousand(seed: int, *, round_hundreds: bool = False) -> NumberSplit:
     """Split 0 … 999 at random into 169, 200 and 631 numbers.
 
     The numbers 0 … 19 are trained on, and so is the first number drawn that brings a word not yet heard; the rest go
     to the test first, then to the validation, then to the training, as the loader of arXiv:2001.05016 does it.
+
+    Args:
+        seed: Seed of the order in which they are drawn.
+        round_hundreds: Whether 100, 200, …, 900 are trained on as well.
 
     Example:
         >>> split = split_below_a_thousand(0)
@@ -99,7 +103,9 @@ def split_below_a_thousand(seed: int) -> NumberSplit:
         (169, 200, 631)
     """
     order = np.random.default_rng(seed).permutation(np.arange(_N_SPOKEN, _N_BELOW)).tolist()
-    return _split([*range(_N_SPOKEN)], order, n_validation=200, n_test=631, words=WORDS)
+    trained = [*range(_N_SPOKEN), *(range(100, _N_BELOW, 100) if round_hundreds else ())]
+    order = [number for number in order if number not in trained]
+    return _split(trained, order, n_validation=200, n_test=631, words=WORDS)
 
 
 def split_to_a_million(seed: int, *, n_thousands: int = 231, n_validation: int = 200) -> NumberSplit:

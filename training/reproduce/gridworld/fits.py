@@ -24,12 +24,13 @@ TRAINED = (5, 12)
 SLIPS = 0.2
 """Share of the demonstrator's steps that are left to chance."""
 
-_BATCH = 64
+BATCH = 64
+"""Demonstrations in a step of the loop."""
 
 _SATURATED_W, _SATURATED_M = 20.0, 40.0
 """Where tanh and the logistic function are 1 in float64."""
 
-_HEAD_CONFIG = FirstOrderConfig(max_epochs=20, learning_rate=0.1, polish_steps=200)
+_HEAD_CONFIG = FirstOrderConfig(max_epochs=20, learning_rate=0.1, polish_steps=100)
 """The head's loss is convex, and L-BFGS lowers it until float64 ends it."""
 
 
@@ -91,7 +92,7 @@ def imitate(
     own = torch.arange(len(lessons))[:, None]
 
     def draw(_step: int) -> Batch:
-        index = torch.randint(0, steps.shape[1], (len(lessons), _BATCH), generator=generator)
+        index = torch.randint(0, steps.shape[1], (len(lessons), BATCH), generator=generator)
         return Batch((steps[own, index],), shown[own, index])
 
     fit_ensemble(

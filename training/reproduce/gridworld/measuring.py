@@ -107,25 +107,24 @@ class Guarantee:
     """What holds of an agent at every time, not only at those that were tried.
 
     An agent whose NAC counts down by one a step from the time asked for, in whole numbers, sees what it would see at
-    the start of an episode with the time that remains. Its scores are affine in that time. So it arrives at every time
-    if, wherever the goal lies, it walks towards it when the time that remains is its distance, stays when one step more
-    remains, and the lead of staying does not shrink with the time.
+    the start of an episode with the time that remains, and its scores are affine in that time, with slopes that do not
+    depend on where the goal lies. It arrives at every time if, wherever the goal lies, it walks towards it when the
+    time that remains is its distance, and stays when one step more remains. For each way to walk is the only right one
+    somewhere, and there its lead turns into that of staying within a step: the lead of staying grows with the time.
 
     Attributes:
         counts: Whether the NAC's weights are ±1 for the time asked for, ∓1 for the one of every step, 1 for its last
             output and 0 for all else.
         margin: Least lead of a right action over all wrong ones there, over all 80 offsets.
-        slope: Least growth of the lead of staying over any other action with a step more.
     """
 
     counts: bool
     margin: float
-    slope: float
 
     @property
     def holds(self) -> bool:
         """Whether the agent arrives in time at every time, until float64 has no more whole numbers."""
-        return self.counts and self.margin > 0 and self.slope >= 0
+        return self.counts and self.margin > 0
 
 
 def guarantee(network: SequenceNetwork) -> Guarantee:
@@ -140,15 +139,11 @@ def guarantee(network: SequenceNetwork) -> Guarantee:
         with torch.no_grad():
             return np.asarray(network(steps[:, None]).double().numpy())
 
-    walking, staying, longer = scores(away), scores(away + 1), scores(away + 2)
+    walking, staying = scores(away), scores(away + 1)
     right = moves_closer(offsets)
-    walk_margin = np.where(right, walking, -np.inf).max(axis=1) - np.where(right, -np.inf, walking).max(axis=1)
-    lead, longer_lead = (np.delete(one[:, [STAY]] - one, STAY, axis=1) for one in (staying, longer))
-    return Guarantee(
-        counts=counts,
-        margin=float(min(walk_margin.min(), lead.min())),
-        slope=float((longer_lead - lead).min()),
-    )
+    walk_lead = np.where(right, walking, -np.inf).max(axis=1) - np.where(right, -np.inf, walking).max(axis=1)
+    stay_lead = staying[:, STAY] - np.delete(staying, STAY, axis=1).max(axis=1)
+    return Guarantee(counts=counts, margin=float(min(walk_lead.min(), stay_lead.min())))
 
 
 def _some(starts: Starts, every: int, *, always: bool) -> Starts:

@@ -49,6 +49,8 @@ _BOUND = 0.41
 
 _SHOWN = 345_612
 
+_HEARD = "the nine round hundreds trained on"
+
 
 @dataclass(frozen=True)
 class _LawFits:
@@ -89,16 +91,21 @@ class NumberWords:
         """Fit the LSTMs on `seeds` splits and the unit on at least ten; judge each on its test numbers once."""
         effort = _EFFORTS[size]
         n_law_splits = max(N_LAW_SPLITS, seeds)
-        progress.start(self.title, n_law_splits + seeds + seeds * len(HEADS) * (1 + effort.restarts))
+        progress.start(
+            self.title, n_law_splits + seeds + seeds * (len(HEADS) * (1 + effort.restarts) + effort.restarts)
+        )
         laws = _fit_laws(n_law_splits, seeds, _N_CHECKED[size], progress)
         as_published: dict[Head, list[Judged]] = {head: [] for head in HEADS}
         ours: dict[Head, list[Judged]] = {head: [] for head in HEADS}
+        heard: list[Judged] = []
         for seed in range(seeds):
             split = split_below_a_thousand(seed)
             for head in HEADS:
                 as_published[head].append(fit_as_published(head, split, seed, effort))
                 progress.advance(f"{LABELS[head]}, the paper's recipe, seed {seed}")
                 ours[head].append(fit_ours(head, split, seed, effort, _Told(progress, head, seed)))
+            with_hundreds = split_below_a_thousand(seed, round_hundreds=True)
+            heard.append(fit_ours("NALU", with_hundreds, seed, effort, _Told(progress, "NALU", seed)))
         outcome = Outcome(
             name=self.name,
             title=self.title,
@@ -110,11 +117,11 @@ class NumberWords:
             seeds=seeds,
             setup=_setup(size, effort, n_law_splits),
             tables=(
-                _errors_table(as_published, ours, laws),
+                _errors_table(as_published, ours, heard, laws),
                 _bare_table(ours),
                 _open_table(laws),
             ),
-            claims=_claims(size, ours, laws, n_law_splits),
+            claims=_claims(size, ours, heard, laws, n_law_splits),
             panels=(_words_panel(ours, laws), _registers_panel(laws), _bars_panel(as_published, ours, laws)),
             served=(
                 Served(
@@ -181,6 +188,8 @@ def _setup(size: Size, effort: Effort, n_law_splits: int) -> tuple[str, ...]:
         "Our LSTMs: embeddings of 4 or 6, an LSTM of 4 to 8, the same head; NAC and NALU answer in units of 30,000; "
         "the NALU has separate weights, a gate of its own and ε = 1; Levenberg–Marquardt with a ridge that is lowered, "
         f"{effort.restarts} restarts of {effort.second_order_steps} steps, step and restart chosen by validation.",
+        "One row has the nine round hundreds among the 169 training numbers, the rest drawn as before: what a random "
+        "split leaves open is told there.",
         "The unit's law is searched for as `training.fitting.word_laws` says, without a word's meaning being told; "
         f"{n_law_splits} splits.",
         'For the numbers to 999,999 ("thousand" is a 31st word) the unit is also trained on 231 random numbers from '
@@ -191,7 +200,9 @@ def _setup(size: Size, effort: Effort, n_law_splits: int) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _errors_table(as_published: dict[Head, list[Judged]], ours: dict[Head, list[Judged]], laws: _LawFits) -> Table:
+def _errors_table(
+    as_published: dict[Head, list[Judged]], ours: dict[Head, list[Judged]], heard: list[Judged], laws: _LawFits
+) -> Table:
     def cells(fits: list[Judged]) -> tuple[Cell, ...]:
         return (
             measured([fit.train for fit in fits]),
@@ -212,6 +223,7 @@ def _errors_table(as_published: dict[Head, list[Judged]], ours: dict[Head, list[
     )
     rows += [Row(kind="reproduction", label=LABELS[head], cells=cells(as_published[head])) for head in HEADS]
     rows += [Row(kind="ours", label=f"{LABELS[head]}, second order", cells=cells(ours[head])) for head in HEADS]
+    rows.append(Row(kind="ours", label=f"{LABELS['NALU']}, second order, {_HEARD}", cells=cells(heard)))
     rows.append(
         Row(
             kind="ours",
@@ -287,16 +299,31 @@ def _open_table(laws: _LawFits) -> Table:
     )
 
 
-def _claims(size: Size, ours: dict[Head, list[Judged]], laws: _LawFits, n_law_splits: int) -> tuple[Claim, ...]:
-    tests = [judged.test for judged in ours["NALU"]]
+def _claims(
+    size: Size, ours: dict[Head, list[Judged]], heard: list[Judged], laws: _LawFits, n_law_splits: int
+) -> tuple[Claim, ...]:
     bound = _BOUND if size == "full" else _PUBLISHED["linear"][2]
     note = (
-        ""
+        'Bounded by the split: of the nine numbers that end in "hundred" a random training set holds none to three, '
+        "and an LSTM that has not heard a number end there answers the others by hundreds wrong (second table). On all "
+        "other numbers the error is below the bound. More starts do not help: 24 on each of splits 100 to 102, with "
+        "0, 1 and 2 of the nine in training, still left errors of 313, 41 and 53 on the others of the nine."
         if size == "full"
         else "The quick size is held to the published error of the plain LSTM; the full size to 0.41."
     )
+    others = [
+        float(absolute_errors(judged.network, _bare(split)[1], split.words).mean())
+        for seed, judged in enumerate(ours["NALU"])
+        for split in (split_below_a_thousand(seed),)
+    ]
     return (
-        at_most("LSTM + NALU, ours: mean test error", bound, float(np.mean(tests)), note),
+        at_most("LSTM + NALU, ours: mean test error", bound, float(np.mean([one.test for one in ours["NALU"]])), note),
+        at_most(
+            'LSTM + NALU, ours: mean error of the test numbers that do not end in "hundred"',
+            bound,
+            float(np.mean(others)),
+        ),
+        at_most(f"LSTM + NALU, ours, {_HEARD}: mean test error", bound, float(np.mean([one.test for one in heard]))),
         at_most(f"recurrent arithmetic unit: largest test error of {n_law_splits} splits", 0.0, max(laws.worst_errors)),
         at_most(
             f"recurrent arithmetic unit: largest error of {_N_CHECKED[size]:,} numbers to 999,999",
