@@ -49,6 +49,7 @@ def create_app(
         quick = QuickReader(models, settings.max_rows)
         front = Front(quick, max_body_bytes=settings.max_body_bytes, traffic=traffic)
         draining = Draining()
+        bulk = Admission("bulk", n_waiting=settings.max_queue, deadline_s=settings.bulk_deadline_s, slot=slot)
         admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
         with drain_on_signal(draining, settings.drain_s):
             yield {
@@ -60,8 +61,10 @@ def create_app(
                 "draining": draining,
                 "counts": counts,
                 "admission": admission,
+                "bulk": bulk,
             }
         admission.close()
+        bulk.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
@@ -80,7 +83,7 @@ def create_app(
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
     largest = settings.max_body_bytes
-    app.add_middleware(RequestFrame, max_body_bytes=largest, traffic=traffic)
+    app.add_middleware(RequestFrame, max_body_bytes=largest, max_bulk_bytes=settings.max_bulk_bytes, traffic=traffic)
     app.put_in_front(ShortPath)
     return app
 

@@ -95,11 +95,15 @@ class NotOfferedError(ServiceError):
 
 
 class UnreadableBodyError(ServiceError):
-    """A request body that is not the JSON it should be."""
+    """A request body that is not what it says it is."""
 
 
 class UnsupportedMediaTypeError(ServiceError):
     """A request body in a format that is not read."""
+
+
+class NotAcceptableError(ServiceError):
+    """An answer wanted in a format that is not written."""
 
 
 class BodyTooLargeError(ServiceError):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.contract.errors import TableError
 from models.contract.manifest import ModelManifest
 from service.errors import FaultyInputError, ServiceError, quote
+from service.inference.batches import UNLIMITED, SequenceLimits
 from service.inference.encoding import Values, encode_columns
 from service.inference.session import ModelSession
 from service.inference.trust import Asked, Trusted, check_offered, predict_trusted
@@ -69,9 +70,21 @@ def total(parts: list[Summary]) -> Summary:
 
 
 def answer_rows(
-    session: ModelSession, columns: Mapping[str, Values], *, empty: bool, asked: Asked = NOTHING
+    session: ModelSession,
+    columns: Mapping[str, Values],
+    *,
+    empty: bool,
+    asked: Asked = NOTHING,
+    limits: SequenceLimits = UNLIMITED,
 ) -> Answered:
     """Predict rows; where some are refused and `empty` is set, halve until they stand alone, and leave them out.
+
+    Args:
+        session: The model.
+        columns: Column name → values.
+        empty: Whether rows that are not answered are left without a prediction.
+        asked: What is wanted beside predictions.
+        limits: How much a model of sequences is asked for.
 
     Raises:
         FaultyInputError: When some are refused and `empty` is not set.
@@ -81,7 +94,7 @@ def answer_rows(
     manifest = session.manifest
     check_offered(manifest, asked)
     try:
-        trusted = predict_trusted(session, encode_columns(manifest, columns), asked)
+        trusted = predict_trusted(session, encode_columns(manifest, columns, limits), asked)
     except FaultyInputError:
         if not empty:
             raise
@@ -91,7 +104,13 @@ def answer_rows(
             return Answered(np.full((1, len(manifest.outputs)), np.nan), no, no, beside)
         half = n_rows // 2
         parts = [
-            answer_rows(session, {name: values[rows] for name, values in columns.items()}, empty=True, asked=asked)
+            answer_rows(
+                session,
+                {name: values[rows] for name, values in columns.items()},
+                empty=True,
+                asked=asked,
+                limits=limits,
+            )
             for rows in (slice(None, half), slice(half, None))
         ]
         return Answered(

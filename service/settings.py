@@ -69,6 +69,21 @@ class Settings(BaseSettings):
         description="Most rows in one request. 100,000 rows of 2 columns fill the default body limit about a quarter; "
         "larger tables are for `nalu predict`.",
     )
+    max_bulk_bytes: Annotated[int, Field(ge=1024, le=64 * 1024**3)] = Field(
+        default=256 * 1024**2,
+        description="Largest table in a request's body, in bytes, once decompressed. It is predicted as it arrives and "
+        "held nowhere; a batch of Arrow is held whole. 256 MiB hold a million rows of 30 numbers.",
+    )
+    max_bulk_rows: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        default=1_000_000,
+        description="Most rows of such a table. Their predictions are held until the last row is known to be answered: "
+        "9 MB for each million of one output.",
+    )
+    bulk_deadline_s: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = Field(
+        default=300.0,
+        description="Seconds in which such a table must have arrived, had its turn and been predicted: 256 MiB at "
+        "1 MiB/s.",
+    )
     max_length: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
         default=10_000,
         description="Most steps of one sequence: words, characters, rows of numbers or images. The default is ten "

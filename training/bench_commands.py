@@ -138,12 +138,18 @@ def table(
         list[str] | None,
         typer.Option("--split", help="inside, driver, target, group or time; repeatable. [default: all]"),
     ] = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all]")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all that are installed]")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds a task.", min=1, max=100)] = 1,
     keep: Annotated[
         Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
     ] = None,
+    only_kept: Annotated[
+        bool, typer.Option("--only-kept", help="Run nothing: sum up what the file of --keep holds.")
+    ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File to draw every task's errors to, SVG or PNG.")] = None,
 ) -> None:
     """Compare our model of tables with its peers on real data sets, inside and outside the training range.
 
@@ -153,10 +159,11 @@ def table(
     from training.bench.documents import write
     from training.bench.results import document
     from training.bench.table.data_sets import tasks_of
-    from training.bench.table.peers import METHODS
+    from training.bench.table.peers import METHODS, available
     from training.bench.table.protocols import PROTOCOLS
     from training.bench.table.report import as_document, print_summary, told
-    from training.bench.table.running import Kept, Result, run
+    from training.bench.table.results import Kept, Result
+    from training.bench.table.running import run
     from training.datasets import data_dir
     from training.errors import ConfigError
 
@@ -169,15 +176,20 @@ def table(
     results = run(
         tasks_of(data or data_dir(), data_set or ()),
         protocol or list(PROTOCOLS),
-        method or list(METHODS),
+        method or available(),
         seeds,
         Kept(keep, Result),
         lambda result: _console.print(told(result), markup=False),
+        only_kept=only_kept,
     )
     print_summary(_console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False), results)
     if json is not None:
         content = document([], command=_command(), duration_s=time.perf_counter() - started)
         write(json, {**content, **as_document(results)})
+    if plot is not None:
+        from training.bench.table.plot import errors_plot
+
+        plot.write_bytes(errors_plot(results, plot.suffix.lstrip(".")))
 
 
 @bench_app.command("trust")
@@ -208,7 +220,7 @@ def trust(
     from training.bench.results import document
     from training.bench.table.data_sets import tasks_of
     from training.bench.table.protocols import PROTOCOLS
-    from training.bench.table.running import Kept
+    from training.bench.table.results import Kept
     from training.bench.table.trust import PROTOCOLS as MEASURED
     from training.bench.table.trust import TrustResult, measure
     from training.bench.trust_tables import trust_table
@@ -236,7 +248,9 @@ def trust(
 
 @bench_app.command("report")
 def report(
-    results: Annotated[Path, typer.Option(help="Folder of JSON results.")] = Path("benchmarks/results"),
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of JSON results. [default: each page's under benchmarks/results]")
+    ] = None,
     pages: Annotated[
         list[Path] | None, typer.Option("--page", help="Markdown page whose tables to make anew; repeatable.")
     ] = None,
@@ -244,20 +258,19 @@ def report(
 ) -> None:
     """Make the tables of the benchmark's pages from the results kept."""
     from training.bench.kept import read_results
-    from training.bench.report import render
+    from training.bench.report import PAGES, RESULTS, render
     from training.errors import ConfigError
 
-    kept = read_results(results)
-    own = ("benchmark-arithmetic", "exact-arithmetic", "trust")
-    for page in pages or [Path("docs") / f"{name}.md" for name in own]:
+    for page in pages or list(PAGES):
+        folder = results or PAGES.get(page, RESULTS)
         if not page.is_file():
             msg = f"a page must be there, however {page} is not"
             raise ConfigError(msg)
         before = page.read_text(encoding="utf-8")
-        after = render(before, kept)
+        after = render(before, read_results(folder))
         if check and after != before:
-            msg = f"a page must show the results of {results}, however {page} differs; run `nalu bench report`"
+            msg = f"a page must show the results of {folder}, however {page} differs; run `nalu bench report`"
             raise ConfigError(msg)
         if not check:
             page.write_text(after, encoding="utf-8")
-            _console.print(f"made the tables of {page} from {results}")
+            _console.print(f"made the tables of {page} from {folder}")

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from models.contract.errors import TableError
+from models.contract.errors import ColumnNamesError, TableError
 
 HEAD_BYTES = 1024 * 1024
 """Bytes looked at to judge the layout: thousands of rows, read in milliseconds."""
@@ -73,6 +73,20 @@ def judge_layout(path: Path) -> Layout:
     with open_bytes(path) as stream:
         head = stream.read(HEAD_BYTES)
         whole = not stream.read(1)
+    return judge_head(path, head, whole=whole)
+
+
+def judge_head(path: Path, head: bytes, *, whole: bool) -> Layout:
+    """Judge the layout of a file, or of what comes under a name, from its beginning.
+
+    Args:
+        path: What it is called in messages.
+        head: Its beginning, `HEAD_BYTES` or all there is.
+        whole: Whether that is all.
+
+    Raises:
+        TableError: As `judge_layout`.
+    """
     text = _decode(path, head, whole=whole)
     if not text.strip():
         msg = f"a table must have a header and rows, however {path.name} is empty"
@@ -95,7 +109,7 @@ def check_names(path: Path, names: tuple[str, ...]) -> None:
     """Refuse column names that are empty or repeated.
 
     Raises:
-        TableError: When a name is empty or occurs twice; names the column.
+        ColumnNamesError: When a name is empty or occurs twice; names the column.
     """
     unnamed = [number for number, name in enumerate(names, start=1) if not name]
     if unnamed:
@@ -103,14 +117,14 @@ def check_names(path: Path, names: tuple[str, ...]) -> None:
             f"every column must have a name, however column {unnamed[0]} of {path.name} has none; "
             "name it in the header, or remove it (pandas leaves a row index out with index=False)"
         )
-        raise TableError(msg)
+        raise ColumnNamesError(msg)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         shown = ", ".join(ascii(name[:80]) for name in repeated[:10])
         msg = (
             f"column names must be distinct, however {path.name} repeats {shown}; rename or remove the repeated columns"
         )
-        raise TableError(msg)
+        raise ColumnNamesError(msg)
 
 
 def line_of_row(path: Path, layout: Layout, row: int) -> int:

@@ -39,6 +39,10 @@ class TableError(ContractError):
     """A table that cannot be read as rows and columns."""
 
 
+class ColumnNamesError(TableError):
+    """A table whose column names are empty or repeated."""
+
+
 class ModelNotFoundError(ContractError):
     """No such model, or no such version of it, among those at hand."""
 

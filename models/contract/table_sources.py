@@ -1,6 +1,6 @@
 """Tables on disk, opened by their extension: delimited text, Parquet, and Arrow's own files, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ ARROW_EXTENSIONS = (".arrow", ".feather", ".ipc")
 PARQUET_EXTENSIONS = (".parquet", ".pq")
 EXTENSIONS = (".csv", ".csv.gz", *PARQUET_EXTENSIONS, *ARROW_EXTENSIONS)
 
-_BLOCK_BYTES = 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 """Bytes of text parsed at a time; a single row must fit. Four times as many take 200 MB more where rows are short."""
 
 _BATCH_ROWS = 65_536
@@ -72,6 +72,38 @@ def open_source(path: Path) -> Iterator[Source]:
         raise TableError(msg)
 
 
+def open_delimited(
+    stream: Any, layout: Layout, names: tuple[str, ...], on_ragged: Callable[[Any], str] | None = None
+) -> Any:
+    """Return what reads record batches of text from delimited text, block by block.
+
+    Args:
+        stream: The text, from its beginning.
+        layout: How it is laid out.
+        names: Columns to read.
+        on_ragged: Told of a row with too many or too few fields, as a `pyarrow.csv.InvalidRow`; returns "error". Rows
+            are then read in one thread, so that they are numbered.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    return csv.open_csv(
+        stream,
+        read_options=csv.ReadOptions(
+            column_names=layout.names,
+            skip_rows=layout.header_lines,
+            block_size=BLOCK_BYTES,
+            use_threads=on_ragged is None,
+        ),
+        parse_options=csv.ParseOptions(
+            delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=on_ragged
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(layout.names, pa.string()), include_columns=names, strings_can_be_null=False
+        ),
+    )
+
+
 class _Delimited:
     """Delimited text; every column is read as text."""
 
@@ -86,7 +118,7 @@ class _Delimited:
         import pyarrow as pa
 
         try:
-            for block in self._reader(names):
+            for block in open_delimited(self._stream, self._layout, names):
                 for start in range(0, block.num_rows, n_rows):
                     yield block.slice(start, n_rows)
         except pa.ArrowInvalid as error:
@@ -96,27 +128,12 @@ class _Delimited:
         import pyarrow as pa
 
         try:
-            return self._reader(names).read_all()
+            return open_delimited(self._stream, self._layout, names).read_all()
         except pa.ArrowInvalid as error:
             raise self._fault(error) from error
 
     def place(self, row: int) -> str:
         return f"line {line_of_row(self.path, self._layout, row)}"
-
-    def _reader(self, names: tuple[str, ...]) -> Any:
-        import pyarrow as pa
-        from pyarrow import csv
-
-        return csv.open_csv(
-            self._stream,
-            read_options=csv.ReadOptions(
-                column_names=self.names, skip_rows=self._layout.header_lines, block_size=_BLOCK_BYTES
-            ),
-            parse_options=csv.ParseOptions(delimiter=self._layout.delimiter, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(self.names, pa.string()), include_columns=names, strings_can_be_null=False
-            ),
-        )
 
     def _fault(self, error: Exception) -> TableError:
         line = first_undecodable_line(self.path)
@@ -132,7 +149,7 @@ class _Delimited:
                 f"{self.path.name} has {ragged[1]}; complete that row, or quote fields that hold the delimiter"
             )
         return TableError(
-            f"a row must have at most {_BLOCK_BYTES} bytes, however {self.path.name}: {str(error)[:200]}; "
+            f"a row must have at most {BLOCK_BYTES} bytes, however {self.path.name}: {str(error)[:200]}; "
             "look for a quote that is never closed"
         )
 

@@ -62,7 +62,7 @@ def open_table_writer(path: Path | None, *, delimiter: str = ",", decimal: str =
         TableError: When the file cannot be written.
     """
     if path is None:
-        yield _Delimited(sys.stdout.buffer, delimiter, decimal)
+        yield DelimitedWriter(sys.stdout.buffer, delimiter, decimal)
         sys.stdout.buffer.flush()
         return
     check_output(path)
@@ -70,10 +70,10 @@ def open_table_writer(path: Path | None, *, delimiter: str = ",", decimal: str =
         yield writer
 
 
-def _writer(path: Path, stream: BinaryIO, delimiter: str, decimal: str) -> "_Delimited | _Parquet | _Arrow":
+def _writer(path: Path, stream: BinaryIO, delimiter: str, decimal: str) -> "DelimitedWriter | _Parquet | _Arrow":
     name = path.name.lower()
     if name.endswith(".csv"):
-        return _Delimited(stream, delimiter, decimal)
+        return DelimitedWriter(stream, delimiter, decimal)
     return _Parquet(stream) if name.endswith(PARQUET_EXTENSIONS) else _Arrow(stream)
 
 
@@ -113,16 +113,23 @@ def write_table(path: Path, columns: Mapping[str, Column]) -> None:
             writer.write(batch)
 
 
-class _Delimited:
-    """Writes fields as they are, quoted only where they must be."""
+class DelimitedWriter:
+    """Writes fields as they are, quoted only where they must be.
 
-    def __init__(self, stream: BinaryIO, delimiter: str, decimal: str) -> None:
+    Args:
+        stream: Where to.
+        delimiter: Delimiter.
+        decimal: Decimal sign of numbers.
+    """
+
+    def __init__(self, stream: BinaryIO, delimiter: str = ",", decimal: str = ".") -> None:
         self._stream = stream
         self._delimiter = delimiter
         self._decimal = decimal
         self._started = False
 
     def write(self, batch: Any) -> None:
+        """Append a `pyarrow.RecordBatch`, the first one with a header."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -137,7 +144,7 @@ class _Delimited:
         self._stream.write("".join(f"{line}\n" for line in lines).encode())
 
     def close(self) -> None:
-        pass
+        """Do nothing: the stream is its owner's."""
 
     def _field(self, column: Any) -> Any:
         import pyarrow as pa

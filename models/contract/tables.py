@@ -115,12 +115,12 @@ def read_table(
         for name in names:
             raw = content.column(name)
             if name in as_text:
-                columns[name] = _texts(source, name, raw)
+                columns[name] = texts_of(path.name, name, raw)
                 continue
-            values, unreadable = _numbers(raw, source.decimal)
+            values, unreadable = numbers_of(raw, source.decimal)
             n_unreadable = int(unreadable.sum())
             if n_unreadable and name not in as_numbers:
-                columns[name] = _texts(source, name, raw)
+                columns[name] = texts_of(path.name, name, raw)
                 continue
             if n_unreadable:
                 notes.append(f"column {name!r}: {n_unreadable} of {n_rows} values are no numbers and count as missing")
@@ -190,7 +190,7 @@ def judge_columns(
                 nulls[name] += _n_missing_texts(column)
                 if name in texts:
                     continue
-                values, wrong = _numbers(column, source.decimal)
+                values, wrong = numbers_of(column, source.decimal)
                 unreadable[name] += int(wrong.sum())
                 gaps[name] += int(np.isnan(values).sum())
                 if wrong.any() and name not in as_numbers:
@@ -245,7 +245,7 @@ def iter_batches(
         for raw in source.batches(n_rows, source.names if whole else (*numbers, *texts)):
             columns: dict[str, Column] = {}
             for name in numbers:
-                values, unreadable = _numbers(raw.column(name), source.decimal)
+                values, unreadable = numbers_of(raw.column(name), source.decimal)
                 if unreadable.any() and name not in lenient:
                     row = int(np.flatnonzero(unreadable)[0])
                     observed = ascii(str(raw.column(name)[row].as_py())[:40])
@@ -257,7 +257,7 @@ def iter_batches(
                 _refuse_infinity(source, name, values, first_row)
                 columns[name] = values
             for name in texts:
-                columns[name] = _texts(source, name, raw.column(name))
+                columns[name] = texts_of(path.name, name, raw.column(name))
             yield Batch(first_row, columns, raw)
             first_row += int(raw.num_rows)
         if first_row == 0:
@@ -310,8 +310,8 @@ def _trimmed(chunk: Any) -> Any:
     return pc.if_else(pc.is_in(text, value_set=pa.array(MISSING, text.type)), pa.scalar(None, text.type), text)
 
 
-def _numbers(column: Any, decimal: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return a column's numbers, missing and unreadable values as NaN, and which are unreadable."""
+def numbers_of(column: Any, decimal: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the numbers of a `pyarrow` column, missing and unreadable values as NaN, and which are unreadable."""
     import pyarrow as pa
 
     values: list[NDArray[np.float64]] = []
@@ -349,7 +349,12 @@ def _parsed(text: Any, decimal: str) -> Any:
         return pc.if_else(pc.match_substring_regex(text, _NUMBER), text, pa.scalar(None, text.type)).cast(pa.float64())
 
 
-def _texts(source: Source, name: str, column: Any) -> NDArray[np.object_]:
+def texts_of(table: str, name: str, column: Any) -> NDArray[np.object_]:
+    """Return the text of a `pyarrow` column, missing values as None.
+
+    Raises:
+        TableError: When it holds something else; names table and column.
+    """
     import pyarrow as pa
 
     parts: list[NDArray[np.object_]] = []
@@ -362,7 +367,7 @@ def _texts(source: Source, name: str, column: Any) -> NDArray[np.object_]:
             parts.append(_trimmed(plain).to_numpy(zero_copy_only=False).astype(object))
         except (pa.ArrowException, UnicodeDecodeError) as error:
             msg = (
-                f"a column must hold numbers, text or times, however {name!r} of {source.path.name} holds "
+                f"a column must hold numbers, text or times, however {name!r} of {table} holds "
                 f"{str(chunk.type)[:80]}; leave it out or convert it"
             )
             raise TableError(msg) from error

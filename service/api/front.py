@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from service.api.middleware import SECURITY_HEADERS, Traffic, log_answer, new_id, sane_id
+from service.api.negotiation import PREDICT_PATH
 from service.api.predictions import INLINE_BODY_BYTES
 from service.api.together import Turn, answer_together
 from service.inference.quick_rows import QuickReader, SmallRequest
 from service.logging import LOGGER, request_id
-
-PREDICT_PATH: Final = "/predict"
 
 JSON_HEADER: Final = (b"content-type", b"application/json")
 

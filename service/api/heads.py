@@ -9,7 +9,8 @@ from typing import Final
 
 import httptools
 
-from service.api.front import PREDICT_PATH, head_of_answers, read_head
+from service.api.front import head_of_answers, read_head
+from service.api.negotiation import PREDICT_PATH
 
 _MAX_HEADS: Final = 256
 """Heads remembered: a client's differ in the length of the body, those behind some proxies in an id each."""

@@ -14,6 +14,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.negotiation import is_bulk
 from service.api.problems import problem_of
 from service.errors import BodyTooLargeError
 from service.logging import LOGGER, request_id
@@ -114,12 +115,14 @@ class RequestFrame:
     Args:
         app: The application inside.
         max_body_bytes: Largest body; more is refused, by its header or while it arrives.
+        max_bulk_bytes: Largest body of those that are read as they arrive.
         traffic: The counters to keep.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, traffic: Traffic) -> None:
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_bulk_bytes: int, traffic: Traffic) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._max_bulk_bytes = max_bulk_bytes
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,18 +130,20 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told, declared = b"", b"0"
+        told, declared, limit = b"", b"0", self._max_body_bytes
         for name, value in scope["headers"]:
             if name == b"x-request-id":
                 told = value
             elif name == b"content-length":
                 declared = value
+            elif name == b"content-type" and is_bulk(scope["path"], value):
+                limit = self._max_bulk_bytes
         token = request_id.set(sane_id(told) or new_id())
         response = _Response(send)
         started = time.perf_counter()
         self._traffic.begin()
         try:
-            await self._answer(scope, declared, receive, response)
+            await self._answer(scope, declared, limit, receive, response)
         finally:
             elapsed_s = time.perf_counter() - started
             status = response.status or CLIENT_LEFT
@@ -149,8 +154,7 @@ class RequestFrame:
                 log_answer(level, scope, status, elapsed_s)
             request_id.reset(token)
 
-    async def _answer(self, scope: Scope, declared: bytes, receive: Receive, response: "_Response") -> None:
-        limit = self._max_body_bytes
+    async def _answer(self, scope: Scope, declared: bytes, limit: int, receive: Receive, response: "_Response") -> None:
         arrived = 0
 
         async def receive_limited() -> Message:

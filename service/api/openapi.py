@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.negotiation import MEDIA_TYPES
 from service.api.open_inference.schemas import InferRequestBody
 from service.api.schemas import (
     PredictRecordsAnswer,
@@ -69,6 +70,32 @@ SEQUENCE_EXAMPLES: dict[str, Any] = {
 PREDICT_REQUEST_CONTENT = _content(("records", PredictRecordsRequest), ("split", PredictSplitRequest))
 PREDICT_REQUEST_CONTENT["application/json"]["examples"] |= SEQUENCE_EXAMPLES
 PREDICT_ANSWER_CONTENT = _content(("records", PredictRecordsAnswer), ("split", PredictSplitAnswer))
+for _content_of, _csv in (
+    (PREDICT_REQUEST_CONTENT, "a,b\n3,5\n2,7\n"),
+    (PREDICT_ANSWER_CONTENT, "y,in_range\n15,true\n14,true\n"),
+):
+    _content_of[MEDIA_TYPES["csv"]] = {"schema": {"type": "string"}, "example": _csv}
+    _content_of[MEDIA_TYPES["arrow"]] = {"schema": {"type": "string", "format": "binary"}}
+
+PREDICT_PARAMETERS: list[dict[str, Any]] = [
+    {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": f"For a table: {description}",
+        "schema": schema,
+    }
+    for name, description, schema in (
+        ("model", "name of the model; always needed.", {"type": "string", "minLength": 1, "maxLength": 100}),
+        ("version", "version of the model; the newest by default.", {"type": "integer", "minimum": 1}),
+        (
+            "interval",
+            "level of prediction intervals, which come in columns of their own.",
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        ),
+    )
+]
+"""A request in JSON names all that in its body."""
 
 
 class DocumentedFastAPI(FastAPI):

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.contract.errors import ModelNotFoundError
+from service.api.negotiation import MEDIA_TYPES
 from service.errors import (
     BodyTooLargeError,
     CardNotFoundError,
@@ -24,6 +25,7 @@ from service.errors import (
     InvalidRequestError,
     ModelNotReadyError,
     NonFinitePredictionError,
+    NotAcceptableError,
     NotOfferedError,
     OverloadedError,
     UnreadableBodyError,
@@ -61,12 +63,13 @@ class Problem:
 INTERNAL_ERROR = Problem(500, "internal-error", "The service failed")
 
 PROBLEMS: dict[type[Exception], Problem] = {
-    UnreadableBodyError: Problem(400, "bad-request", "The body cannot be read as JSON"),
+    UnreadableBodyError: Problem(400, "bad-request", "The body cannot be read"),
     CardNotFoundError: Problem(404, "card-not-found", "The version has no model card"),
     ModelNotFoundError: Problem(404, "model-not-found", "No such model or version"),
+    NotAcceptableError: Problem(406, "not-acceptable", "No answer in a format that is wanted"),
     BodyTooLargeError: Problem(413, "body-too-large", "The body is over the limit", {"Connection": "close"}),
     UnsupportedMediaTypeError: Problem(
-        415, "unsupported-media-type", "The body's format is not read", {"Accept-Post": "application/json"}
+        415, "unsupported-media-type", "The body's format is not read", {"Accept-Post": ", ".join(MEDIA_TYPES.values())}
     ),
     InvalidRequestError: Problem(422, "invalid-request", "The request does not follow the rules"),
     NotOfferedError: Problem(422, "not-offered", "The model does not have what the request asks for"),

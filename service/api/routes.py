@@ -8,10 +8,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from service.admission import Admission
+from service.api.bulk import answer_bulk
 from service.api.cards import CARD_HEADERS, card_path, read_card
-from service.api.front import PREDICT_PATH, Front
+from service.api.front import Front
 from service.api.heads import Heads
-from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_REQUEST_CONTENT
+from service.api.negotiation import COMPRESS_BYTES, JSON, PREDICT_PATH, encoding_of, form_of, wanted_encoding
+from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_PARAMETERS, PREDICT_REQUEST_CONTENT
 from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
 from service.api.schemas import (
@@ -25,8 +27,9 @@ from service.api.schemas import (
     detail_of,
     summary_of,
 )
+from service.body_pipe import inflate
+from service.bulk import BulkLimits, compressed
 from service.draining import Draining
-from service.errors import UnsupportedMediaTypeError, quote
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
@@ -52,6 +55,7 @@ class State(TypedDict):
         draining: Whether it has been told to stop.
         counts: What all workers have counted.
         admission: Places for requests that are answered in a thread.
+        bulk: Places for tables.
     """
 
     settings: Settings
@@ -62,6 +66,7 @@ class State(TypedDict):
     draining: Draining
     counts: Counts
     admission: Admission
+    bulk: Admission
 
 
 router = APIRouter()
@@ -86,9 +91,12 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     response_class=Response,
     responses={
         200: {"description": "Predictions, in the form of the request.", "content": PREDICT_ANSWER_CONTENT},
-        **_problems(400, 404, 413, 415, 422, 503, 504),
+        **_problems(400, 404, 406, 413, 415, 422, 503, 504),
     },
-    openapi_extra={"requestBody": {"required": True, "content": PREDICT_REQUEST_CONTENT}},
+    openapi_extra={
+        "requestBody": {"required": True, "content": PREDICT_REQUEST_CONTENT},
+        "parameters": PREDICT_PARAMETERS,
+    },
 )
 async def predict_rows(request: Request) -> Response:
     """Answer rows in one of two forms: `rows` as objects, or `columns` and `data`; the answer has the request's form.
@@ -96,28 +104,43 @@ async def predict_rows(request: Request) -> Response:
     Every column of the model must be given, `null` where the value is missing and the model allows it.
     Text or a boolean is never taken for a number. A model of sequences has one column: a text, a list of steps, or a
     list of images (grey PNG in base64, or rows of pixels); rows of one request may differ in length.
+
+    A table, as an Arrow IPC stream or CSV, names its model in the query; `Accept` chooses the form of its answer.
+    Bodies may be compressed with gzip or zstd.
     """
-    _check_media_type(request)
     state = _state(request)
     registry, settings = state["registry"], state["settings"]
     limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
-    if not 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES:
-        answer = await _answer_large(request, state, limits)
-    elif (read := read_json(registry, await request.body(), settings.max_rows)).is_light:
+    form = form_of(request.headers)
+    if form != "json":
+        bulk_limits = BulkLimits(settings.max_bulk_bytes, settings.max_bulk_rows, limits)
+        return await answer_bulk(request, form, registry, state["bulk"], bulk_limits)
+    if encoding_of(request.headers) or not 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES:
+        return await _answer_large(request, state, limits)
+    if (read := read_json(registry, await request.body(), settings.max_rows)).is_light:
         answer = answer_json(read, limits)
     else:
         async with state["admission"].place() as place:
             answer = await place.run(answer_json, read, limits, place.remaining_s)
-    return Response(answer, media_type="application/json")
+    return Response(answer, media_type=JSON)
 
 
-async def _answer_large(request: Request, state: State, limits: SequenceLimits) -> bytes:
+async def _answer_large(request: Request, state: State, limits: SequenceLimits) -> Response:
+    """Answer a request in JSON in a thread, where it and its answer may be compressed."""
     registry, settings = state["registry"], state["settings"]
+    encoding, wanted = encoding_of(request.headers), wanted_encoding(request.headers)
+
+    def answer_in_thread(body: bytes, deadline_s: float) -> tuple[bytes, dict[str, str]]:
+        plain = body if encoding is None else inflate(body, encoding, settings.max_body_bytes)
+        answer = answer_large(state["quick"], registry, plain, settings.max_rows, limits, deadline_s)
+        if wanted is None or len(answer) <= COMPRESS_BYTES:
+            return answer, {}
+        return b"".join(compressed([answer], wanted)), {"Content-Encoding": wanted}
+
     async with state["admission"].place() as place:
         body = await place.within(request.body())
-        return await place.run(
-            answer_large, state["quick"], registry, body, settings.max_rows, limits, place.remaining_s
-        )
+        answer, headers = await place.run(answer_in_thread, body, place.remaining_s)
+    return Response(answer, media_type=JSON, headers={**headers, "Vary": "Accept-Encoding"})
 
 
 @router.get("/models", summary="List models", tags=["models"])
@@ -223,16 +246,3 @@ def _entry(registry: Registry, name: str) -> ModelEntry:
         failed=dict(versions.failed),
         description=newest.manifest.description if newest else None,
     )
-
-
-def _check_media_type(request: Request) -> None:
-    """Refuse what is not uncompressed JSON in UTF-8; a form on a foreign page cannot claim to be that."""
-    given = request.headers.get("content-type", "")
-    media_type, _, parameters = given.partition(";")
-    charset = parameters.partition("charset=")[2].strip().strip('"').lower()
-    if media_type.strip().lower() != "application/json" or charset not in ("", "utf-8"):
-        msg = f"a body must have the content type application/json, however: {quote(given) if given else 'none'}"
-        raise UnsupportedMediaTypeError(msg)
-    if (encoding := request.headers.get("content-encoding", "identity")).lower() != "identity":
-        msg = f"a body must not be compressed, however its content encoding is {quote(encoding)}"
-        raise UnsupportedMediaTypeError(msg)

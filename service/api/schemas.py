@@ -76,7 +76,7 @@ class Explanation(_Answer):
     constant: float = Field(description="What the trunk answers for the mean of all columns.")
     terms: dict[str, float] = Field(description="What each column, or product of columns, adds to it.")
     held: float = Field(description="What the trunk was held back by, far outside the training range; else 0.")
-    residual: float = Field(description="What the boosted trees add.")
+    residual: float = Field(description="What the boosted trees and networks add.")
 
 
 class PredictRecordsAnswer(_Answer):

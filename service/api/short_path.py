@@ -9,8 +9,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.front import JSON_HEADER, PREDICT_PATH, Front, id_of, read_head
+from service.api.front import JSON_HEADER, Front, id_of, read_head
 from service.api.middleware import SECURITY_HEADERS
+from service.api.negotiation import PREDICT_PATH
 from service.api.together import next_turn
 from service.inference.quick_rows import SmallRequest
 

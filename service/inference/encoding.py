@@ -90,9 +90,7 @@ def encode_split(
         InvalidRequestError: When a value is not one that the column takes.
     """
     faults = Faults()
-    for name, times in Counter(columns).items():
-        if times > 1:
-            faults.add(f"a column must be named once, however it is named {times} times", name)
+    _refuse_repeated(columns, faults)
     for i, row in enumerate(data):
         if len(row) != len(columns):
             faults.add(f"a row must have one value per column ({len(columns)}), however it has {len(row)}", row=i)
@@ -130,10 +128,15 @@ def encode_columns(
     faults = Faults()
     numbers, categories = manifest.numbers, manifest.categories
     raw = np.empty((n_rows, len(numbers)))
+    ranged = np.ones(len(numbers), dtype=np.bool_)
     j = 0
     for column in manifest.inputs:
         if isinstance(column, NumberColumn):
-            raw[:, j] = _encode_numbers(column, columns[column.name], dtype, faults)
+            values = columns[column.name]
+            if isinstance(values, np.ndarray) and _is_inside(column, values, dtype):
+                raw[:, j], ranged[j] = values, False
+            else:
+                raw[:, j] = _encode_numbers(column, values, dtype, faults)
             j += 1
         elif isinstance(column, DateColumn):
             raw[:, j : j + len(column.parts)] = _encode_dates(column, columns[column.name], faults)
@@ -145,11 +148,39 @@ def encode_columns(
         if category.unseen == "other":
             seen &= categorical[:, j] != UNSEEN_LEVEL
     faults.refuse(InvalidRequestError)
-    minimum = np.array([column.minimum for column in numbers])
-    maximum = np.array([column.maximum for column in numbers])
-    outside: NDArray[np.bool_] = (raw < minimum) | (raw > maximum)
-    in_range = seen & np.logical_not(outside.any(axis=1))
-    return Encoded(raw.astype(dtype, copy=False), categorical, in_range)
+    for j in np.flatnonzero(ranged).tolist():
+        seen &= ~((raw[:, j] < numbers[j].minimum) | (raw[:, j] > numbers[j].maximum))
+    return Encoded(raw.astype(dtype, copy=False), categorical, seen)
+
+
+def _is_inside(column: NumberColumn, values: NDArray[Any], dtype: np.dtype[np.floating[Any]]) -> bool:
+    """Return whether an array of floats lies in the range seen in training, which leaves nothing else to check.
+
+    Smallest and largest take a tenth of the time of looking for infinities, missing values and rows outside.
+    """
+    if values.dtype.kind != "f":
+        return False
+    largest = float(np.finfo(dtype).max)
+    lowest, highest = float(values.min()), float(values.max())  # compared as float64, whatever the array holds
+    return max(column.minimum, -largest) <= lowest and highest <= min(column.maximum, largest)
+
+
+def check_columns(manifest: ModelManifest, columns: Sequence[str]) -> None:
+    """Compare the columns given with those of a model, before there are rows.
+
+    Raises:
+        InputShapeError: When a column is repeated, missing or unknown.
+    """
+    faults = Faults()
+    _refuse_repeated(columns, faults)
+    _compare_names([column.name for column in manifest.inputs], dict.fromkeys(columns), faults)
+    faults.refuse(InputShapeError)
+
+
+def _refuse_repeated(columns: Sequence[str], faults: Faults) -> None:
+    for name, times in Counter(columns).items():
+        if times > 1:
+            faults.add(f"a column must be named once, however it is named {times} times", name)
 
 
 def _check_shape(manifest: ModelManifest, columns: Mapping[str, Values]) -> int:

@@ -24,7 +24,9 @@ def rows(n_rows: int = 600) -> tuple[Rows, Floats]:
     return Rows(x, rng.integers(0, 3, (n_rows, 1))), targets
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.degree == 0], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.degree == 0 and not kind.networked], ids=lambda kind: kind.name
+)
 def test_a_weighted_trunk_is_that_of_repeated_rows(kind: TrunkKind) -> None:
     plain, targets = rows()
     weighted = fit_trunk(kind, Rows(plain.numeric, plain.codes, WEIGHTS), (3,), targets)

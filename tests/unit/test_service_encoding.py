@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from models.contract.manifest import ModelManifest
+from models.contract.manifest import ModelManifest, NumberColumn
 from service.errors import MAX_FAULTS, FaultyInputError, InputShapeError, InvalidRequestError
 from service.inference.encoding import encode_columns, encode_records, encode_split
-from tests.published import arithmetic_graph, arithmetic_manifest, graded_graph, graded_manifest
+from tests.published import arithmetic_graph, arithmetic_manifest, describe, graded_graph, graded_manifest
 
 
 @pytest.fixture(name="product", scope="module")
@@ -189,3 +189,17 @@ def test_a_hundred_thousand_empty_records_are_refused_without_listing_each(produ
         encode_records(product, [{}] * 100_000)
 
     assert caught.value.n_faults == MAX_FAULTS
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_an_array_is_judged_as_its_values_one_by_one(dtype: type[np.floating]) -> None:
+    """Range limits are float64: the float32 next to 0.1 lies above 0.1."""
+    columns = [NumberColumn(name=name, minimum=0.1, maximum=0.3) for name in ("a", "b")]
+    manifest = describe("add", b"graph", columns, {"a": 0.2, "b": 0.2}, [0.4])
+    for values in ([0.2, 0.25], [0.2, 0.1], [0.3, 0.2], [0.2, 9.0], [-1.0, 0.2]):
+        array = np.array(values, dtype=dtype)
+        fast = encode_columns(manifest, {"a": array, "b": array})
+        slow = encode_columns(manifest, {"a": array.tolist(), "b": array.tolist()})
+
+        assert fast.in_range.tolist() == slow.in_range.tolist()
+        assert fast.numeric.tobytes() == slow.numeric.tobytes()

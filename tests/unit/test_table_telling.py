@@ -15,6 +15,7 @@ from training.evaluation.importance import permutation_importance
 from training.evaluation.model_card import CardPlot, model_card
 from training.parity import RawRows
 from training.tabular.model import TabularModel, TargetModel
+from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.residual import TreeSettings, cross_fit_forest, error_gain
 from training.tabular.rows import Rows
@@ -23,21 +24,30 @@ from training.tabular.trunks import KINDS, Trunk, fit_trunk
 
 RNG = np.random.default_rng(0)
 ROWS = Rows(RNG.uniform(0.5, 4, (300, 3)), RNG.integers(0, 2, (300, 1)))
+NETWORK = NetworkSettings(n_members=2, d_hidden=16, n_steps=100)
 NUMBERS, CATEGORIES = ("a", "b", "c"), (("kind", ("x", "y")),)
 TARGETS = ROWS.numeric[:, 0] * np.maximum(ROWS.numeric[:, 1], 2) + 3 * (ROWS.codes[:, 0] == 1) + 1
 
 
 def fitted(name: str) -> Trunk:
-    fit = fit_trunk(next(kind for kind in KINDS if kind.name == name), ROWS, (2,), TARGETS)
+    fit = fit_trunk(next(kind for kind in KINDS if kind.name == name), ROWS, (2,), TARGETS, networks=NETWORK)
     assert fit is not None
     return fit.trunk
 
 
-def evaluated(text: str, row: int) -> float:
-    """Compute a formula with Python's own arithmetic."""
+def evaluated(trunk: Trunk, text: str, row: int) -> float:
+    """Compute a formula with Python's own arithmetic, its network taken from the trunk."""
+    answer = 0.0 if trunk.network is None else float(trunk.network(trunk.columns(ROWS.take(np.array([row]))))[0])
     code = re.sub(r'\(kind = "(\w)"\)', r'(kind == "\1")', text.replace("^", "**"))
     a, b, c = ROWS.numeric[row]
-    names: dict[str, Any] = {"a": a, "b": b, "c": c, "kind": "xy"[ROWS.codes[row, 0]], "log": math.log}
+    names: dict[str, Any] = {
+        "a": a,
+        "b": b,
+        "c": c,
+        "kind": "xy"[ROWS.codes[row, 0]],
+        "log": math.log,
+        "network": lambda _: answer,
+    }
     return float(eval(code, {"__builtins__": {}}, names | {"exp": math.exp, "max": max}))  # noqa: S307 - our own text
 
 
@@ -47,7 +57,9 @@ def test_a_trunk_s_text_computes_what_the_trunk_does(name: str) -> None:
     text = trunk_text(trunk, NUMBERS, CATEGORIES)
     answers = trunk.predict(ROWS)
     for row in range(0, 300, 50):
-        assert evaluated(text, row) == pytest.approx(answers[row], rel=0.01, abs=0.02 * float(np.ptp(answers))), text
+        assert evaluated(trunk, text, row) == pytest.approx(
+            answers[row], rel=0.01, abs=0.02 * float(np.ptp(answers))
+        ), text
 
 
 def test_gaps_shifts_and_many_terms_are_written() -> None:
@@ -142,10 +154,10 @@ def test_the_error_to_be_expected_is_less_than_that_of_one_ensemble_left_out() -
     rows = Rows(features, np.zeros((600, 0), dtype=np.int64))
     forest, left_out = cross_fit_forest(features, targets, settings, 0, rows)
     assert forest is not None
-    gain = error_gain(features, targets, left_out, forest, settings, 0, rows)
+    gain = error_gain(features, targets, left_out, forest, settings, 0, rows, 1.0, targets)
     new = rng.uniform(0, 1, (4000, 4))
     truth = np.sin(9 * new[:, 0]) + new[:, 1] + 0.2 * rng.normal(size=4000)
     error = np.mean(np.abs(forest.predict(new) - truth))
     assert gain == pytest.approx(error / np.mean(np.abs(targets - left_out)), abs=0.06)
     assert gain < 0.98
-    assert error_gain(features, targets, left_out, None, settings, 0, rows) == 1
+    assert error_gain(features, targets, left_out, None, settings, 0, rows, 1.0, targets) == 1

@@ -120,7 +120,7 @@ def _sections(manifest: ModelManifest, plots: Mapping[str, CardPlot], notes: Seq
     if manifest.formula is not None:
         text = manifest.formula.text
         shown = text if len(text) <= _MOST_FORMULA else f"{text[:_MOST_FORMULA]} …"
-        told = "Rounded for reading; the graph is what computes. The residual is boosted trees."
+        told = "Rounded for reading; the graph is what computes. The residual is boosted trees and networks."
         sections.append(_Section("Formula", (told,) if manifest.kind == "tabular" else (), code=shown))
     limits = (
         "It knows what the training rows showed. Where another mechanism begins outside their range, nothing learned "

@@ -9,8 +9,9 @@ from training.config import Objective
 from training.kept_fits import NOTHING_KEPT, KeptFits
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
+from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest, error_gain
+from training.tabular.residual import RESIDUAL_NETWORK, TreeSettings, fit_residual
 from training.tabular.rows import Columns, Floats, Rows, mean_of
 from training.tabular.search import Budget, Found, search_settings
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
@@ -78,6 +79,7 @@ def fit_table_model(
     objective: Objective = "balanced",
     seed: int = 0,
     trees: TreeSettings | None = None,
+    networks: NetworkSettings = RESIDUAL_NETWORK,
     budget: Budget | None = None,
     names: Sequence[str] = (),
     tick: Callable[[str], object] = len,
@@ -91,7 +93,8 @@ def fit_table_model(
         targets: Shape (n_rows, d_outputs), finite.
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
-        trees: Settings of the residual.
+        trees: Settings of the residual's trees.
+        networks: Settings of the residual's networks.
         budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
         tick: Told what begins, `N_STEPS` times a target at most.
@@ -117,7 +120,7 @@ def fit_table_model(
                 choice, settings = found.choice, found.trees
             tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
             tick("the chosen trunks and their residual")
-            model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, seed)
+            model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, networks, seed)
             fit = TargetFit(model, choice, answers, tail, gain, found)
             kept.keep(f"target-{j}", fit)
         fits.append(fit)
@@ -132,9 +135,15 @@ def fit_table_model(
 
 
 def _fit_target(
-    rows: Rows, n_codes: tuple[int, ...], targets: Floats, choice: Choice, settings: TreeSettings, seed: int
+    rows: Rows,
+    n_codes: tuple[int, ...],
+    targets: Floats,
+    choice: Choice,
+    settings: TreeSettings,
+    networks: NetworkSettings,
+    seed: int,
 ) -> tuple[TargetModel, Floats, float]:
-    """Return the model of one target, each row's answer of trunk and trees fitted without it, and the gain."""
+    """Return the model of one target, each row's answer of trunk and residual fitted without it, and the gain."""
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
@@ -142,18 +151,18 @@ def _fit_target(
             trunks.append(_constant(rows, n_codes, mean))
             left_out.append(np.full(len(targets), mean))
             continue
-        fit = fit_trunk(kind, rows, n_codes, targets)
+        fit = fit_trunk(kind, rows, n_codes, targets, seed=seed)
         if fit is not None:
             trunks.append(fit.trunk)
-            left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
+            left_out.append(
+                fit.left_out if kind.networked else _out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed)
+            )
     reach = Reach.fit(rows, targets)
-    columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
     inside = np.zeros(len(targets))
     held = reach.held(middle(left_out), inside)
-    forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed, rows)
-    model = TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
-    gain = error_gain(columns(rows), targets - held, corrections, forest, settings, seed, rows)
-    return model, held + reach.share(held, inside, choice.width) * corrections, gain
+    residual, corrections = fit_residual(rows, n_codes, targets, targets - held, settings, networks, seed)
+    model = TargetModel(tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth)
+    return model, held + reach.share(held, inside, choice.width) * corrections, residual.gain
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
@@ -165,7 +174,7 @@ def _out_of_fold(
     kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Floats, left_out: Floats, seed: int
 ) -> Floats:
     """Return each row's answer of a trunk fitted without it; leave-one-out where a part does not allow the fit."""
-    if len(rows) > _CROSS_FIT_ROWS:
+    if kind.networked or len(rows) > _CROSS_FIT_ROWS:
         return left_out
     result = left_out.copy()
     part = rows.parts(_N_PARTS, seed)

@@ -12,7 +12,7 @@ import numpy as np
 from models.contract.formula import MAX_TEXT, Formula
 from models.formula import name_text
 from training.tabular.model import TabularModel, TargetModel
-from training.tabular.trunks import Term, Trunk
+from training.tabular.trunks import NETWORK_TERM, Term, Trunk
 
 _DIGITS = 4
 _MOST_TERMS = 20
@@ -22,6 +22,9 @@ _LEAST = 1e-6
 """Share of the largest effect on a typical row below which a term is not written."""
 
 RESIDUAL = "residual"
+
+NETWORK = "network(...)"
+"""Stands for what an ensemble of networks answers for all columns."""
 
 
 def model_formula(
@@ -46,7 +49,7 @@ def target_text(target: TargetModel, numbers: Sequence[str], categories: Sequenc
     """Return the formula of one target."""
     trunks = [trunk_text(trunk, numbers, categories) for trunk in target.trunks]
     text = trunks[0] if len(trunks) == 1 else f"median({', '.join(trunks)})"
-    return text if target.forest is None else f"{text} + {RESIDUAL}"
+    return text if target.forest is None and target.smooth is None else f"{text} + {RESIDUAL}"
 
 
 def trunk_text(trunk: Trunk, numbers: Sequence[str], categories: Sequence[tuple[str, Sequence[str]]]) -> str:
@@ -81,7 +84,9 @@ class _Writer:
         constant, parts, powers = trunk.intercept, list[str](), list[str]()
         for i in order[np.abs(trunk.weights[order]) > _LEAST * np.abs(trunk.weights).max(initial=0.0)]:
             term, weight = trunk.terms[i], float(trunk.weights[i])
-            if len(term) == 1 and term[0] < self._columns.d_numeric:
+            if term == NETWORK_TERM:
+                parts.append(_times(weight, NETWORK))
+            elif len(term) == 1 and term[0] < self._columns.d_numeric:
                 j = term[0]
                 slope = weight / float(self._columns.spread[j])
                 constant -= slope * float(self._columns.mean[j])

@@ -71,18 +71,20 @@ def tokens(program: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ProgramSplit:
-    """Programs that a fit sees and that it is chosen by, none of which is in both.
+    """Programs that a fit sees, that it is chosen by, and that it is judged by, none of which is in two of them.
 
     Attributes:
         train: Programs to fit, of at most `MAX_LENGTH` characters and numbers of at most `MAX_DIGITS` digits.
         validation: Programs to choose by, drawn from the same.
+        test: Programs to judge by, of `MAX_LENGTH` characters.
     """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
+    test: tuple[str, ...]
 
 
-def split_programs(seed: int, *, n_random: int = 20_000) -> ProgramSplit:
+def split_programs(seed: int, *, n_random: int = 20_000, n_test: int = 1000) -> ProgramSplit:
     """Split short programs: all of up to four characters or of three one-digit numbers, and random ones of up to ten.
 
     A tenth of them is for validation. They are few enough to be listed, and say how the pieces of programs go together;
@@ -91,6 +93,7 @@ def split_programs(seed: int, *, n_random: int = 20_000) -> ProgramSplit:
     Args:
         seed: Seed of the draws.
         n_random: Draws of five to ten characters, repetitions included.
+        n_test: Programs to judge by.
     """
     generator = np.random.default_rng((seed, 1410_04615))
     lengths = generator.integers(_SHORT_LENGTH + 1, MAX_LENGTH + 1, n_random).tolist()
@@ -98,8 +101,16 @@ def split_programs(seed: int, *, n_random: int = 20_000) -> ProgramSplit:
     listed = sorted({*short_programs(), *random})
     order = generator.permutation(len(listed))
     n_validation = len(listed) // 10
-    train = tuple(listed[i] for i in order[n_validation:])
-    return ProgramSplit(train, tuple(listed[i] for i in order[:n_validation]))
+    known = set(listed)
+    test: list[str] = []
+    while len(test) < n_test:
+        program = draw_program(MAX_LENGTH, generator)
+        if program not in known:
+            known.add(program)
+            test.append(program)
+    return ProgramSplit(
+        tuple(listed[i] for i in order[n_validation:]), tuple(listed[i] for i in order[:n_validation]), tuple(test)
+    )
 
 
 def short_programs() -> list[str]:

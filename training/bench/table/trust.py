@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from training.bench.table.data_sets import BenchTable, BenchTask, load_task
-from training.bench.table.peers import OURS, revision
+from training.bench.table.peers import revision
 from training.bench.table.protocols import split
-from training.bench.table.running import Kept
+from training.bench.table.results import OURS, Kept
 from training.tabular.fit import fit_table_model
 from training.tabular.reach import Reach
 from training.tabular.rows import Rows

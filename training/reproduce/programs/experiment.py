@@ -161,8 +161,8 @@ def _setup(scale: _Scale, n_train: Sequence[int]) -> tuple[str, ...]:
         f"{MAX_LENGTH}, less a tenth for validation: {min(n_train):,} to {max(n_train):,} programs by seed. Only whole "
         "programs have values; numbers have no leading zeros, operators come equally often.",
         f"Judged by {scale.n_programs} programs of each length and of each number of digits a seed, drawn in the same "
-        f"way. Those of each length are not in training; those of numbers of up to {MAX_DIGITS} digits may be. One "
-        "with a number above 2⁵³ on the way is drawn again, so that float64 holds all there is to answer.",
+        f"way; only those with numbers of up to {MAX_DIGITS} digits each may stand in training too. A program with a "
+        "number above 2⁵³ on the way is drawn again, so that float64 holds all there is to answer.",
         f"The {OURS} in float64: a block of the Hankel matrix of the training programs is factored at the least rank "
         "that gives it, least squares give what each character does, and of all bases the one with the fewest "
         "parameters that do something is taken and snapped (`training.fitting.hankel`, `automaton_law`); no "
@@ -244,7 +244,7 @@ def _claims(
     ]
     return (
         at_most(
-            f"{OURS}: largest error of {seeds * n_programs * len(LENGTHS):,} programs of {LENGTHS[0]} to "
+            f"{OURS}: largest error of {seeds * n_programs * len(LENGTHS):,} programs of {MAX_LENGTH} to "
             f"{LENGTHS[-1]:,} characters",
             0.0,
             max(score.worst for scores in ours.by_length.values() for score in scores),

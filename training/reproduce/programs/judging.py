@@ -17,8 +17,8 @@ from training.tasks.programs import (
     tokens,
 )
 
-LENGTHS = (5, MAX_LENGTH, 20, 50, 100, 200, 500, 1000)
-"""Characters of the programs that judge; the first two are lengths of training."""
+LENGTHS = (MAX_LENGTH, 20, 50, 100, 200, 500, 1000)
+"""Characters of the programs that judge; those of the first are as in training."""
 
 DIGITS = (1, 2, 3, 4, 5, 6)
 """Digits of the three numbers of the other programs that judge; up to three are as in training."""
@@ -55,19 +55,11 @@ class Judges:
 
 
 def judges(split: ProgramSplit, n_programs: int, seed: int) -> Judges:
-    """Draw what a seed's networks are judged by; of each length, no program is in training or validation."""
+    """Draw what a seed's networks are judged by, beside the split's own test programs."""
     generator = np.random.default_rng((seed, 1808_00508))
-    known = {*split.train, *split.validation}
-
-    def unseen(length: int) -> str:
-        while (program := draw_program(length, generator)) in known:
-            pass
-        return program
-
-    return Judges(
-        {length: [unseen(length) for _ in range(n_programs)] for length in LENGTHS},
-        {n: [draw_of_digits(n, generator) for _ in range(n_programs)] for n in DIGITS},
-    )
+    longer = {length: [draw_program(length, generator) for _ in range(n_programs)] for length in LENGTHS[1:]}
+    wide = {n: [draw_of_digits(n, generator) for _ in range(n_programs)] for n in DIGITS}
+    return Judges({MAX_LENGTH: list(split.test[:n_programs]), **longer}, wide)
 
 
 @torch.no_grad()
