@@ -49,12 +49,14 @@ class ExactConfig(RunConfig):
 
     Attributes:
         structures: Structures offered, the simplest first; None offers all.
+        factored: Whether to look for factored laws beside these: powers of several sums, and numbers of any size.
         max_terms: Products of powers in a sum of products, at most; None takes the search's own limit.
         noise: Whether labels may have noise or outliers; without, a law must give every row to within rounding.
         allow_inexact: Whether the best approximation is published where no exact law is found.
     """
 
     structures: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    factored: bool = False
     max_terms: Annotated[int, Field(ge=1, le=10_000)] | None = None
     noise: bool = True
     allow_inexact: bool = False
