@@ -93,7 +93,7 @@ def fit_table_model(
         targets: Shape (n_rows, d_outputs), finite.
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
-        trees: Settings of the residual's trees.
+        trees: Settings of the residual's trees; None for those that suit the number of rows.
         networks: Settings of the residual's networks.
         budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
@@ -113,7 +113,7 @@ def fit_table_model(
         fit = kept.recall(f"target-{j}", TargetFit)
         if fit is None:
             tried = try_out(rows, n_codes, column, seed, names, tick)
-            choice, settings, found = choose(tried, objective), trees or TreeSettings(), None
+            choice, settings, found = choose(tried, objective), trees or TreeSettings.for_rows(len(rows)), None
             if budget is not None:
                 tick("settings")
                 found = search_settings(tried, choice, objective, settings, seed, budget)
