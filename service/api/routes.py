@@ -3,10 +3,13 @@
 from typing import Annotated, Any, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import HTMLResponse
 
 from service.admission import Admission
 from service.api.bulk import answer_bulk
+from service.api.cards import CARD_HEADERS, card_path, read_card
 from service.api.front import Front
 from service.api.heads import Heads
 from service.api.large_bodies import answer_in_thread, is_small
@@ -143,10 +146,12 @@ async def list_models(request: Request) -> ModelList:
 @router.get("/models/{name}", summary="Show a model", tags=["models"], responses=_problems(404, 422))
 async def show_model(request: Request, name: PathName) -> ModelSummary:
     """Tell the versions of one model, and what the newest one takes and gives."""
-    registry = _state(request)["registry"]
+    state = _state(request)
+    registry = state["registry"]
     versions = registry.versions(name)
     newest = versions.loaded.get(versions.latest)
-    return summary_of(_entry(registry, name), newest.manifest if newest else None)
+    card = card_path(state["settings"].model_repository, name, versions.latest) if newest else None
+    return summary_of(_entry(registry, name), newest.manifest if newest else None, card)
 
 
 @router.get(
@@ -159,8 +164,27 @@ async def show_version(
     request: Request, name: PathName, version: Annotated[int, Path(ge=1, le=MAX_VERSION)]
 ) -> ModelDetail:
     """Tell what a version takes and gives, with ranges and units, its formula, and what was measured."""
-    session = _state(request)["registry"].get(name, version)
-    return detail_of(session.manifest, session.provider)
+    state = _state(request)
+    session = state["registry"].get(name, version)
+    card = card_path(state["settings"].model_repository, name, version)
+    return detail_of(session.manifest, session.provider, card)
+
+
+@router.get(
+    "/models/{name}/versions/{version}/card",
+    summary="Show a model card",
+    tags=["models"],
+    response_class=HTMLResponse,
+    responses=_problems(404, 422, 503),
+)
+async def show_card(
+    request: Request, name: PathName, version: Annotated[int, Path(ge=1, le=MAX_VERSION)]
+) -> HTMLResponse:
+    """Show how a version was made and judged, and how far to trust it, as a page for people without any script."""
+    state = _state(request)
+    state["registry"].get(name, version)
+    page = await run_in_threadpool(read_card, state["settings"].model_repository, name, version)
+    return HTMLResponse(page, headers=CARD_HEADERS)
 
 
 @router.get("/health/live", summary="Is the process alive?", tags=["health"])
