@@ -212,7 +212,6 @@ def test_a_product_too_large_for_a_float_names_its_row(client: Client) -> None:
         {"Content-Type": "text/plain; application/json"},
         {"Content-Type": "\xff" * 1000},
         {**JSON, "Content-Encoding": "br"},
-        {**JSON, "Content-Encoding": "br"},
     ],
     ids=str,
 )
