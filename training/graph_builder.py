@@ -94,6 +94,10 @@ class GraphBuilder:
         """Return numbers as a constant of the graph's type, shape (len(values),)."""
         return self._constant(np.array(values, dtype=self._dtype))
 
+    def tensor(self, values: NDArray[np.float64]) -> str:
+        """Return an array as a constant of the graph's type and of its own shape."""
+        return self._constant(values.astype(self._dtype))
+
     def flags(self, values: Sequence[bool]) -> str:
         """Return truth values as a constant, shape (1, len(values))."""
         return self._constant(np.array([values], dtype=np.bool_))

@@ -136,7 +136,10 @@ def drive(
                 push(connection)
             if not event & ~select.EPOLLOUT:
                 continue
-            received = connection.socket.recv(_RECEIVE_BYTES)
+            try:
+                received = connection.socket.recv(_RECEIVE_BYTES)
+            except ConnectionResetError:
+                received = b""
             if not received:
                 errors += 1
                 close(connection)
@@ -164,6 +167,7 @@ def drive(
         "per_second": len(latencies) / elapsed,
         "p50_ms": latencies[len(latencies) // 2] if latencies else None,
         "p99_ms": latencies[int(len(latencies) * 0.99)] if latencies else None,
+        "max_ms": latencies[-1] if latencies else None,
     }
 
 

@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from training.bench.table.data_sets import load_task, tasks_of
-from training.bench.table.peers import METHODS, OURS, REFERENCE, revision
+from training.bench.table.peers import METHODS, available, revision
 from training.bench.table.protocols import PROTOCOLS, split
-from training.bench.table.running import Kept, Result
+from training.bench.table.results import OURS, REFERENCE, Kept, Result
 from training.bench.table.summary import errors_by_task, geometric_means, ratios
 from training.bench_commands import bench_app
-from training.errors import ConfigError
+from training.errors import ConfigError, MissingExtraError
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +87,17 @@ def test_the_command_runs_every_method_once_and_keeps_what_it_gave(data: Path, t
     first = CliRunner().invoke(bench_app, arguments)
     assert first.exit_code == 0, first.output
     lines = kept.read_text().splitlines()
-    assert len(lines) == 2 * len(METHODS)
+    assert len(lines) == 2 * len(available())
     second = CliRunner().invoke(bench_app, arguments)
     assert second.exit_code == 0
     assert kept.read_text().splitlines() == lines
+    picture = tmp_path / "table.svg"
+    only = CliRunner().invoke(
+        bench_app, ["table", "--data", str(data), "--keep", str(kept), "--only-kept", "--plot", str(picture)]
+    )
+    assert only.exit_code == 0, only.output
+    assert kept.read_text().splitlines() == lines
+    assert "load: y" in picture.read_text()
     content = json.loads(out.read_text())
     assert len(content["results"]) == len(lines)
     means = content["geometric_means"]["driver"]
@@ -107,10 +114,21 @@ def test_a_method_or_a_split_that_is_none_is_told(data: Path) -> None:
         assert name in str(result.exception)
 
 
+def test_a_peer_that_is_not_installed_is_left_out_and_told_when_asked_for(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.bench.table.optional_peers.find_spec", {}.get)
+    assert set(METHODS) - set(available()) == {"XGBoost", "CatBoost", "RealMLP", "TabM"}
+    arguments = ["table", "--data", str(data), "--split", "driver", "--method", "CatBoost"]
+    result = CliRunner().invoke(bench_app, arguments)
+    assert isinstance(result.exception, MissingExtraError)
+    assert "nalu-serving[peers]" in str(result.exception)
+
+
 def test_kept_results_that_are_none_are_told(tmp_path: Path) -> None:
     (tmp_path / "kept.jsonl").write_text('{"rmse": 1}\n')
     with pytest.raises(ConfigError, match="remove it"):
-        Kept(tmp_path / "kept.jsonl")
+        Kept(tmp_path / "kept.jsonl", Result)
 
 
 def test_ours_is_run_again_when_its_code_changes() -> None:

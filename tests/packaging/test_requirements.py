@@ -63,6 +63,7 @@ def test_an_extra_brings_one_runtime_or_none() -> None:
         "serve-cuda": {"onnxruntime-gpu"},
         "train": {"onnxruntime"},
         "search": set(),
+        "peers": set(),
         "dev": set(),  # through serve and train
     }
 

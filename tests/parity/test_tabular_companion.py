@@ -1,5 +1,7 @@
 """The companion's difficulty, trunk and terms, and the distance, are those of the fitted pipeline, far outside too."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,16 +10,19 @@ from models.contract.trust import DIFFICULTY_TENSOR, DISTANCE_TENSOR, TERMS_TENS
 from training.export import CategoryCodes, Signature
 from training.parity import GraphRunner
 from training.tabular.companion import companion_reference, lower_companion
-from training.tabular.explaining import Terms
+from training.tabular.explaining import NETWORK_NAME, Terms
 from training.tabular.fit import TabularFit, fit_table_model
 from training.tabular.lowering import lower_table_model
+from training.tabular.networks import NetworkSettings
 from training.tabular.residual import TreeSettings
 from training.tabular.rows import Floats, Rows
+from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
 from training.tabular.trust import Trust, fit_trust
 
 SIGNATURE = Signature(3, (CategoryCodes(("a", "b"), True),))
 N_CODES = (3,)
 COLUMNS = ("p", "q", "r", "kind")
+NETWORK = NetworkSettings(n_members=2, d_hidden=16, n_steps=100)
 
 
 def rows_of(n_rows: int, seed: int, spread: float = 1.0) -> Rows:
@@ -41,8 +46,8 @@ def _fitted() -> tuple[TabularFit, Trust, list[Terms]]:
     power = p * np.sqrt(q) / r * np.exp(0.1 * rng.normal(size=200)) * (1 + (rows.codes[:, 0] == 1))
     line = 3 * p - 2 * r + rng.normal(size=200) * p
     targets = np.stack([power, line], axis=1)
-    fit = fit_table_model(rows, N_CODES, targets, trees=TreeSettings(n_trees=30, n_ensembles=2))
-    trust = fit_trust(rows, N_CODES, targets, fit.left_out, fit.tails)
+    fit = fit_table_model(rows, N_CODES, targets, trees=TreeSettings(n_trees=30, n_ensembles=2), networks=NETWORK)
+    trust = fit_trust(rows, N_CODES, targets, fit)
     return fit, trust, [Terms.of(target, COLUMNS) for target in fit.model.targets]
 
 
@@ -75,7 +80,29 @@ def test_terms_add_up_to_the_trunk_wherever_it_is_not_held_back(
             sums, trunk = one(rows).sum(axis=1), target.trunk(rows)
             held = ~np.isclose(sums, trunk, rtol=1e-9, atol=1e-9 * np.abs(trunk).max())
             assert held.mean() <= (0.01 if rows is inside else 0.2)
-        assert set(" × ".join(one.names).split(" × ")) <= set(COLUMNS)
+        assert set(" × ".join(one.names).split(" × ")) <= {*COLUMNS, NETWORK_NAME}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.networked], ids=lambda kind: kind.name)
+def test_a_network_is_a_term_beside_those_of_its_linear_part(
+    fitted: tuple[TabularFit, Trust, list[Terms]], kind: TrunkKind
+) -> None:
+    fit, trust, _ = fitted
+    rows = rows_of(100, 7)
+    targets = np.asarray(np.nan_to_num(rows.numeric, nan=1.0).prod(axis=1), dtype=np.float64)
+    trunk = fit_trunk(kind, rows, N_CODES, targets, networks=NETWORK)
+    assert trunk is not None
+    target = replace(fit.model.targets[0], trunks=(trunk.trunk,))
+    terms = Terms.of(target, COLUMNS)
+    assert set(terms.names) == {*COLUMNS, NETWORK_NAME}
+    sums, answers = terms(rows).sum(axis=1), target.trunk(rows)
+    assert np.isclose(sums, answers, rtol=1e-9).mean() > 0.95
+    single = type(trust)(trust.landmarks, trust.limit, trust.answers[:1], trust.intervals[:1], trust.n_rows)
+    model = type(fit.model)((target,))
+    runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")
+    expected = companion_reference(model, single, [terms], rows)[TERMS_TENSOR]
+    answer = runner.run(feed(rows, "float64"), TERMS_TENSOR)
+    np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
 
 
 def test_a_linear_trunk_alone_has_its_weights_as_terms(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:

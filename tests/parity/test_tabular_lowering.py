@@ -13,14 +13,17 @@ from training.parity import GraphRunner, RawRows, compare
 from training.tabular.fit import fit_table_model
 from training.tabular.lowering import lower_table_model
 from training.tabular.model import TabularModel
-from training.tabular.residual import TreeSettings
-from training.tabular.rows import Rows
+from training.tabular.networks import NetworkSettings, fit_network
+from training.tabular.residual import SmoothResidual, TreeSettings
+from training.tabular.rows import Columns, Rows
+from training.tabular.trunks import KINDS, fit_trunk
 
 GRADES = ("a", "b", "c")
 HEATS = tuple(f"h{i:02d}" for i in range(19))
 SIGNATURE = Signature(5, (CategoryCodes(GRADES, False), CategoryCodes(HEATS, True)))
 N_CODES = (3, 20)
 TREES = TreeSettings(n_trees=60, n_ensembles=2)
+NETWORK = NetworkSettings(n_members=2, d_hidden=16, n_steps=100)
 BOUND: dict[Dtype, float] = {"float64": 1e-9, "float32": 1e-5}
 
 
@@ -57,7 +60,7 @@ def model() -> TabularModel:
     filled = np.nan_to_num(rows.numeric, nan=1.0)
     product = filled[:, 0] * np.sqrt(filled[:, 1]) + 2 * rows.codes[:, 0] + np.sin(rows.codes[:, 1])
     line = filled[:, 0] - 2 * (filled[:, 4] - 2010) - 5
-    return fit_table_model(rows, N_CODES, np.stack([product, line], axis=1), trees=TREES).model
+    return fit_table_model(rows, N_CODES, np.stack([product, line], axis=1), trees=TREES, networks=NETWORK).model
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -75,6 +78,30 @@ def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside
     expected = model.predict(Rows(rows.numeric, rows.codes))
     answer = GraphRunner(graph, dtype)(rows)
     assert answer.dtype == np.dtype(dtype)
+    scale = np.maximum(np.abs(expected), np.abs(expected).mean(axis=0))
+    assert (np.abs(answer - expected) / scale).max() < BOUND[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_networks_in_trunk_and_residual_answer_as_the_pipeline(model: TabularModel, dtype: Dtype) -> None:
+    rows, _ = process_rows(200, 0)
+    products = np.asarray(np.exp(rows.numeric[:, 0]) + rows.codes[:, 1], dtype=np.float64)
+    trunks = []
+    for kind in KINDS:
+        fit = fit_trunk(kind, rows, N_CODES, products, networks=NETWORK) if kind.networked else None
+        trunks += [] if fit is None else [fit.trunk]
+    assert {trunk.kind.link for trunk in trunks} == {"identity", "log"}
+    columns = Columns.fit(rows, N_CODES, "log")
+    smooth = SmoothResidual(columns, fit_network(rows, columns(rows), products, NETWORK, 0, frozen=True).network)
+    networked = TabularModel(
+        tuple(replace(model.targets[0], trunks=(trunk,), smooth=smooth, width=np.inf) for trunk in trunks)
+    )
+    given = hard_rows()
+    assert given.numeric is not None
+    assert given.codes is not None
+    numeric = given.numeric.astype(dtype).astype(np.float64)
+    expected = networked.predict(Rows(numeric, given.codes))
+    answer = GraphRunner(lower_table_model(networked, SIGNATURE, dtype), dtype)(given)
     scale = np.maximum(np.abs(expected), np.abs(expected).mean(axis=0))
     assert (np.abs(answer - expected) / scale).max() < BOUND[dtype]
 
@@ -102,11 +129,11 @@ def test_a_table_of_categories_alone_and_one_without_a_residual_are_lowered() ->
     rows, given = process_rows(80, 0)
     only = Rows(np.zeros((80, 0)), rows.codes)
     targets = (rows.codes[:, :1] * 3.0 + rows.codes[:, 1:] % 4).astype(np.float64)
-    fitted = fit_table_model(only, N_CODES, targets, trees=TREES).model
+    fitted = fit_table_model(only, N_CODES, targets, trees=TREES, networks=NETWORK).model
     signature = Signature(0, SIGNATURE.categories)
     answer = GraphRunner(lower_table_model(fitted, signature, "float64"), "float64")(RawRows(None, given.text))
     np.testing.assert_allclose(answer, fitted.predict(only), rtol=1e-12, atol=1e-12)
-    bare = TabularModel((replace(fitted.targets[0], forest=None, columns=None),))
+    bare = TabularModel((replace(fitted.targets[0], forest=None, columns=None, smooth=None),))
     answer = GraphRunner(lower_table_model(bare, signature, "float64"), "float64")(RawRows(None, given.text))
     np.testing.assert_allclose(answer, bare.predict(only), rtol=1e-12, atol=1e-12)
 

@@ -21,6 +21,9 @@ from training.tabular.trunks import Trunk
 
 JOINED = " × "
 
+NETWORK_NAME = "network of all columns"
+"""Name of the term that an ensemble of networks adds; its linear part is among the columns' terms."""
+
 SMALL_SUM = 1e-4
 """Below this |Σ sⱼ| the quotient behind a logarithm is taken from its series, whose next term is 1/24 of its cube."""
 
@@ -94,7 +97,8 @@ class Terms:
             keys = [tuple(sorted({_column(factor, trunk) for factor in term})) for term in trunk.terms]
             places = [found.setdefault(key, len(found)) for key in keys]
             members.append(TrunkTerms(trunk, np.array(places, dtype=np.int64)))
-        return cls(tuple(JOINED.join(columns[j] for j in key) for key in found), tuple(members))
+        names = (JOINED.join(columns[j] for j in key) if key else NETWORK_NAME for key in found)
+        return cls(tuple(names), tuple(members))
 
     def __call__(self, rows: Rows) -> Floats:
         """Return the constant and the terms, shape (n_rows, 1 + n_terms)."""

@@ -9,8 +9,9 @@ from training.config import Objective
 from training.kept_fits import NOTHING_KEPT, KeptFits
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
+from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest
+from training.tabular.residual import RESIDUAL_NETWORK, TreeSettings, fit_residual
 from training.tabular.rows import Columns, Floats, Rows, mean_of
 from training.tabular.search import Budget, Found, search_settings
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
@@ -36,6 +37,8 @@ class TabularFit:
         choices: What was chosen for each target, with all scores.
         left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
+        gains: For each target the error to be expected of the model over that of the answers left out, each of which
+            comes from one ensemble of trees where the model averages several.
         searches: What a search for settings found for each target; empty without one.
     """
 
@@ -43,6 +46,7 @@ class TabularFit:
     choices: tuple[Choice, ...]
     left_out: Floats
     tails: tuple[TailErrors | None, ...]
+    gains: tuple[float, ...]
     searches: tuple[Found, ...] = ()
 
 
@@ -55,6 +59,7 @@ class TargetFit:
         choice: What was chosen, with all scores.
         left_out: Each training row's answer of a model that was fitted without it, shape (n_rows,).
         tail: What the chosen model got wrong on the tails that the choice was made by, None without any.
+        gain: Error to be expected of the model over that of the answers left out.
         search: What a search for settings found, None without one.
     """
 
@@ -62,6 +67,7 @@ class TargetFit:
     choice: Choice
     left_out: Floats
     tail: TailErrors | None
+    gain: float
     search: Found | None
 
 
@@ -73,6 +79,7 @@ def fit_table_model(
     objective: Objective = "balanced",
     seed: int = 0,
     trees: TreeSettings | None = None,
+    networks: NetworkSettings = RESIDUAL_NETWORK,
     budget: Budget | None = None,
     names: Sequence[str] = (),
     tick: Callable[[str], object] = len,
@@ -86,7 +93,8 @@ def fit_table_model(
         targets: Shape (n_rows, d_outputs), finite.
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
-        trees: Settings of the residual.
+        trees: Settings of the residual's trees; None for those that suit the number of rows.
+        networks: Settings of the residual's networks.
         budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
         tick: Told what begins, `N_STEPS` times a target at most.
@@ -105,15 +113,15 @@ def fit_table_model(
         fit = kept.recall(f"target-{j}", TargetFit)
         if fit is None:
             tried = try_out(rows, n_codes, column, seed, names, tick)
-            choice, settings, found = choose(tried, objective), trees or TreeSettings(), None
+            choice, settings, found = choose(tried, objective), trees or TreeSettings.for_rows(len(rows)), None
             if budget is not None:
                 tick("settings")
                 found = search_settings(tried, choice, objective, settings, seed, budget)
                 choice, settings = found.choice, found.trees
             tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
             tick("the chosen trunks and their residual")
-            model, answers = _fit_target(rows, n_codes, column, choice, settings, seed)
-            fit = TargetFit(model, choice, answers, tail, found)
+            model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, networks, seed)
+            fit = TargetFit(model, choice, answers, tail, gain, found)
             kept.keep(f"target-{j}", fit)
         fits.append(fit)
     return TabularFit(
@@ -121,14 +129,21 @@ def fit_table_model(
         tuple(fit.choice for fit in fits),
         np.stack([fit.left_out for fit in fits], axis=1),
         tuple(fit.tail for fit in fits),
+        tuple(fit.gain for fit in fits),
         tuple(fit.search for fit in fits if fit.search is not None),
     )
 
 
 def _fit_target(
-    rows: Rows, n_codes: tuple[int, ...], targets: Floats, choice: Choice, settings: TreeSettings, seed: int
-) -> tuple[TargetModel, Floats]:
-    """Return the model of one target, and each row's answer of trunk and trees that were fitted without it."""
+    rows: Rows,
+    n_codes: tuple[int, ...],
+    targets: Floats,
+    choice: Choice,
+    settings: TreeSettings,
+    networks: NetworkSettings,
+    seed: int,
+) -> tuple[TargetModel, Floats, float]:
+    """Return the model of one target, each row's answer of trunk and residual fitted without it, and the gain."""
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
@@ -136,17 +151,18 @@ def _fit_target(
             trunks.append(_constant(rows, n_codes, mean))
             left_out.append(np.full(len(targets), mean))
             continue
-        fit = fit_trunk(kind, rows, n_codes, targets)
+        fit = fit_trunk(kind, rows, n_codes, targets, seed=seed)
         if fit is not None:
             trunks.append(fit.trunk)
-            left_out.append(_out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed))
+            left_out.append(
+                fit.left_out if kind.networked else _out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed)
+            )
     reach = Reach.fit(rows, targets)
-    columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
     inside = np.zeros(len(targets))
     held = reach.held(middle(left_out), inside)
-    forest, corrections = cross_fit_forest(columns(rows), targets - held, settings, seed, rows)
-    model = TargetModel(tuple(trunks), None if forest is None else columns, forest, reach, choice.width)
-    return model, held + reach.share(held, inside, choice.width) * corrections
+    residual, corrections = fit_residual(rows, n_codes, targets, targets - held, settings, networks, seed)
+    model = TargetModel(tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth)
+    return model, held + reach.share(held, inside, choice.width) * corrections, residual.gain
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
@@ -158,7 +174,7 @@ def _out_of_fold(
     kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Floats, left_out: Floats, seed: int
 ) -> Floats:
     """Return each row's answer of a trunk fitted without it; leave-one-out where a part does not allow the fit."""
-    if len(rows) > _CROSS_FIT_ROWS:
+    if kind.networked or len(rows) > _CROSS_FIT_ROWS:
         return left_out
     result = left_out.copy()
     part = rows.parts(_N_PARTS, seed)

@@ -12,7 +12,7 @@ Two traps, each with its answer here:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import lightgbm
@@ -132,6 +132,10 @@ class Forest:
             np.concatenate([one.leaves * weight for one, weight in zip(forests, weights, strict=True)]),
             float(sum(one.constant * weight for one, weight in zip(forests, weights, strict=True))),
         )
+
+    def scaled(self, share: float) -> Self:
+        """Return the forest whose sums are multiplied by a number."""
+        return replace(self, leaves=share * self.leaves, constant=share * self.constant)
 
     def predict(self, features: Floats) -> Floats:
         """Return the sums, shape (n_rows,), evaluated in plain NumPy.

@@ -16,6 +16,7 @@ from training.graph_builder import GraphBuilder
 from training.tabular.forest import Forest, forest_attributes
 from training.tabular.landmarks import Landmarks
 from training.tabular.model import TabularModel, TargetModel, left_out
+from training.tabular.networks import Network
 from training.tabular.reach import ROOM, ROOM_PER_DISTANCE, Reach
 from training.tabular.residual import TreeColumns
 from training.tabular.rows import Columns
@@ -80,9 +81,14 @@ class TableLowering:
         """Return the prediction of one target, shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
         trunk = self.held(target, [self.trunk(one) for one in target.trunks])
-        if target.forest is None or target.columns is None:
+        parts = []
+        if target.forest is not None and target.columns is not None:
+            parts.append(self.forest(target.forest, target.columns))
+        if target.smooth is not None:
+            parts.append(self.network(target.smooth.network, self._block(target.smooth.columns)))
+        if not parts:
             return trunk
-        residual = self.forest(target.forest, target.columns)
+        residual = parts[0] if len(parts) == 1 else node("Add", *parts)
         if not np.isinf(target.width):
             share = node("Sub", number(1.0), node("Div", self.outside(target.reach, trunk), number(target.width)))
             residual = node("Mul", residual, node("Min", node("Max", share, number(0.0)), number(1.0)))
@@ -96,6 +102,21 @@ class TableLowering:
             "TreeEnsemble", self._tree_features(columns), domain="ai.onnx.ml", **forest_attributes(forest)
         )
         return self.builder.node("Add", sums, self.builder.number(forest.constant))
+
+    def network(self, network: Network, block: str) -> str:
+        """Return an ensemble's answers, shape (batch, 1); members are the first axis of every layer."""
+        node, row, tensor = self.builder.node, self.builder.row, self.builder.tensor
+        if np.isfinite(network.lower).all():
+            block = node("Min", node("Max", block, row(network.lower.tolist())), row(network.upper.tolist()))
+        hidden = block
+        for i, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+            hidden = node("Add", node("MatMul", hidden, tensor(weight)), tensor(bias))
+            if i < len(network.weights) - 1:
+                hidden = node("Mul", hidden, node("Sigmoid", hidden))
+        answer = node("ReduceMean", hidden, self.builder.integers([0]), keepdims=0)
+        if not network.linear.any():
+            return answer
+        return node("Add", answer, node("MatMul", block, self.builder.column_of(network.linear.tolist())))
 
     def nearest(self, landmarks: Landmarks) -> str:
         """Return the distance to the nearest landmark, shape (batch, 1)."""
@@ -159,11 +180,11 @@ class TableLowering:
             bent = node("Gather", factors, self.builder.integers([h.column for h in trunk.hinges]), axis=1)
             bent = node("Sub", bent, self.builder.row([h.knot for h in trunk.hinges]))
             factors = self.builder.join([factors, node("Max", bent, self.builder.number(0.0))])
-        # singles before products: the weights are brought into the same order
+        # the network, then singles, then products: the weights are brought into the same order
         order = sorted(range(len(trunk.terms)), key=lambda i: len(trunk.terms[i]))
         singles = [trunk.terms[i][0] for i in order if len(trunk.terms[i]) == 1]
         pairs = [trunk.terms[i] for i in order if len(trunk.terms[i]) == 2]
-        parts = []
+        parts = [] if trunk.network is None else [self.network(trunk.network, self._block(trunk.columns))]
         if singles:
             parts.append(node("Gather", factors, self.builder.integers(singles), axis=1))
         if pairs:

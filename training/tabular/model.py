@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from training.tabular.forest import Forest
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns
+from training.tabular.residual import SmoothResidual, TreeColumns
 from training.tabular.rows import Floats, Rows
 from training.tabular.trunks import Trunk
 
@@ -39,6 +39,7 @@ class TargetModel:
         forest: The residual; None for none.
         reach: The ranges seen in training.
         width: Ranges outside at which nothing is left of the residual; infinite where it stays frozen.
+        smooth: The residual's networks; None for none.
     """
 
     trunks: tuple[Trunk, ...]
@@ -46,6 +47,7 @@ class TargetModel:
     forest: Forest | None
     reach: Reach
     width: float
+    smooth: SmoothResidual | None = None
 
     def trunk(self, rows: Rows) -> Floats:
         """Return the committee's answers, held within what the distance allows, shape (n_rows,)."""
@@ -54,10 +56,17 @@ class TargetModel:
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
         trunk = self.trunk(rows)
-        if self.forest is None or self.columns is None:
-            return trunk
         share = self.reach.share(trunk, self.reach.distance(rows), self.width)
-        return np.asarray(trunk + share * self.forest.predict(self.columns(rows)))
+        return np.asarray(trunk + share * self.residual(rows))
+
+    def residual(self, rows: Rows) -> Floats:
+        """Return the residual's answers, all of them wherever a row is, shape (n_rows,)."""
+        result = np.zeros(len(rows))
+        if self.forest is not None and self.columns is not None:
+            result += self.forest.predict(self.columns(rows))
+        if self.smooth is not None:
+            result += self.smooth.predict(rows)
+        return result
 
 
 @dataclass(frozen=True)

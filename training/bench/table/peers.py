@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,15 +14,14 @@ from sklearn.linear_model import RidgeCV
 from torch import nn
 
 import training.tabular
+from training.bench.table.optional_peers import PACKAGES, installed, optional_peer
+from training.bench.table.results import OURS, REFERENCE
 from training.evaluation.leaderboard import BASELINES, TableRows
 from training.tabular.fit import fit_table_model
 from training.tabular.rows import Rows
 
 Floats = NDArray[np.float64]
 Method = Callable[[TableRows, TableRows, tuple[int, ...], int], Floats]
-
-OURS = "trunk + residual"
-REFERENCE = "LightGBM"
 
 _N_TREES, _LEARNING_RATE = 600, 0.05
 _WIDTH, _N_HIDDEN = 256, 3
@@ -33,13 +33,18 @@ def _ours(train: TableRows, test: TableRows, n_codes: tuple[int, ...], seed: int
     return fit.model.predict(Rows(test.numeric, test.codes))
 
 
-def _lightgbm(train: TableRows, test: TableRows, n_codes: tuple[int, ...], seed: int) -> Floats:
+def _lightgbm(
+    train: TableRows, test: TableRows, n_codes: tuple[int, ...], seed: int, *, linear: bool = False
+) -> Floats:
     d_numeric = train.numeric.shape[1]
     data = lightgbm.Dataset(
-        train.features, train.targets[:, 0], categorical_feature=list(range(d_numeric, d_numeric + len(n_codes)))
+        train.features,
+        train.targets[:, 0],
+        categorical_feature=list(range(d_numeric, d_numeric + len(n_codes))),
+        params={"linear_tree": linear, "verbose": -1},
     )
     settings = {"objective": "l2", "learning_rate": _LEARNING_RATE, "seed": seed, "num_threads": 1, "verbose": -1}
-    booster = lightgbm.train(settings, data, _N_TREES)
+    booster = lightgbm.train(settings | ({"linear_tree": True} if linear else {}), data, _N_TREES)
     return np.asarray(booster.predict(test.features), dtype=np.float64)[:, None]
 
 
@@ -126,9 +131,17 @@ METHODS: dict[str, Method] = {
     "power law": _power_law,
     REFERENCE: _lightgbm,
     "HistGradientBoosting": _baseline("gradient-boosted trees"),
+    "linear trees": partial(_lightgbm, linear=True),
     "MLP": _mlp,
+    **{name: optional_peer(name) for name in PACKAGES},
 }
 """Name → fits on the first rows and predicts the second, given codes of each category column and a seed."""
+
+
+def available() -> list[str]:
+    """Return the methods that can be run here: all but those whose packages are not installed."""
+    there = installed()
+    return [name for name in METHODS if name not in PACKAGES or name in there]
 
 
 def revision(method: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from training.bench.table.running import Result
+from training.bench.table.results import Result
 from training.bench.table.summary import errors_by_task, geometric_means, ratios
 
 

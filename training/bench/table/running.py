@@ -1,11 +1,7 @@
 """Runs methods on tasks and keeps what they gave, so that peers are not fitted again."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,78 +9,7 @@ import torch
 from training.bench.table.data_sets import BenchTask, load_task
 from training.bench.table.peers import METHODS, revision
 from training.bench.table.protocols import split
-from training.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one method reached on one split of one task.
-
-    Attributes:
-        data_set: Name of the set.
-        target: Column predicted.
-        protocol: How the rows were split.
-        seed: Seed of split and fit.
-        method: Name of the method.
-        revision: What the result depends on beside these.
-        rmse: Root mean squared error on the test rows; None where it overflowed.
-        mae: Mean absolute error, likewise.
-        n_train: Rows fitted on.
-        n_test: Rows judged by.
-        seconds: Processor time of fit and prediction.
-    """
-
-    data_set: str
-    target: str
-    protocol: str
-    seed: int
-    method: str
-    revision: str
-    rmse: float | None
-    mae: float | None
-    n_train: int
-    n_test: int
-    seconds: float
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What a result is found again by."""
-        return (self.data_set, self.target, self.protocol, self.seed, self.method, self.revision)
-
-
-class Kept:
-    """Results of earlier runs in a file of JSON lines.
-
-    Args:
-        path: The file, or None to keep nothing.
-
-    Raises:
-        ConfigError: When the file is not one of results.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._results: dict[tuple[Any, ...], Result] = {}
-        if path is not None and path.is_file():
-            try:
-                for line in path.read_text(encoding="utf-8").splitlines():
-                    result = Result(**json.loads(line))
-                    self._results[result.key] = result
-            except (ValueError, TypeError) as error:
-                msg = f"kept results must be JSON lines of `nalu bench table`, however {path}: {error}; remove it"
-                raise ConfigError(msg) from error
-
-    def find(self, key: tuple[Any, ...]) -> Result | None:
-        """Return a kept result, or None."""
-        return self._results.get(key)
-
-    def keep(self, result: Result) -> None:
-        """Keep a result, in the file too."""
-        self._results[result.key] = result
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(asdict(result)) + "\n")
+from training.bench.table.results import Kept, Result
 
 
 def run(
@@ -92,8 +17,10 @@ def run(
     protocols: Sequence[str],
     methods: Sequence[str],
     n_seeds: int,
-    kept: Kept,
+    kept: Kept[Result],
     tell: Callable[[Result], None],
+    *,
+    only_kept: bool = False,
 ) -> list[Result]:
     """Run methods on tasks.
 
@@ -104,6 +31,7 @@ def run(
         n_seeds: Seeds from 0 on.
         kept: Earlier results; new ones are added.
         tell: Called with each result.
+        only_kept: Whether to leave out what is not kept instead of running it.
     """
     torch.set_num_threads(1)
     revisions = {method: revision(method) for method in methods}
@@ -118,6 +46,8 @@ def run(
                 for method in methods:
                     key = (task.data_set, task.target, protocol, seed, method, revisions[method])
                     result = kept.find(key)
+                    if result is None and only_kept:
+                        continue
                     if result is None:
                         train, test, n_codes = table.rows(*parts)
                         began = time.process_time()

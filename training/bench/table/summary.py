@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from training.bench.table.peers import OURS, REFERENCE
-from training.bench.table.running import Result
+from training.bench.table.results import OURS, REFERENCE, Result
 
 _WORST = 1e3
 """An error that overflowed counts as this many times the reference's."""
