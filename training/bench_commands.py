@@ -162,7 +162,7 @@ def table(
     from training.bench.table.peers import METHODS, available
     from training.bench.table.protocols import PROTOCOLS
     from training.bench.table.report import as_document, print_summary, told
-    from training.bench.table.results import Kept
+    from training.bench.table.results import Kept, Result
     from training.bench.table.running import run
     from training.datasets import data_dir
     from training.errors import ConfigError
@@ -178,7 +178,7 @@ def table(
         protocol or list(PROTOCOLS),
         method or available(),
         seeds,
-        Kept(keep),
+        Kept(keep, Result),
         lambda result: _console.print(told(result), markup=False),
         only_kept=only_kept,
     )
@@ -269,6 +269,60 @@ def feynman(
         write(json, {**content, **as_document(found)})
     if plot is not None:
         plot.write_bytes(figure_svg(found))
+
+
+@bench_app.command("trust")
+def trust(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of data sets with a META.json. [default: NALU_DATA_DIR]")
+    ] = None,
+    data_set: Annotated[list[str] | None, typer.Option("--set", help="Data set; repeatable. [default: all]")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--split", help="inside, driver, target, group or time; repeatable. [default: the first three]"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds a task.", min=1, max=100)] = 1,
+    rows: Annotated[int, typer.Option(help="Rows to fit on at most.", min=50, max=10_000)] = 10_000,
+    keep: Annotated[
+        Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+) -> None:
+    """Measure how far our model of tables can be trusted: rows marked as outside, and coverage of its intervals.
+
+    Outside means: fitted up to the 80th percentile of the driving column or of the target, judged above it.
+    """
+    hold_to_one_thread()
+    from dataclasses import asdict
+
+    from training.bench.documents import write
+    from training.bench.results import document
+    from training.bench.table.data_sets import tasks_of
+    from training.bench.table.protocols import PROTOCOLS
+    from training.bench.table.results import Kept
+    from training.bench.table.trust import PROTOCOLS as MEASURED
+    from training.bench.table.trust import TrustResult, measure
+    from training.bench.trust_tables import trust_table
+    from training.datasets import data_dir
+    from training.errors import ConfigError
+
+    if unknown := [name for name in protocol or () if name not in PROTOCOLS]:
+        msg = f"a split must be one of {', '.join(PROTOCOLS)}, however: {', '.join(unknown)}"
+        raise ConfigError(msg)
+    started = time.perf_counter()
+    results = measure(
+        tasks_of(data or data_dir(), data_set or ()),
+        protocol or MEASURED,
+        seeds,
+        rows,
+        Kept(keep, TrustResult),
+        lambda result: _console.print(str(result), markup=False),
+    )
+    records = [asdict(result) for result in results]
+    _console.print(trust_table(records), markup=False)
+    if json is not None:
+        content = document([], command=_command(), duration_s=time.perf_counter() - started)
+        write(json, {**content, "trust": records})
 
 
 @bench_app.command("report")

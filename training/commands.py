@@ -246,6 +246,9 @@ def train_table(
     outside: Annotated[
         bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
     ] = None,
+    card: Annotated[
+        bool | None, typer.Option(help="Measure the columns' importance and publish a model card with plots.")
+    ] = None,
     time: Annotated[
         str | None,
         typer.Option(help="Time to search for better settings, such as 60s or 1h. [default: no search]"),
@@ -299,6 +302,7 @@ def train_table(
             "search_s": None if time is None else _seconds(time),
             "search_trials": trials,
             "outside": outside,
+            "card": card,
             "resume": resume,
             "note": note,
         },
