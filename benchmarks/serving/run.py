@@ -1,6 +1,6 @@
 """Requests per second, latency and memory of our service beside less and plainer servers with the same model.
 
-    python -m benchmarks.serving.run [--rounds 3] [--seconds 5] [--only NAME …] [--json FILE] [--plot FILE]
+    python -m benchmarks.serving.run [--rounds 3] [--seconds 5] [--only NAME …] [--peers] [--json FILE] [--plot FILE]
 
 The server runs on core 0, the load generator on core 1. Servers take turns in each round, so that a machine that slows
 down slows all of them, and processor time a request is told beside the rate, which other work on the machine lowers;
@@ -35,6 +35,7 @@ from rich.table import Table
 
 from benchmarks.serving.load import http_request, split_answer
 from benchmarks.serving.model import N_COLUMNS, NAME, publish_model
+from benchmarks.serving.peers import MOSEC, default_folder, mosec_command
 
 OURS = "nalu serve"
 OURS_ASGI = "nalu serve, NALU_HTTP=asgi"
@@ -112,6 +113,25 @@ def commands(repository: Path, model: Path) -> dict[str, Callable[[int], tuple[l
     }
 
 
+def peers(model: Path) -> dict[str, Callable[[int], tuple[list[str], dict[str, str]]]]:
+    """Return what starts each product."""
+
+    def mosec(port: int) -> tuple[list[str], dict[str, str]]:
+        variables = {"NALU_BENCHMARK_MODEL": str(model), "OMP_NUM_THREADS": "1"}
+        return mosec_command(default_folder(), port), variables
+
+    return {MOSEC: mosec}
+
+
+def family(pid: int) -> list[int]:
+    """Return a process and all that it has started."""
+    found = [pid]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            found += map(int, task.read_text(encoding="utf-8").split())
+    return found
+
+
 @contextmanager
 def running(start: Callable[[int], tuple[list[str], dict[str, str]]], probe: bytes) -> Iterator[tuple[int, int]]:
     """Run a server on its core; give its port and process id once it answers the probe."""
@@ -164,15 +184,21 @@ def ask_once(port: int, request: bytes) -> bytes:
 
 
 def memory_mb(pid: int) -> float:
-    """Return the proportional set size of a process."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    """Return the proportional set size of a process and all that it has started."""
+    total = 0
+    for one in family(pid):
+        lines = Path(f"/proc/{one}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that a process and all that it has started have used."""
+    used = 0
+    for one in family(pid):
+        fields = Path(f"/proc/{one}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        used += int(fields[11]) + int(fields[12])
+    return used / os.sysconf("SC_CLK_TCK")
 
 
 def measure(port: int, requests: list[bytes], expected: list[bytes], load: Load, seconds: float) -> dict[str, Any]:
@@ -302,6 +328,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--only", nargs="*", default=None, help="parts of names of servers to measure beside ours")
+    parser.add_argument("--peers", action="store_true", help="measure Mosec too; fetched on demand")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
@@ -313,7 +340,7 @@ def main() -> None:
         session = ort.InferenceSession((model / "model.onnx").read_bytes())
         servers = {
             name: start
-            for name, start in commands(repository, model).items()
+            for name, start in {**commands(repository, model), **(peers(model) if given.peers else {})}.items()
             if name == OURS or given.only is None or any(part in name for part in given.only)
         }
         rounds = [run_round(servers, session, given.seconds, console) for _ in range(given.rounds)]
