@@ -341,7 +341,8 @@ def plot(summary: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
         axes.set_title(title, loc="left", fontsize=10)
         axes.tick_params(labelsize=8)
     panels[-1].set_xlabel("requests per second")
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    undated = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    figure.savefig(path, dpi=120, metadata=undated)
 
 
 def main() -> None:
