@@ -80,6 +80,16 @@ class NonFinitePredictionError(FaultyInputError):
     title = "the model's answer is not a finite number"
 
 
+class CardNotFoundError(ServiceError):
+    """A version that was published without a model card."""
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(
+            f"a version must be published with a model card to show it, however {quote(name)} version {version} was "
+            "not; `nalu train table` publishes one"
+        )
+
+
 class NotOfferedError(ServiceError):
     """An option of a request that the model does not have, such as intervals."""
 

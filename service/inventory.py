@@ -22,10 +22,13 @@ from models.contract.manifest import (
     StepsColumn,
     TextColumn,
 )
-from models.contract.repository import ModelRepository
+from models.contract.repository import CARD_PAGE, ModelRepository
 
 _MAX_SHOWN = 12
 """Levels or versions shown in a cell; the rest are counted."""
+
+_MAX_FORMULA = 600
+"""Characters of a formula shown."""
 
 _MAX_NAMED = 3
 """Columns named in the list; more are counted."""
@@ -157,13 +160,16 @@ def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:
     for what, value in (
         ("description", manifest.description),
         ("kind", f"{manifest.kind}, {manifest.graph.dtype}, opset {manifest.graph.opset}"),
-        ("formula", manifest.formula.text if manifest.formula else None),
+        ("formula", _short(manifest.formula.text) if manifest.formula else None),
         *(_proof(manifest.certificate) if manifest.certificate else []),
         ("trained on", f"{provenance.task}, {provenance.n_rows} rows, seed {provenance.seed}"),
         ("published", provenance.created),
         ("note", provenance.note),
         ("graph", f"{manifest.graph.n_bytes} bytes, sha256 {manifest.graph.sha256}"),
+        ("range", _joint_range(manifest)),
+        ("intervals", _intervals(manifest)),
         ("folder", str(folder)),
+        ("model card", str(folder / CARD_PAGE) if (folder / CARD_PAGE).is_file() else None),
     ):
         if value is not None:
             facts.add_row(Text(what, style="bold"), Text(value))
@@ -173,6 +179,7 @@ def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:
         _inputs_table(manifest),
         _outputs_table(manifest),
         *((_errors_table(manifest),) if manifest.metrics else ()),
+        *((_importance_table(manifest),) if manifest.importance else ()),
         *((_certificate_table(manifest.certificate),) if manifest.certificate else ()),
     )
 
@@ -263,6 +270,35 @@ def _errors_table(manifest: ModelManifest) -> Table:
     for output, region, values in measured:
         cells = ("" if metric not in values else f"{values[metric]:.4g}" for metric in metrics)
         table.add_row(Text(output), Text(region), *cells)
+    return table
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_FORMULA else f"{text[:_MAX_FORMULA]}… (whole with --json)"
+
+
+def _joint_range(manifest: ModelManifest) -> str | None:
+    joint = manifest.joint_range
+    if joint is None:
+        return None
+    return f"rows are outside also where new in all columns together; {joint.share:.1%} of known ones are marked"
+
+
+def _intervals(manifest: ModelManifest) -> str | None:
+    intervals = manifest.intervals
+    if intervals is None:
+        return None
+    return f"up to a level of {intervals.largest_level:g}, calibrated on {intervals.n_rows} rows"
+
+
+def _importance_table(manifest: ModelManifest) -> Table:
+    """Return how much worse the model gets when a column is shuffled: the most important columns."""
+    table = Table(title="importance", title_justify="left", caption="rise of the RMSE when shuffled / target's spread")
+    table.add_column("column", no_wrap=True)
+    for output in manifest.outputs:
+        table.add_column(Text(output.name), justify="right", overflow="fold")
+    for one in manifest.importance[:_MAX_SHOWN]:
+        table.add_row(Text(one.column), *(f"{rise:.3f}" for rise in one.rise))
     return table
 
 

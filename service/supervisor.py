@@ -27,8 +27,8 @@ _FAULTY: Final = b"f"
 _SERVING: Final = b"s"
 _GO: Final = b"g"
 
-_LIVED_S: Final = 10.0
-"""A worker that lived so long did not die of its start: the next one is started at once."""
+_SERVED_S: Final = 1.0
+"""A worker that served so long did not die of its start: the next one is started at once."""
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 10.0
@@ -74,7 +74,7 @@ class _Worker:
     pid: int
     number: int
     line: socket.socket
-    started: float
+    serving_since: float = float("inf")
     state: bytes = b""
     replaces: "_Worker | None" = None
     kill_at: float | None = None
@@ -147,7 +147,7 @@ class Supervisor:
             ours.close()
             self._become_worker(number, Channel(theirs))
         theirs.close()
-        worker = _Worker(pid, number, ours, time.monotonic(), replaces=replaces)
+        worker = _Worker(pid, number, ours, replaces=replaces)
         self._workers[pid] = worker
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
@@ -185,6 +185,7 @@ class Supervisor:
             self._selector.unregister(worker.line)
         elif told == _SERVING:
             self._has_served = True
+            worker.serving_since = time.monotonic()
             worker.replaces = None
             if old is not None:
                 old.stop(self._stop_s)
@@ -256,10 +257,10 @@ class Supervisor:
             LOGGER.warning("worker %d ended %s; its successor is starting", worker.pid, how)
         else:
             LOGGER.warning("worker %d ended %s; starting another", worker.pid, how)
-            self._start_another(lived_s=time.monotonic() - worker.started)
+            self._start_another(served_s=time.monotonic() - worker.serving_since)
 
-    def _start_another(self, lived_s: float) -> None:
-        if lived_s > _LIVED_S:
+    def _start_another(self, served_s: float) -> None:
+        if served_s > _SERVED_S:
             self._pause_s = _FIRST_PAUSE_S
             self._start()
         else:

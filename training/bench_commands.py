@@ -162,7 +162,7 @@ def table(
     from training.bench.table.peers import METHODS, available
     from training.bench.table.protocols import PROTOCOLS
     from training.bench.table.report import as_document, print_summary, told
-    from training.bench.table.results import Kept
+    from training.bench.table.results import Kept, Result
     from training.bench.table.running import run
     from training.datasets import data_dir
     from training.errors import ConfigError
@@ -178,7 +178,7 @@ def table(
         protocol or list(PROTOCOLS),
         method or available(),
         seeds,
-        Kept(keep),
+        Kept(keep, Result),
         lambda result: _console.print(told(result), markup=False),
         only_kept=only_kept,
     )
@@ -190,6 +190,139 @@ def table(
         from training.bench.table.plot import errors_plot
 
         plot.write_bytes(errors_plot(results, plot.suffix.lstrip(".")))
+
+
+@bench_app.command("feynman")
+def feynman(
+    data: Annotated[
+        Path | None, typer.Option(help="CSV file of equations. [default: feynman_equations.csv in NALU_DATA_DIR]")
+    ] = None,
+    own: Annotated[bool, typer.Option("--own", help="Take seven equations made here instead of a file.")] = False,
+    equation: Annotated[
+        list[str] | None, typer.Option("--equation", help="Equation; repeatable. [default: all]")
+    ] = None,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option("--noise", help="Noise of the labels as a share of their root mean square. [default: 0 and 0.01]"),
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all]")] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds an equation.", min=1, max=100)] = 1,
+    keep: Annotated[
+        Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="SVG file to draw the errors to.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Run nothing; make the page from the results kept.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="With --report: change nothing; exit 1 where it differs.")
+    ] = False,
+    results: Annotated[Path, typer.Option(help="Folder of the results kept.")] = Path("benchmarks/results/feynman"),
+    docs: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("docs"),
+) -> None:
+    """Fit physics equations with and without noise, and judge inside and outside of their ranges.
+
+    Counts the formulas recovered exactly, beside the errors of peers on the same rows.
+    """
+    hold_to_one_thread()
+    from training.bench.feynman.report import figure_svg, print_summary, told, write_report
+
+    if report:
+        for path in write_report(results, docs, check=check):
+            _console.print(f"{'checked' if check else 'made'} {path} from {results}", markup=False)
+        return
+    from training.bench.documents import write
+    from training.bench.feynman.methods import METHODS
+    from training.bench.feynman.own_equations import OWN
+    from training.bench.feynman.running import NOISES, Kept, Result, run
+    from training.bench.feynman.summary import as_document
+    from training.bench.results import document
+    from training.datasets import data_dir
+    from training.errors import ConfigError
+    from training.progress import StepProgress
+    from training.tasks.physics import read_equations
+
+    unknown = [name for name in method or () if name not in METHODS]
+    if unknown:
+        msg = f"a method must be one of {', '.join(METHODS)}, however: {', '.join(unknown)}"
+        raise ConfigError(msg)
+    wrong = [level for level in noise or () if not 0 <= level <= 1]
+    if wrong:
+        msg = f"noise must be a share between 0 and 1, however: {wrong[0]:g}"
+        raise ConfigError(msg)
+    equations = list(OWN) if own else read_equations(data or data_dir() / "feynman_equations.csv", equation or ())
+    if own and equation:
+        equations = [one for one in equations if one.name in equation]
+    methods, noises = method or list(METHODS), noise or list(NOISES)
+    started = time.perf_counter()
+    with StepProgress(_console) as progress:
+
+        def tell(result: Result) -> None:
+            if not _console.is_terminal:
+                _console.print(told(result), markup=False)
+            progress.advance(f"{result.equation}: {result.method}")
+
+        progress.start("bench feynman", len(equations) * len(noises) * len(methods) * seeds)
+        found = run(equations, noises, methods, seeds, Kept(keep), tell)
+    print_summary(_console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False), found)
+    if json is not None:
+        content = document([], command=_command(), duration_s=time.perf_counter() - started)
+        write(json, {**content, **as_document(found)})
+    if plot is not None:
+        plot.write_bytes(figure_svg(found))
+
+
+@bench_app.command("trust")
+def trust(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of data sets with a META.json. [default: NALU_DATA_DIR]")
+    ] = None,
+    data_set: Annotated[list[str] | None, typer.Option("--set", help="Data set; repeatable. [default: all]")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--split", help="inside, driver, target, group or time; repeatable. [default: the first three]"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds a task.", min=1, max=100)] = 1,
+    rows: Annotated[int, typer.Option(help="Rows to fit on at most.", min=50, max=10_000)] = 10_000,
+    keep: Annotated[
+        Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
+) -> None:
+    """Measure how far our model of tables can be trusted: rows marked as outside, and coverage of its intervals.
+
+    Outside means: fitted up to the 80th percentile of the driving column or of the target, judged above it.
+    """
+    hold_to_one_thread()
+    from dataclasses import asdict
+
+    from training.bench.documents import write
+    from training.bench.results import document
+    from training.bench.table.data_sets import tasks_of
+    from training.bench.table.protocols import PROTOCOLS
+    from training.bench.table.results import Kept
+    from training.bench.table.trust import PROTOCOLS as MEASURED
+    from training.bench.table.trust import TrustResult, measure
+    from training.bench.trust_tables import trust_table
+    from training.datasets import data_dir
+    from training.errors import ConfigError
+
+    if unknown := [name for name in protocol or () if name not in PROTOCOLS]:
+        msg = f"a split must be one of {', '.join(PROTOCOLS)}, however: {', '.join(unknown)}"
+        raise ConfigError(msg)
+    started = time.perf_counter()
+    results = measure(
+        tasks_of(data or data_dir(), data_set or ()),
+        protocol or MEASURED,
+        seeds,
+        rows,
+        Kept(keep, TrustResult),
+        lambda result: _console.print(str(result), markup=False),
+    )
+    records = [asdict(result) for result in results]
+    _console.print(trust_table(records), markup=False)
+    if json is not None:
+        content = document([], command=_command(), duration_s=time.perf_counter() - started)
+        write(json, {**content, "trust": records})
 
 
 @bench_app.command("report")

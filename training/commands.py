@@ -16,6 +16,7 @@ from training.threads import hold_to_one_thread
 
 if TYPE_CHECKING:
     from models.contract.manifest import ModelManifest
+    from training.datasets import TrainingTable
 
 __all__ = ["data_app", "train_app"]
 
@@ -122,6 +123,10 @@ def train_law(
         list[str] | None, typer.Option("--number", help="Text column to read as a number; repeatable.")
     ] = None,
     structures: Structures = None,
+    factored: Annotated[
+        bool | None,
+        typer.Option("--factored", help="Look for powers of several sums with numbers of any size, too: some seconds."),
+    ] = None,
     max_terms: MaxTerms = None,
     noise: Noise = None,
     allow_inexact: AllowInexact = None,
@@ -138,7 +143,8 @@ def train_law(
     """Find the exact law behind a table's column and publish it with a certificate, or say that there is none.
 
     A law is at most a sum of products of powers inside a product of powers, with simple weights: (a + b) * (c - d),
-    sqrt(a^2 + b^2), a * b / c. The published model takes only the columns that the law uses.
+    sqrt(a^2 + b^2), a * b / c. With --factored, numbers may be any: m * c / sqrt(c^2 - v^2), 0.0796 * q / (e * r).
+    The published model takes only the columns that the law uses.
     """
     if not target and config is None:
         raise typer.BadParameter("name the column to explain", param_hint="--target")
@@ -155,6 +161,7 @@ def train_law(
             "drop": drop or None,
             "numbers": number or None,
             "structures": structures or None,
+            "factored": factored,
             "max_terms": max_terms,
             "noise": noise,
             "allow_inexact": allow_inexact,
@@ -239,6 +246,9 @@ def train_table(
     outside: Annotated[
         bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
     ] = None,
+    card: Annotated[
+        bool | None, typer.Option(help="Measure the columns' importance and publish a model card with plots.")
+    ] = None,
     time: Annotated[
         str | None,
         typer.Option(help="Time to search for better settings, such as 60s or 1h. [default: no search]"),
@@ -292,14 +302,22 @@ def train_table(
             "search_s": None if time is None else _seconds(time),
             "search_trials": trials,
             "outside": outside,
+            "card": card,
             "resume": resume,
             "note": note,
         },
     )
+    told: set[str | None] = set()
+
+    def tell(table: "TrainingTable") -> None:
+        _console.print(columns_table(table.source, table.uses, settings.units))
+        told.update(use.note for use in table.uses)
+
     with SearchProgress(_console) as progress:
-        result = run_table(settings, progress, lambda table: _console.print(columns_table(table.source, table.uses)))
+        result = run_table(settings, progress, tell)
     for remark in result.notes:
-        _console.print(f"note: {remark}", markup=False)
+        if remark not in told:
+            _console.print(f"note: {remark}", markup=False)
     for region, board in result.leaderboards.items():
         table = Table(title=f"RMSE {region}", title_justify="left")
         table.add_column("model")

@@ -49,12 +49,14 @@ class ExactConfig(RunConfig):
 
     Attributes:
         structures: Structures offered, the simplest first; None offers all.
+        factored: Whether to look for factored laws beside these: powers of several sums, and numbers of any size.
         max_terms: Products of powers in a sum of products, at most; None takes the search's own limit.
         noise: Whether labels may have noise or outliers; without, a law must give every row to within rounding.
         allow_inexact: Whether the best approximation is published where no exact law is found.
     """
 
     structures: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    factored: bool = False
     max_terms: Annotated[int, Field(ge=1, le=10_000)] | None = None
     noise: bool = True
     allow_inexact: bool = False
@@ -168,6 +170,7 @@ class TableConfig(RunConfig):
             for no limit but that of the trials. Without both there is no search.
         search_trials: Trials for each target of each fit at most; None for as many as there is time for.
         outside: Whether to fit once more without the tail of the driving column, to measure the error outside.
+        card: Whether to measure the columns' importance and to publish a model card with plots.
         note: What a reader of the model must know about the data.
         resume: Whether the finished fits of a run with the same settings, data and code that was killed are taken over.
     """
@@ -197,6 +200,7 @@ class TableConfig(RunConfig):
     search_s: Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)] | None = None
     search_trials: Annotated[int, Field(ge=1, le=1000)] | None = None
     outside: bool = True
+    card: bool = True
     note: str | None = None
     resume: bool = False
 

@@ -18,9 +18,11 @@ from training.datasets import MIN_ROWS, load_training_table
 from training.errors import TrainingDataError
 from training.evaluation.metrics import regression_metrics
 from training.fitting.exact import ExactSettings, fit_exact
+from training.fitting.factored_law import FACTORED
 from training.fitting.law import Floats
 from training.fitting.outcome import Found, NotFound
 from training.fitting.selection import Progress
+from training.fitting.structures import STRUCTURES
 from training.law_model import LawModel, law_model, law_report
 from training.parity import GraphRunner, RawRows
 from training.publish import FittedModel, library_versions, publish, report_json
@@ -103,8 +105,11 @@ def run_law(config: LawConfig, progress: Progress) -> LawResult:
 
 def exact_settings(config: ExactConfig) -> ExactSettings:
     """Return the search's settings that a config gives."""
+    structures = config.structures
+    if config.factored:
+        structures = tuple(dict.fromkeys((*(structures or STRUCTURES), FACTORED)))
     given: dict[str, Any] = {
-        "structures": config.structures,
+        "structures": structures,
         "max_terms": config.max_terms,
         "n_restarts": config.restarts,
         "noise": config.noise,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -200,17 +200,36 @@ def describe_graph(graph: bytes, dtype: Dtype) -> Graph:
     )
 
 
+def no_card(_manifest: ModelManifest) -> Mapping[str, bytes]:
+    """Return no file: the card of a model that has none."""
+    return {}
+
+
 def publish(
-    repository: ModelRepository, model: FittedModel, dtype: Dtype, report: dict[str, object], plots: Mapping[str, bytes]
+    repository: ModelRepository,
+    model: FittedModel,
+    dtype: Dtype,
+    report: dict[str, object],
+    plots: Mapping[str, bytes],
+    card: Callable[[ModelManifest], Mapping[str, bytes]] = no_card,
 ) -> ModelManifest:
     """Publish a fitted model with its report and plots; all of it appears at once, or nothing does.
+
+    Args:
+        repository: Where to.
+        model: The model.
+        dtype: Floating-point type of its graph.
+        report: Becomes `report.json`.
+        plots: More files by name.
+        card: Returns the files of the model card, given the manifest without its version.
 
     Raises:
         ExportError: When the graph cannot be made or does not answer as the network does.
         PublicationError: When the repository cannot be written.
     """
     manifest, graph, companion = build(model, dtype)
-    return repository.publish(manifest, graph, {"report.json": report_json(report), **plots}, companion)
+    files = {"report.json": report_json(report), **plots, **card(manifest)}
+    return repository.publish(manifest, graph, files, companion)
 
 
 def report_json(report: dict[str, object]) -> bytes:

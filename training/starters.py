@@ -63,7 +63,7 @@ def fit_starter(
             power_terms=2,
             outside=measure_outside,
         )
-        model, report, _, _ = fit_table(config.model_copy(update={"data": data}), progress)
+        model, report = fit_table(config.model_copy(update={"data": data}), progress)
     return model, report | {"config": config.model_dump(mode="json")}
 
 

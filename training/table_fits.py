@@ -163,7 +163,7 @@ def _fit_trunk(
     )
     trust = kept.recall("trust", Trust)
     if trust is None:
-        trust = fit_trust(rows, coded.n_codes, targets, fit.left_out, fit.tails, config.seed)
+        trust = fit_trust(rows, coded.n_codes, targets, fit, config.seed)
         kept.keep("trust", trust)
     chosen = {
         name: ", ".join(kind_name(kind) for kind in choice.kinds)

@@ -1,8 +1,9 @@
 """A run on a table: split, fit, compare with baselines inside and outside the training range, publish."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from models.contract.manifest import (
     CategoryColumn,
     Column,
     DateColumn,
+    Formula,
     ModelManifest,
     NumberColumn,
     OutputColumn,
@@ -22,20 +24,27 @@ from models.contract.manifest import (
     tensor_numbers,
 )
 from models.contract.repository import ModelRepository
-from training.all_rows import judge_all_rows
+from training.all_rows import AllRows, judge_all_rows
 from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
 from training.datasets import TrainingTable, check_units, load_training_table
+from training.evaluation.card_plots import coverage_plot, curves_plot, importance_plot, predicted_plot
+from training.evaluation.importance import permutation_importance
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
+from training.evaluation.metrics import Metrics, finite_or_none
+from training.evaluation.model_card import CardPlot, model_card
 from training.evaluation.plots import driver_error_plot
 from training.fitting.selection import Progress
 from training.holding_out import hold_out
 from training.kept_fits import NOTHING_KEPT, KeptFits, kept_fits
 from training.parity import RawRows
-from training.publish import FittedModel, library_versions, publish, report_json
+from training.publish import FittedModel, library_versions, no_card, publish, report_json
 from training.runs import config_report, name_after, save_run
 from training.splits import DriverSplit, Split, driver_split
 from training.table_fits import FITS, FittedTable
+from training.table_judging import Predict, coverage, main_curves, marked_rows, quick_predict
+from training.tabular.model import TabularModel
+from training.tabular.trunk_text import model_formula
 
 OURS = "this model"
 """What the leaderboard calls the published model."""
@@ -43,8 +52,10 @@ OURS = "this model"
 _STRETCH = 3.0
 """Parity outside the range is checked on rows stretched this far from the middle of each column's range."""
 
+ERROR_PLOT = "error.png"
+
 Floats = NDArray[np.float64]
-Codes = NDArray[np.int64]
+Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -64,12 +75,43 @@ class TableResult:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A fitted table with all that was measured of it.
+
+    Attributes:
+        table: The table.
+        split: Its rows.
+        fitted: The model.
+        answers: Its answers for the test rows, shape (n_test, d_outputs).
+        leaderboards: Region → rows, ours first.
+        metrics: Region → output → metric → value.
+        covered: Region → level → share of targets within intervals.
+        files: Test rows as CSV, and plots.
+        notes: What a reader must know, one sentence each.
+        kept: Where finished fits are kept.
+        everywhere: What all rows say of a model fitted to some of them, None where it was fitted to all.
+    """
+
+    table: TrainingTable
+    split: Split
+    fitted: FittedTable
+    answers: Floats
+    leaderboards: dict[str, list[BoardRow]]
+    metrics: dict[str, Metrics]
+    covered: dict[str, dict[float, float]]
+    files: dict[str, bytes]
+    notes: list[str]
+    kept: KeptFits
+    everywhere: AllRows | None
+
+
 def fit_table(
     config: TableConfig,
     progress: Progress,
     tell: Callable[[TrainingTable], object] = id,
     keep: Callable[[TrainingTable], KeptFits] = lambda _: NOTHING_KEPT,
-) -> tuple[FittedModel, dict[str, Any], dict[str, bytes], dict[str, list[BoardRow]]]:
+) -> tuple[FittedModel, dict[str, Any]]:
     """Fit a model to a table without publishing it.
 
     Args:
@@ -79,13 +121,23 @@ def fit_table(
         keep: Given the table too; returns where finished fits are kept.
 
     Returns:
-        The fitted model, its report, its plots with the rows of the test split as CSV, and the leaderboards.
+        The fitted model and its report.
 
     Raises:
         TableError: When the file is no table.
         TrainingDataError: When nothing can be learned from it.
         FitError: When every fit diverged.
     """
+    judged = _fit_and_judge(config, progress, tell, keep)
+    return _fitted_model(config, judged), _report(config, judged)
+
+
+def _fit_and_judge(
+    config: TableConfig,
+    progress: Progress,
+    tell: Callable[[TrainingTable], object],
+    keep: Callable[[TrainingTable], KeptFits],
+) -> _Judged:
     torch.set_num_threads(config.threads)
     table = load_training_table(
         config.data,
@@ -110,21 +162,25 @@ def fit_table(
     )
     predictions = fitted.predict(split.test)
     leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
-    metrics = {held_out.kind: leaderboards[held_out.region][0].metrics}
     everywhere = judge_all_rows(config, fitted, held_out) if table.drawn is not None else None
-    if everywhere is not None:
-        metrics[held_out.kind] = everywhere.metrics
+    judged_on = everywhere.metrics if everywhere is not None else leaderboards[held_out.region][0].metrics
+    metrics = {held_out.kind: _copied(judged_on)}
+    covered = {held_out.kind: _measure_intervals(fitted, split.test, predictions, metrics[held_out.kind])}
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = [*table.notes, *held_out.notes, *([everywhere.note] if everywhere is not None else [])]
+    notes = [*table.notes, *held_out.notes]
+    if config.weight is not None:
+        notes.append(f"errors are weighted by {config.weight!r}")
+    notes += [*([everywhere.note] if everywhere is not None else [])]
     measured = config.outside and config.split_kind != "outside"
     tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:
         column = table.number_names[tail.column]
         region = f"outside ({column} above {tail.threshold:.6g})"
-        errors, leaderboards[region] = _judge_outside(config, table, tail, progress, kept)
-        metrics["outside"] = leaderboards[region][0].metrics
+        errors, leaderboards[region], tail_fit, answers = _judge_outside(config, table, tail, progress, kept)
+        metrics["outside"] = _copied(leaderboards[region][0].metrics)
+        covered["outside"] = _measure_intervals(tail_fit, tail.split.test, answers, metrics["outside"])
         everything = np.concatenate([tail.split.validation, tail.split.test])
-        files["error.png"] = driver_error_plot(
+        files[ERROR_PLOT] = driver_error_plot(
             f"{name_after(config.name, config.data)}: fitted up to {column} = {tail.threshold:.6g}",
             column,
             tail.threshold,
@@ -133,30 +189,37 @@ def fit_table(
         )
     elif measured:
         notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
-    model = _fitted_model(config, fitted, split, metrics)
-    report = {
+    return _Judged(table, split, fitted, predictions, leaderboards, metrics, covered, files, notes, kept, everywhere)
+
+
+def _report(config: TableConfig, judged: _Judged) -> dict[str, Any]:
+    table, split = judged.table, judged.split
+    return {
         "task": f"table {table.source}",
         "config": config_report(config),
         "data_sha256": table.sha256,
-        "split": {"kind": config.split_kind, "judged_on": held_out.region},
+        "split": {"kind": config.split_kind, "judged_on": next(iter(judged.leaderboards))},
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
-        **({"all_rows": everywhere.as_dict()} if everywhere is not None else {}),
+        **({"all_rows": judged.everywhere.as_dict()} if judged.everywhere is not None else {}),
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "columns": [asdict(use) for use in table.uses],
-        "resumed": kept.recalled,
-        "notes": notes,
-        **fitted.report,
+        "resumed": judged.kept.recalled,
+        "notes": judged.notes,
+        **judged.fitted.report,
         "leaderboards": {
             region: [{"model": row.model, "metrics": row.metrics} for row in rows]
-            for region, rows in leaderboards.items()
+            for region, rows in judged.leaderboards.items()
+        },
+        "coverage": {
+            region: {f"{level:g}": share for level, share in shares.items()}
+            for region, shares in judged.covered.items()
         },
         "versions": library_versions(),
     }
-    return model, report, files, leaderboards
 
 
 def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingTable], object] = id) -> TableResult:
-    """Fit a model to a table, publish it and keep the run's folder.
+    """Fit a model to a table, publish it with its model card and keep the run's folder.
 
     Args:
         config: The run's settings.
@@ -173,24 +236,78 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
     name = name_after(config.name, config.data)
     repository = ModelRepository(config.repository)
     repository.check_writable()
-    stores: list[KeptFits] = []
+    judged = _fit_and_judge(
+        config, progress, tell, lambda table: kept_fits(config, name, table.sha256, resume=config.resume)
+    )
+    model, report = _fitted_model(config, judged), _report(config, judged)
+    model = replace(
+        model.created_at(datetime.now(UTC)),
+        leaderboard={region: _told(rows) for region, rows in judged.leaderboards.items()},
+    )
+    card: Callable[[ModelManifest], Mapping[str, bytes]] = no_card
+    if config.card:
+        predict = quick_predict(judged.fitted, model.signature)
+        rows, targets = judged.fitted.coded.raw(judged.split.test), judged.table.targets[judged.split.test]
+        importance = permutation_importance(predict, model.inputs, rows, targets, config.seed)
+        model = replace(model, importance=importance)
+        plots = _card_plots(judged, model, rows, predict)
+        card = partial(model_card, plots=plots, notes=tuple(judged.notes))
+    published = {file: content for file, content in judged.files.items() if file.endswith(".png")}
+    manifest = publish(repository, model, config.dtype, report, published, card)
+    folder = save_run(config.runs, name, config, {"report.json": report_json(report), **judged.files})
+    judged.kept.discard()
+    return TableResult(manifest, folder, judged.leaderboards, tuple(judged.notes))
 
-    def keep(table: TrainingTable) -> KeptFits:
-        stores.append(kept_fits(config, name, table.sha256, resume=config.resume))
-        return stores[0]
 
-    model, report, files, leaderboards = fit_table(config, progress, tell, keep)
-    plots = {file: content for file, content in files.items() if file.endswith(".png")}
-    manifest = publish(repository, model.created_at(datetime.now(UTC)), config.dtype, report, plots)
-    folder = save_run(config.runs, name, config, {"report.json": report_json(report), **files})
-    stores[0].discard()
-    return TableResult(manifest, folder, leaderboards, tuple(report["notes"]))
+def _told(rows: list[BoardRow]) -> dict[str, dict[str, float | None]]:
+    """Return a leaderboard for the manifest; an error that overflowed is None."""
+    return {row.model: {name: finite_or_none(error) for name, error in row.rmse.items()} for row in rows}
+
+
+def _card_plots(judged: _Judged, model: FittedModel, rows: RawRows, predict: Predict) -> dict[str, CardPlot]:
+    names, fitted, test = judged.table.target_names, judged.fitted, judged.split.test
+    marked = marked_rows(fitted, test, judged.answers)
+    plots = {
+        "errors": CardPlot(
+            "predicted.png",
+            "Predictions against true values, rows held out.",
+            predicted_plot(names, judged.table.targets[test], judged.answers, marked),
+        ),
+        "importance": CardPlot("importance.png", "Permutation importance.", importance_plot(names, model.importance)),
+    }
+    if ERROR_PLOT in judged.files:
+        caption = "Errors below and above the largest value of the driving column seen in training."
+        plots["outside"] = CardPlot(ERROR_PLOT, caption, judged.files[ERROR_PLOT])
+    if any(judged.covered.values()):
+        caption = "Share of targets within intervals, by their level, on rows held out."
+        plots["intervals"] = CardPlot("coverage.png", caption, coverage_plot(judged.covered))
+    columns = [one.column for one in model.importance]
+    if curves := main_curves(fitted, model.inputs, columns, rows, predict):
+        caption = "Answers along the columns that matter most, half a range beyond what was seen on either side."
+        plots["curves"] = CardPlot("curves.png", caption, curves_plot(names, curves))
+    return plots
+
+
+def _copied(metrics: Metrics) -> Metrics:
+    return {name: dict(values) for name, values in metrics.items()}
+
+
+def _measure_intervals(fitted: FittedTable, index: Index, answers: Floats, metrics: Metrics) -> dict[float, float]:
+    """Return the coverage by level, and add what is told of it to the metrics."""
+    covered, more = coverage(fitted, index, answers)
+    for name, values in more.items():
+        metrics[name] |= values
+    return covered
 
 
 def _judge_outside(
     config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress, kept: KeptFits
-) -> tuple[dict[str, Floats], list[BoardRow]]:
-    """Fit without the tail; return every model's errors on held-out rows inside and outside, and the leaderboard."""
+) -> tuple[dict[str, Floats], list[BoardRow], FittedTable, Floats]:
+    """Fit without the tail.
+
+    Returns:
+        Every model's errors on held-out rows inside and outside, the leaderboard, our model, and its answers outside.
+    """
     fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail", kept.within("outside"))
     everything = np.concatenate([tail.split.validation, tail.split.test])
     train, held_out = fitted.coded.rows(tail.split.train), fitted.coded.rows(everything)
@@ -210,7 +327,7 @@ def _judge_outside(
         )
         for name, answer in answers.items()
     ]
-    return errors, board
+    return errors, board, fitted, answers[OURS][n_inside:]
 
 
 def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictions: Floats) -> list[BoardRow]:
@@ -222,9 +339,9 @@ def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictio
     return [board_row(name, test.targets, answer, names, test.weights) for name, answer in answers.items()]
 
 
-def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metrics: dict[str, Any]) -> FittedModel:
+def _fitted_model(config: TableConfig, judged: _Judged) -> FittedModel:
+    fitted, split, table = judged.fitted, judged.split, judged.table
     coded = fitted.coded
-    table = coded.table
     inside = coded.raw(split.test)
     inputs = _inputs(config, coded, split.train)
     return FittedModel(
@@ -238,7 +355,7 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
             for name, column in zip(table.target_names, table.targets[split.train].T, strict=True)
         ),
         regions={"inside": inside, "outside": _stretched(inside, inputs)},
-        metrics=metrics,
+        metrics=judged.metrics,
         provenance=Provenance(
             task=f"table {table.source}",
             n_rows=len(split.train),
@@ -247,7 +364,19 @@ def _fitted_model(config: TableConfig, fitted: FittedTable, split: Split, metric
             versions=library_versions(),
             note=config.note,
         ),
+        formula=_formula(fitted, inputs),
         trust=fitted.trust,
+    )
+
+
+def _formula(fitted: FittedTable, inputs: tuple[Column, ...]) -> Formula | None:
+    if not isinstance(fitted.model, TabularModel):
+        return None
+    return model_formula(
+        fitted.model,
+        fitted.coded.table.target_names,
+        [column.name for column in tensor_numbers(inputs)],
+        [(column.name, column.categories) for column in inputs if isinstance(column, CategoryColumn)],
     )
 
 

@@ -175,14 +175,17 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(port: int, requests: list[bytes], expected: list[bytes], load: Load, seconds: float) -> dict[str, Any]:
-    """Drive a server from the other core."""
+def measure(
+    port: int, requests: list[bytes], expected: list[bytes], load: Load, seconds: float, rate: float | None = None
+) -> dict[str, Any]:
+    """Drive a server from the other core, at a rate where one is given."""
     plan = {
         "port": port,
         "requests": [base64.b64encode(one).decode() for one in requests],
         "expected": [base64.b64encode(one).decode() for one in expected],
         "connections": load.connections,
         "seconds": seconds,
+        "rate": rate,
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(plan, file)

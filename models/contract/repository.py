@@ -31,6 +31,11 @@ from models.contract.manifest import MAX_MANIFEST_BYTES, ModelManifest, parse_ma
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 COMPANION_FILE = "companion.onnx"
+CARD_FILE = "model-card.md"
+CARD_PAGE = "model-card.html"
+
+MAX_CARD_BYTES = 16 * 1024 * 1024
+"""Largest model card read; one with five plots takes half a megabyte."""
 
 MAX_MODEL_BYTES = 512 * 1024 * 1024
 """Largest ONNX file read; arithmetic networks take kilobytes, boosted residuals a few megabytes."""
@@ -157,6 +162,25 @@ class ModelRepository:
         if manifest.companion is None:
             return PublishedModel(manifest, onnx)
         return PublishedModel(manifest, onnx, self._graph(manifest, COMPANION_FILE, manifest.companion.sha256))
+
+    def has_card(self, name: str, version: int | None = None) -> bool:
+        """Tell whether a version, the latest by default, was published with a model card.
+
+        Raises:
+            ModelNotFoundError: When the version is not there.
+        """
+        page = self.path(name, version) / CARD_PAGE
+        with _reading(page):
+            return page.is_file() and not page.is_symlink()
+
+    def card(self, name: str, version: int | None = None) -> bytes:
+        """Return the model card of a version, the latest by default, as an HTML page.
+
+        Raises:
+            ModelNotFoundError: When the version is not there.
+            IntegrityError: When it has no card, or one that is no regular file or too large.
+        """
+        return _read_regular(self.path(name, version) / CARD_PAGE, MAX_CARD_BYTES)
 
     def _graph(self, manifest: ModelManifest, file: str, expected: str) -> bytes:
         onnx = _read_regular(self.path(manifest.name, manifest.version) / file, MAX_MODEL_BYTES)

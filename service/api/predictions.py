@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from service.api.json_body import parse_json
 from service.api.schemas import PredictRecordsRequest, PredictRequest, read_predict_request
+from service.api.strict_blocks import read_strictly_in_blocks
 from service.api.trusted import trusted_answer
 from service.inference.batches import SequenceLimits
-from service.inference.encoding import encode_records, encode_split
+from service.inference.encoding import Encoded, encode_records, encode_split
 from service.inference.predictor import Prediction, predict
 from service.inference.quick_rows import QuickReader, QuickRequest
 from service.inference.registry import Registry
@@ -39,13 +40,14 @@ class StrictRequest:
         return self.session.manifest.sequence is None
 
 
-def read_json(registry: Registry, body: bytes, max_rows: int) -> StrictRequest:
+def read_json(registry: Registry, body: bytes, max_rows: int, *, gently: bool = False) -> StrictRequest:
     """Read a prediction request in JSON.
 
     Args:
         registry: The models.
         body: The request, in the records or the split form.
         max_rows: Most rows to answer.
+        gently: Whether other threads shall get on while a large body is read.
 
     Raises:
         UnreadableBodyError: When the body is not JSON.
@@ -53,7 +55,7 @@ def read_json(registry: Registry, body: bytes, max_rows: int) -> StrictRequest:
         ModelNotFoundError: When there is no such model or version.
         ModelNotReadyError: When the version could not be loaded.
     """
-    content = read_predict_request(parse_json(body), max_rows)
+    content = read_predict_request(parse_json(body, gently=gently), max_rows)
     return StrictRequest(registry.get(content.model, content.version), content)
 
 
@@ -71,13 +73,18 @@ def answer_json(request: StrictRequest, limits: SequenceLimits, deadline_s: floa
         InferenceError: When the run fails.
     """
     session, content = request.session, request.content
-    asked = Asked(content.interval, content.explain)
-    check_offered(session.manifest, asked)
-    split = not isinstance(content, PredictRecordsRequest)
+    check_offered(session.manifest, Asked(content.interval, content.explain))
     if isinstance(content, PredictRecordsRequest):
         encoded = encode_records(session.manifest, content.rows, limits)
     else:
         encoded = encode_split(session.manifest, content.columns, content.data, limits)
+    return _answer_rows(session, content, encoded, deadline_s)
+
+
+def _answer_rows(session: ModelSession, content: PredictRequest, encoded: Encoded, deadline_s: float | None) -> bytes:
+    asked = Asked(content.interval, content.explain)
+    check_offered(session.manifest, asked)
+    split = not isinstance(content, PredictRecordsRequest)
     if asked.anything:
         trusted = predict_trusted(session, encoded, asked, deadline_s)
         return trusted_answer(session, trusted, asked, split=split)
@@ -92,11 +99,14 @@ def answer_large(
     limits: SequenceLimits,
     deadline_s: float | None = None,
 ) -> bytes:
-    """Answer a large prediction request, in blocks where the quick reader is sure of it, else as a small one."""
+    """Answer a large prediction request, read in blocks."""
     request = quick.read(body)
     if request is not None:
         return answer_quick(request, deadline_s)
-    return answer_json(read_json(registry, body, max_rows), limits, deadline_s)
+    read = read_strictly_in_blocks(registry, body, max_rows, limits)
+    if read is None:
+        return answer_json(read_json(registry, body, max_rows, gently=True), limits, deadline_s)
+    return _answer_rows(read.session, read.content, read.encoded, deadline_s)
 
 
 def answer_quick(request: QuickRequest, deadline_s: float | None = None) -> bytes:

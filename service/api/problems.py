@@ -16,6 +16,7 @@ from models.contract.errors import ModelNotFoundError
 from service.api.negotiation import MEDIA_TYPES
 from service.errors import (
     BodyTooLargeError,
+    CardNotFoundError,
     DeadlineExceededError,
     Fault,
     FaultyInputError,
@@ -63,6 +64,7 @@ INTERNAL_ERROR = Problem(500, "internal-error", "The service failed")
 
 PROBLEMS: dict[type[Exception], Problem] = {
     UnreadableBodyError: Problem(400, "bad-request", "The body cannot be read"),
+    CardNotFoundError: Problem(404, "card-not-found", "The version has no model card"),
     ModelNotFoundError: Problem(404, "model-not-found", "No such model or version"),
     NotAcceptableError: Problem(406, "not-acceptable", "No answer in a format that is wanted"),
     BodyTooLargeError: Problem(413, "body-too-large", "The body is over the limit", {"Connection": "close"}),

@@ -3,15 +3,19 @@
 from typing import Annotated, Any, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import HTMLResponse
 
 from service.admission import Admission
 from service.api.bulk import answer_bulk
+from service.api.cards import CARD_HEADERS, card_path, read_card
 from service.api.front import Front
 from service.api.heads import Heads
-from service.api.negotiation import COMPRESS_BYTES, JSON, PREDICT_PATH, encoding_of, form_of, wanted_encoding
+from service.api.large_bodies import answer_in_thread, is_small
+from service.api.negotiation import JSON, PREDICT_PATH, form_of
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_PARAMETERS, PREDICT_REQUEST_CONTENT
-from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
+from service.api.predictions import answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
 from service.api.schemas import (
     MAX_VERSION,
@@ -24,8 +28,7 @@ from service.api.schemas import (
     detail_of,
     summary_of,
 )
-from service.body_pipe import inflate
-from service.bulk import BulkLimits, compressed
+from service.bulk import BulkLimits
 from service.draining import Draining
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
@@ -103,7 +106,7 @@ async def predict_rows(request: Request) -> Response:
     list of images (grey PNG in base64, or rows of pixels); rows of one request may differ in length.
 
     A table, as an Arrow IPC stream or CSV, names its model in the query; `Accept` chooses the form of its answer.
-    Bodies may be compressed with gzip or zstd.
+    Bodies may be compressed with gzip, deflate or zstd.
     """
     state = _state(request)
     registry, settings = state["registry"], state["settings"]
@@ -112,7 +115,7 @@ async def predict_rows(request: Request) -> Response:
     if form != "json":
         bulk_limits = BulkLimits(settings.max_bulk_bytes, settings.max_bulk_rows, limits)
         return await answer_bulk(request, form, registry, state["bulk"], bulk_limits)
-    if encoding_of(request.headers) or not 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES:
+    if not is_small(request):
         return await _answer_large(request, state, limits)
     if (read := read_json(registry, await request.body(), settings.max_rows)).is_light:
         answer = answer_json(read, limits)
@@ -123,21 +126,14 @@ async def predict_rows(request: Request) -> Response:
 
 
 async def _answer_large(request: Request, state: State, limits: SequenceLimits) -> Response:
-    """Answer a request in JSON in a thread, where it and its answer may be compressed."""
+    """Answer a request in JSON in a thread."""
     registry, settings = state["registry"], state["settings"]
-    encoding, wanted = encoding_of(request.headers), wanted_encoding(request.headers)
 
-    def answer_in_thread(body: bytes, deadline_s: float) -> tuple[bytes, dict[str, str]]:
-        plain = body if encoding is None else inflate(body, encoding, settings.max_body_bytes)
-        answer = answer_large(state["quick"], registry, plain, settings.max_rows, limits, deadline_s)
-        if wanted is None or len(answer) <= COMPRESS_BYTES:
-            return answer, {}
-        return b"".join(compressed([answer], wanted)), {"Content-Encoding": wanted}
+    def answer(body: bytes, deadline_s: float) -> bytes:
+        return answer_large(state["quick"], registry, body, settings.max_rows, limits, deadline_s)
 
-    async with state["admission"].place() as place:
-        body = await place.within(request.body())
-        answer, headers = await place.run(answer_in_thread, body, place.remaining_s)
-    return Response(answer, media_type=JSON, headers={**headers, "Vary": "Accept-Encoding"})
+    content, headers = await answer_in_thread(request, state["admission"], settings.max_body_bytes, answer)
+    return Response(content, media_type=JSON, headers=headers)
 
 
 @router.get("/models", summary="List models", tags=["models"])
@@ -150,10 +146,12 @@ async def list_models(request: Request) -> ModelList:
 @router.get("/models/{name}", summary="Show a model", tags=["models"], responses=_problems(404, 422))
 async def show_model(request: Request, name: PathName) -> ModelSummary:
     """Tell the versions of one model, and what the newest one takes and gives."""
-    registry = _state(request)["registry"]
+    state = _state(request)
+    registry = state["registry"]
     versions = registry.versions(name)
     newest = versions.loaded.get(versions.latest)
-    return summary_of(_entry(registry, name), newest.manifest if newest else None)
+    card = card_path(state["settings"].model_repository, name, versions.latest) if newest else None
+    return summary_of(_entry(registry, name), newest.manifest if newest else None, card)
 
 
 @router.get(
@@ -166,8 +164,27 @@ async def show_version(
     request: Request, name: PathName, version: Annotated[int, Path(ge=1, le=MAX_VERSION)]
 ) -> ModelDetail:
     """Tell what a version takes and gives, with ranges and units, its formula, and what was measured."""
-    session = _state(request)["registry"].get(name, version)
-    return detail_of(session.manifest, session.provider)
+    state = _state(request)
+    session = state["registry"].get(name, version)
+    card = card_path(state["settings"].model_repository, name, version)
+    return detail_of(session.manifest, session.provider, card)
+
+
+@router.get(
+    "/models/{name}/versions/{version}/card",
+    summary="Show a model card",
+    tags=["models"],
+    response_class=HTMLResponse,
+    responses=_problems(404, 422, 503),
+)
+async def show_card(
+    request: Request, name: PathName, version: Annotated[int, Path(ge=1, le=MAX_VERSION)]
+) -> HTMLResponse:
+    """Show how a version was made and judged, and how far to trust it, as a page for people without any script."""
+    state = _state(request)
+    state["registry"].get(name, version)
+    page = await run_in_threadpool(read_card, state["settings"].model_repository, name, version)
+    return HTMLResponse(page, headers=CARD_HEADERS)
 
 
 @router.get("/health/live", summary="Is the process alive?", tags=["health"])

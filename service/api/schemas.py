@@ -76,7 +76,7 @@ class Explanation(_Answer):
     constant: float = Field(description="What the trunk answers for the mean of all columns.")
     terms: dict[str, float] = Field(description="What each column, or product of columns, adds to it.")
     held: float = Field(description="What the trunk was held back by, far outside the training range; else 0.")
-    residual: float = Field(description="What the boosted trees add.")
+    residual: float = Field(description="What the boosted trees and networks add.")
 
 
 class PredictRecordsAnswer(_Answer):
@@ -150,12 +150,16 @@ class ModelList(_Answer):
     models: list[ModelEntry]
 
 
+Card = Annotated[str | None, Field(description="Path of its model card, a page for people; null where it has none.")]
+
+
 class ModelSummary(ModelEntry):
     """A model, with the signature of its newest version."""
 
     inputs: list[Column] | None = Field(description="What it takes; null where the newest version could not be loaded.")
     outputs: list[OutputColumn] | None = Field(description="What it gives; likewise.")
     example: dict[str, Any] | None = Field(description="A request body for POST /predict; likewise.")
+    card: Card
 
 
 class ModelDetail(_Answer):
@@ -189,6 +193,7 @@ class ModelDetail(_Answer):
     sha256: str = Field(description="Checksum of the ONNX file.")
     provider: str = Field(description="Execution provider that it runs on here.")
     example: dict[str, Any] = Field(description="A request body for POST /predict.")
+    card: Card
 
 
 class Live(_Answer):
@@ -243,8 +248,8 @@ def read_predict_request(content: object, max_rows: int) -> PredictRequest:
     return request
 
 
-def detail_of(manifest: ModelManifest, provider: str) -> ModelDetail:
-    """Return what is told about a loaded version."""
+def detail_of(manifest: ModelManifest, provider: str, card: str | None) -> ModelDetail:
+    """Return what is told about a loaded version, with the path of its card."""
     return ModelDetail(
         name=manifest.name,
         version=manifest.version,
@@ -266,16 +271,18 @@ def detail_of(manifest: ModelManifest, provider: str) -> ModelDetail:
         sha256=manifest.graph.sha256,
         provider=provider,
         example=example_request(manifest),
+        card=card,
     )
 
 
-def summary_of(entry: ModelEntry, newest: ModelManifest | None) -> ModelSummary:
-    """Return what is told about a model: its entry in the list, and the signature of its newest version."""
+def summary_of(entry: ModelEntry, newest: ModelManifest | None, card: str | None) -> ModelSummary:
+    """Return what is told about a model: its entry in the list, the signature of its newest version, and its card."""
     return ModelSummary(
         **entry.model_dump(),
         inputs=list(newest.inputs) if newest else None,
         outputs=list(newest.outputs) if newest else None,
         example=example_request(newest) if newest else None,
+        card=card,
     )
 
 

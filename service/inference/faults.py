@@ -22,9 +22,13 @@ class Faults:
 
     def add(self, message: str, column: str | None = None, row: int | None = None) -> None:
         """Add one fault."""
+        self.add_fault(Fault(message, column, row))
+
+    def add_fault(self, fault: Fault) -> None:
+        """Add one fault that is there already."""
         self.n_faults += 1
         if len(self.listed) < MAX_FAULTS:
-            self.listed.append(Fault(message, column, row))
+            self.listed.append(fault)
 
     def add_rows(self, message: str, column: str, rows: NDArray[np.intp]) -> None:
         """Add the same fault of several rows."""

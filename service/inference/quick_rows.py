@@ -138,12 +138,11 @@ class QuickReader:
         return SmallRequest(model, rows, split)
 
     def _read_blocks(self, body: bytes) -> QuickRequest | None:
-        start = _ROWS_START.search(body, 0, _MAX_START)
-        end = body.rfind(b"]")
-        if start is None or end < start.end():
+        found = find_rows(body)
+        if found is None:
             return None
-        split = start[1] == b"data"
-        without_rows = body[: start.end()] + body[end:]
+        start, end, split = found
+        without_rows = body[:start] + body[end:]
         request = self._without_rows[split].validate_json(without_rows)
         model = self._models[request["model"]]
         if without_rows.count(b'"') != model.quotes(request, split):
@@ -152,7 +151,7 @@ class QuickReader:
         breath = Breath()
         parts: list[Encoded] = []
         n_rows = 0
-        for block in _blocks(body, start.end(), end, b"]" if split else b"}"):
+        for block in rows_in_blocks(body, start, end, split=split):
             part = read(block)
             if part is None:
                 return None
@@ -161,7 +160,7 @@ class QuickReader:
                 return None
             parts.append(part)
             breath.take()
-        return QuickRequest(model.session, _joined(parts), split)
+        return QuickRequest(model.session, join_rows(parts), split)
 
 
 class QuickModel:
@@ -326,12 +325,25 @@ def _any_model(requests: Mapping[str, schemas.CoreSchema]) -> SchemaValidator:
     return SchemaValidator(schemas.tagged_union_schema(dict(requests), discriminator="model"))
 
 
-def _blocks(body: bytes, start: int, end: int, closer: bytes) -> Iterator[bytes]:
+def find_rows(body: bytes) -> tuple[int, int, bool] | None:
+    """Return where the rows of a large body seem to begin and to end, and whether in the split form.
+
+    What is there is rows only where what is around it proves to be a request.
+    """
+    start = _ROWS_START.search(body, 0, _MAX_START)
+    end = body.rfind(b"]")
+    return None if start is None or end < start.end() else (start.end(), end, start[1] == b"data")
+
+
+def rows_in_blocks(body: bytes, start: int, end: int, *, split: bool) -> Iterator[bytes]:
     """Cut the rows between `start` and `end` behind a row's last character, each block as an array of its own.
+
+    Where every block is JSON, their elements are those of the rows: a cut within a text would leave it open.
 
     Raises:
         ValueError: When two blocks are not parted by one comma.
     """
+    closer = b"]" if split else b"}"
     view = memoryview(body)
     while True:
         cut = body.find(closer, start + BLOCK_BYTES, end) + 1 or end
@@ -345,7 +357,8 @@ def _blocks(body: bytes, start: int, end: int, closer: bytes) -> Iterator[bytes]
         start = parting.end()
 
 
-def _joined(parts: Sequence[Encoded]) -> Encoded:
+def join_rows(parts: Sequence[Encoded]) -> Encoded:
+    """Return the rows of all parts."""
     return Encoded(
         np.concatenate([part.numeric for part in parts]),
         np.concatenate([part.categorical for part in parts]),

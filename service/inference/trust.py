@@ -40,7 +40,7 @@ class Explained(NamedTuple):
         constant: What the trunk answers for the mean of all columns, shape (n_rows,).
         terms: What each set of columns adds, shape (n_rows, n_terms).
         held: What the trunk was held back by, far outside the training range, shape (n_rows,).
-        residual: What the boosted trees add, shape (n_rows,).
+        residual: What the boosted trees and networks add, shape (n_rows,).
     """
 
     constant: Floats

@@ -29,7 +29,7 @@ def test_every_marker_has_its_table() -> None:
     for path in PAGES:
         page = path.read_text(encoding="utf-8")
         opened = page.count("<!-- table: ")
-        assert opened == page.count("<!-- end of table -->") >= 4
+        assert opened == page.count("<!-- end of table -->") >= (1 if path.name == "trust.md" else 4)
         assert opened == len(re.findall(r"<!-- table: [a-z -]+ -->\n\n\S.*?\n\n<!-- end", page, re.DOTALL))
     with pytest.raises(ConfigError, match="asks for 'nothing'"):
         render("<!-- table: nothing -->\n<!-- end of table -->", Kept({}))

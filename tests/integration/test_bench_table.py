@@ -128,7 +128,7 @@ def test_a_peer_that_is_not_installed_is_left_out_and_told_when_asked_for(
 def test_kept_results_that_are_none_are_told(tmp_path: Path) -> None:
     (tmp_path / "kept.jsonl").write_text('{"rmse": 1}\n')
     with pytest.raises(ConfigError, match="remove it"):
-        Kept(tmp_path / "kept.jsonl")
+        Kept(tmp_path / "kept.jsonl", Result)
 
 
 def test_ours_is_run_again_when_its_code_changes() -> None:

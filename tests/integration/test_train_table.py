@@ -18,7 +18,14 @@ from training.errors import TrainingDataError
 from training.splits import random_split
 from training.table_run import OURS, TableResult, run_table
 
-QUICK: dict[str, Any] = {"family": "network", "restarts": 1, "max_epochs": 60, "residual": 8, "outside": False}
+QUICK: dict[str, Any] = {
+    "family": "network",
+    "restarts": 1,
+    "max_epochs": 60,
+    "residual": 8,
+    "outside": False,
+    "card": False,
+}
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> Path:

@@ -38,6 +38,7 @@ def run(tmp_path: Path, **more: Any) -> TableResult:
         "repository": tmp_path / "repository",
         "runs": tmp_path / "runs",
         "outside": False,
+        "card": False,
     }
     return run_table(TableConfig.model_validate({**config, **more}), Quiet())
 

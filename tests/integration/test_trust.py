@@ -1,6 +1,7 @@
 """Intervals, explanations and the joint range, from a table through the published model to the answers."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typer.testing import CliRunner
 
 from models.contract.errors import IntegrityError
 from models.contract.manifest import TRUST_FORMAT_VERSION, ModelManifest, parse_manifest
-from models.contract.repository import COMPANION_FILE, ModelRepository
+from models.contract.repository import CARD_PAGE, COMPANION_FILE, ModelRepository
 from nalu_cli import app
+from service.api.cards import card_path, read_card
 from service.app import create_app
-from service.errors import InferenceError, ModelLoadError, UnsafeModelError
+from service.errors import CardNotFoundError, InferenceError, ModelLoadError, UnsafeModelError
 from service.inference.encoding import encode_columns
 from service.inference.session import load_session
 from service.settings import Settings
@@ -177,6 +179,62 @@ def test_the_catalogue_and_openapi_tell_of_them(client: TestClient) -> None:
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     assert {"interval", "explain"} <= schemas["PredictRecordsRequest"]["properties"].keys()
     assert {"lower", "upper", "explanations"} <= schemas["PredictSplitAnswer"]["properties"].keys()
+
+
+def test_the_manifest_tells_formula_importance_and_leaderboard(result: TableResult) -> None:
+    manifest = result.manifest
+    assert manifest.formula is not None
+    assert "thickness" in manifest.formula.text
+    order = [one.column for one in manifest.importance]
+    assert sorted(order) == ["grade", "thickness", "time"]
+    assert manifest.importance[0].rise[0] > 0.3
+    inside = manifest.leaderboard["inside"]
+    assert inside["this model"]["strength"] == manifest.metrics["inside"]["strength"]["rmse"]
+    assert inside["mean"]["strength"] is not None
+    assert any(region.startswith("outside") for region in manifest.leaderboard)
+    for region in ("inside", "outside"):
+        assert 0.6 < manifest.metrics[region]["strength"]["coverage_90"] <= 1
+        assert manifest.metrics[region]["strength"]["width_90"] > 0
+
+
+def test_the_model_card_is_one_page_that_loads_nothing(client: TestClient, repository: Path) -> None:
+    path = client.get("/models/steel").json()["card"]
+    assert path == client.get("/models/steel/versions/1").json()["card"] == "/models/steel/versions/1/card"
+    page = client.get(path)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src" not in page.headers["content-security-policy"]
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert page.text.count("<img ") == page.text.count('src="data:image/png;base64,') == 5
+    assert "http" not in page.text.replace("http-equiv", "")
+    for title in ("Errors", "Beside other models", "How far to trust it", "Beyond the training range", "Importance"):
+        assert f"<h2>{title}</h2>" in page.text
+    folder = ModelRepository(repository).path("steel")
+    card = (folder / "model-card.md").read_text()
+    for file in re.findall(r"!\[.*?\]\((.*?)\)", card):
+        assert (folder / file).read_bytes().startswith(b"\x89PNG")
+    assert card.count("![") == 5
+    assert client.get("/models/multiply").json()["card"] is None
+    missing = client.get("/models/multiply/versions/1/card")
+    assert (missing.status_code, missing.json()["type"]) == (404, "card-not-found")
+    shown = CliRunner().invoke(
+        app, ["models", "show", "steel", "--repository", str(repository)], env={"COLUMNS": "300"}
+    )
+    assert "model-card.html" in shown.output
+    assert "importance" in shown.output
+    assert "calibrated on 210 rows" in shown.output
+
+
+def test_a_card_that_is_a_link_or_went_away_is_none(repository: Path, tmp_path: Path) -> None:
+    published = ModelRepository(repository).load("multiply")
+    ModelRepository(tmp_path).publish(published.manifest, published.onnx, {CARD_PAGE: b"<p>card</p>"})
+    assert read_card(tmp_path, "multiply", 1) == b"<p>card</p>"
+    page = tmp_path / "multiply" / "1" / CARD_PAGE
+    page.rename(tmp_path / "elsewhere.html")
+    page.symlink_to(tmp_path / "elsewhere.html")
+    for name in ("multiply", "gone"):
+        assert card_path(tmp_path, name, 1) is None
+        with pytest.raises(CardNotFoundError, match="nalu train table"):
+            read_card(tmp_path, name, 1)
 
 
 def test_a_file_is_predicted_with_them(repository: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def _fitted() -> tuple[TabularFit, Trust, list[Terms]]:
     line = 3 * p - 2 * r + rng.normal(size=200) * p
     targets = np.stack([power, line], axis=1)
     fit = fit_table_model(rows, N_CODES, targets, trees=TreeSettings(n_trees=30, n_ensembles=2), networks=NETWORK)
-    trust = fit_trust(rows, N_CODES, targets, fit.left_out, fit.tails)
+    trust = fit_trust(rows, N_CODES, targets, fit)
     return fit, trust, [Terms.of(target, COLUMNS) for target in fit.model.targets]
 
 

@@ -1,6 +1,7 @@
 """The quick reader against the strict one: whatever it accepts, the strict one accepts and reads the same."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.contract.errors import ModelNotFoundError, NaluError
 from models.contract.repository import ModelRepository
 from service.api.json_body import parse_json
 from service.api.schemas import PredictRecordsRequest, read_predict_request
+from service.api.strict_blocks import read_strictly_in_blocks
+from service.errors import MAX_FAULTS, FaultyInputError, InputShapeError, InvalidRequestError
 from service.inference import quick_rows
+from service.inference.batches import UNLIMITED
 from service.inference.encoding import Encoded, encode_records, encode_split
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
@@ -148,6 +153,95 @@ def test_what_is_accepted_is_read_as_the_strict_reader_does(
     registry: Registry, reader: QuickReader, body: bytes
 ) -> None:
     assert_never_disagree(registry, reader, body)
+
+
+def outcome(read: Callable[[], tuple[ModelSession, Encoded] | None]) -> Any:
+    """Return what a reader read, or the kind of its refusal with the faults counted."""
+    try:
+        found = read()
+    except FaultyInputError as error:
+        return type(error), error.n_faults, sorted(map(str, error.faults))
+    except NaluError as error:
+        return type(error)
+    if found is None:
+        return None
+    session, encoded = found
+    return session.manifest.name, *(part.tolist() for part in encoded[:3])
+
+
+def assert_blocks_are_read_as_the_whole(registry: Registry, body: bytes) -> Any:
+    def in_blocks() -> tuple[ModelSession, Encoded] | None:
+        found = read_strictly_in_blocks(registry, body, MAX_ROWS, UNLIMITED)
+        return None if found is None else (found.session, found.encoded)
+
+    blocks = outcome(in_blocks)
+    if blocks is not None:
+        whole = outcome(lambda: read_strictly(registry, body)[:2])
+        many = isinstance(whole, tuple) and len(whole[2]) == MAX_FAULTS
+        assert repr(blocks) == repr(whole) or (many and blocks[0] == whole[0])
+    return blocks
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=bodies())
+def test_a_body_read_strictly_in_blocks_is_read_or_refused_as_the_whole(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 12)
+    assert_blocks_are_read_as_the_whole(registry, body)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "at_least"),
+    [
+        ([{"a": 1, "b": 2}] * 30 + [{"a": 1, "b": "x"}] * 2, (InvalidRequestError, 2)),
+        ([{"a": 1}] * 2 + [{"a": 1, "b": None}] * 30, (InputShapeError, 2)),
+        ([{"a": 1, "b": 2}] * 40 + [{"a": 1, "b": 2, "c": 3}], (InputShapeError, 1)),
+        ([{"a": 1, "b": 2}] * 9 + [[1, 2], None], (InvalidRequestError, 2)),
+        ([{"a": 1, "b": 2}] * (MAX_ROWS + 1), (InvalidRequestError, 1)),
+    ],
+)
+def test_faults_of_a_large_body_are_told_with_their_rows(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, faulty: list[Any], at_least: tuple[Any, int]
+) -> None:
+    monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 100)
+    body = json.dumps({"model": "add", "rows": faulty}).encode()
+
+    blocks = assert_blocks_are_read_as_the_whole(registry, body)
+
+    assert blocks[:2] == at_least
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ('{"model": "unknown", "rows": [{"a": 1, "b": 2}, {"a": 1, "b": 2}]}', ModelNotFoundError),
+        ('{"model": "add", "more": 1, "rows": [{"a": 1, "b": 2}, {"a": 1, "b": 2}]}', InvalidRequestError),
+        ('{"model": "add", "columns": ["a", "c"], "data": [[1, 2], [1, 2]]}', InputShapeError),
+        ('{"model": "add", "rows": [{"a": 1, "b": 2}, {"a": 1, "b": 2, "b": 3}]}', InvalidRequestError),
+        ('{"model": "add", "rows": [{"a": 1, "b": 2}, {"a": 1, "b": NaN}]}', InvalidRequestError),
+        ('{"model": "add", "rows": []}', InputShapeError),
+        ('{"model": "add", "rows": [{"a": 1, "b": 2}], "interval": 0.9}', None),
+        ('{"model": "add", "rows": [{"a": 1, "b": 2},, {"a": 1, "b": 2}]}', "whole"),
+        ('{"model": "add", "rows": [{"a": 1, "b": 2}, {"a": 1, "b": 2},]}', "whole"),
+        ('{"model": "add", "more": {"rows": []}, "rows": [{"a": 1, "b": 2}]}', "whole"),
+        ('{"model": "add"}', "whole"),
+        ('{"model": "graded", "rows": [{"mass": 1, "grade": "}, {"}]}', "whole"),
+    ],
+)
+def test_what_is_around_the_rows_is_held_to_the_same_rules(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, body: str, kind: Any
+) -> None:
+    monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 12)
+
+    blocks = assert_blocks_are_read_as_the_whole(registry, body.encode())
+
+    if kind == "whole":
+        assert blocks is None
+    elif kind is None:
+        assert blocks[0] == "add"
+    else:
+        assert kind in (blocks, blocks[0] if isinstance(blocks, tuple) else None)
 
 
 RIGHT: list[dict[str, Any]] = [

@@ -12,6 +12,7 @@ from training.config import TableConfig
 from training.errors import TrainingError
 from training.kept_fits import NOTHING_KEPT, UNFINISHED, KeptFits, kept_fits, read_value, write_value
 from training.tabular.fit import TargetFit, fit_table_model
+from training.tabular.networks import NetworkSettings
 from training.tabular.residual import TreeSettings
 from training.tabular.rows import Rows
 
@@ -54,7 +55,7 @@ def test_reads_back_bit_by_bit() -> None:
 
 def test_a_fitted_model_of_a_table_answers_the_same() -> None:
     rng = np.random.default_rng(0)
-    rows = Rows(rng.uniform(1, 2, (60, 2)), rng.integers(0, 2, (60, 1)))
+    rows = Rows(rng.uniform(1, 2, (50, 2)), rng.integers(0, 2, (50, 1)))
     kept: dict[str, bytes] = {}
 
     class Kept(KeptFits):
@@ -63,7 +64,8 @@ def test_a_fitted_model_of_a_table_answers_the_same() -> None:
 
     targets = rows.numeric[:, :1] / rows.numeric[:, 1:]
     few = TreeSettings(n_trees=10, n_ensembles=2)
-    fit = fit_table_model(rows, (2,), targets, objective="inside", trees=few, kept=Kept())
+    small = NetworkSettings(n_members=2, d_hidden=4, n_steps=30)
+    fit = fit_table_model(rows, (2,), targets, objective="inside", trees=few, networks=small, kept=Kept())
 
     again = read_value(kept["target-0"], TargetFit)
     np.testing.assert_array_equal(again.model.predict(rows), fit.model.targets[0].predict(rows))

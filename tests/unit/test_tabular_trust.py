@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from training.tabular.difficulty import Difficulty, TailErrors
+from training.tabular.fit import TabularFit
 from training.tabular.landmarks import Landmarks
+from training.tabular.model import TabularModel
 from training.tabular.reach import Reach
 from training.tabular.rows import Floats, Rows
 from training.tabular.trust import LEVELS, MARKED_SHARE, Trust, fit_trust
@@ -30,7 +32,8 @@ def noisy(rows: Rows, rng: np.random.Generator) -> Floats:
 
 def trusted(rows: Rows, errors: Floats, answers: Floats | None = None) -> Trust:
     left_out = np.zeros(len(rows)) if answers is None else answers
-    return fit_trust(rows, (), (left_out + errors)[:, None], left_out[:, None], [None])
+    fit = TabularFit(TabularModel(()), (), left_out[:, None], (None,), (1.0,))
+    return fit_trust(rows, (), (left_out + errors)[:, None], fit)
 
 
 def test_a_new_combination_of_known_values_is_marked_and_few_known_rows_are() -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from training.bench import method_tables, summary_tables, task_tables
+from training.bench import method_tables, summary_tables, task_tables, trust_tables
 from training.bench.kept import Kept
 from training.bench.table import page as tables
 from training.errors import ConfigError
@@ -15,6 +15,7 @@ PAGES = {
     Path("docs/benchmark-arithmetic.md"): RESULTS,
     Path("docs/exact-arithmetic.md"): RESULTS,
     Path("docs/benchmark-tables.md"): RESULTS / "tables",
+    Path("docs/trust.md"): RESULTS / "trust",
 }
 """Page → folder of the results that its tables are made from."""
 
@@ -57,6 +58,7 @@ _TABLES: dict[str, Callable[[Kept], str]] = {
     "served": method_tables.served,
     "thresholds": task_tables.thresholds,
     "runs": summary_tables.runs,
+    "trust": trust_tables.trust,
     "tables claims": tables.claims,
     "tables inside": tables.errors("inside"),
     "tables driver": tables.errors("driver"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_INSIDE = "#d9ead3"
+INSIDE = "#d9ead3"
 _N_BINS = 24
 _SMALLEST_ERROR = 1e-18
 """Where an exact zero is drawn on a logarithmic axis, below one unit in the last place of float64."""
@@ -29,14 +29,14 @@ def relative_error_plot(title: str, inside: float, magnitude: Floats, error: Flo
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.axvspan(magnitude.min(), inside, color=_INSIDE, label="seen in training")
+    axes.axvspan(magnitude.min(), inside, color=INSIDE, label="seen in training")
     axes.plot(magnitude, np.clip(error, _SMALLEST_ERROR, _LARGEST_ERROR), ".", markersize=3, label="test rows")
     axes.axhline(np.finfo(np.float64).eps, color="grey", linewidth=0.8, linestyle="--", label="float64 resolution")
     axes.set(
-        xscale="log", yscale="log", xlabel="largest input magnitude", ylabel="relative error", title=_literal(title)
+        xscale="log", yscale="log", xlabel="largest input magnitude", ylabel="relative error", title=literal(title)
     )
     axes.legend(loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def driver_error_plot(title: str, column: str, threshold: float, driver: Floats, errors: Mapping[str, Floats]) -> bytes:
@@ -55,20 +55,21 @@ def driver_error_plot(title: str, column: str, threshold: float, driver: Floats,
     place = np.clip(np.searchsorted(edges, driver, side="right") - 1, 0, max(len(edges) - 2, 0))
     bins = np.unique(place)
     centres = np.array([driver[place == b].mean() for b in bins])
-    axes.axvspan(driver.min(), threshold, color=_INSIDE, label="seen in training")
+    axes.axvspan(driver.min(), threshold, color=INSIDE, label="seen in training")
     for name, error in errors.items():
         axes.plot(centres, [float(np.mean(error[place == b])) for b in bins], marker=".", label=name)
-    axes.set(xlabel=_literal(column), ylabel="mean |error| / spread of the target", title=_literal(title), yscale="log")
+    axes.set(xlabel=literal(column), ylabel="mean |error| / spread of the target", title=literal(title), yscale="log")
     axes.legend(loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return text that is drawn as it is: a column name may hold the mathematics marker."""
     return text.replace("$", r"\$")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG, the same bytes each time."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
     return stream.getvalue()

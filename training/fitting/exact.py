@@ -6,23 +6,34 @@ likeliest simple law must pass the tests of `training.fitting.verdict`.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import ConfigError
+from training.fitting.factored_approximation import approximate
+from training.fitting.factored_law import FACTORED
+from training.fitting.factored_structure import fit_factored, guess_factored
 from training.fitting.law import Floats, Law
-from training.fitting.noisy import guesses
+from training.fitting.noisy import Guess, guesses
 from training.fitting.ordinary import best_ordinary
 from training.fitting.outcome import CandidateReport, Found, NotFound, SearchReport
-from training.fitting.structures import STRUCTURES, Budget, Fit
+from training.fitting.structures import STRUCTURES, Budget, Fit, Solve
 from training.fitting.verdict import Scored, agreement, scored, verdict
 
 __all__ = ["CandidateReport", "ExactSettings", "Found", "NotFound", "SearchReport", "fit_exact"]
 
+SOLVERS: dict[str, Solve] = {**STRUCTURES, FACTORED: fit_factored}
+"""Every structure that may be offered → solver. The factored one, whose numbers may be any, is offered when asked for:
+it takes seconds where the others take milliseconds, and what rows prove of a law with free numbers is less."""
+
 _MOST_OUTLIERS = 0.05
 """Share of rows that may disagree with a law that gives all others to within rounding."""
+
+_AS_GOOD = 1.05
+"""Held-out error over the least at which the likeliest simple law is preferred as the approximation."""
 
 _GROSS = 6.0
 """Spreads from the law, and median distances from it, beyond which a noisy row counts as an outlier."""
@@ -66,6 +77,7 @@ class _Search:
     started: float
     tried: list[CandidateReport]
     raw: list[Law]
+    likeliest: Law | None = None
 
     def report(self) -> SearchReport:
         return SearchReport(tuple(self.tried), len(self.fit), len(self.held_out), time.perf_counter() - self.started)
@@ -136,7 +148,19 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
             if isinstance(noisy, Found):
                 return noisy
             reason = noisy
-    return NotFound(best_ordinary(x, y, held_out, search.raw), reason, search.report())
+    return NotFound(_approximation(search), reason, search.report())
+
+
+def _approximation(search: _Search) -> Law:
+    """Return what is left where nothing is found; with factored laws on offer, what extrapolates best."""
+    ordinary = best_ordinary(search.x, search.y, search.held_out, search.raw)
+    if FACTORED not in search.settings.structures:
+        return ordinary
+    likeliest = search.likeliest
+    if likeliest is not None and search.held_out_error(likeliest) <= _AS_GOOD * search.held_out_error(ordinary):
+        return likeliest
+    found = approximate(search.x, search.y, [ordinary], search.generator)
+    return ordinary if found is None else found
 
 
 def _try_exact(search: _Search, name: str) -> Fit | None:
@@ -147,7 +171,7 @@ def _try_exact(search: _Search, name: str) -> Fit | None:
     least = np.inf
     exact = False
     with np.errstate(all="ignore"):
-        for candidate in STRUCTURES[name](search.x[search.fit], search.y[search.fit], budget):
+        for candidate in SOLVERS[name](search.x[search.fit], search.y[search.fit], budget):
             search.raw.append(candidate.raw)
             error = search.held_out_error(candidate.snapped)
             if best is None or error < least:
@@ -163,13 +187,18 @@ def _try_exact(search: _Search, name: str) -> Fit | None:
     return best if exact else None
 
 
+def _guesses(search: _Search, name: str) -> Iterator[Guess]:
+    x, y = search.x[search.fit], search.y[search.fit]
+    return guess_factored(x, y, search.generator) if name == FACTORED else guesses(name, x, y)
+
+
 def _try_noisy(search: _Search) -> Found | str:
     """Return what was found, or why nothing was."""
     x, y = search.x, search.y
     pool: list[Scored] = []
     for name in search.settings.structures:
         started = time.perf_counter()
-        ranking = scored(guesses(name, x[search.fit], y[search.fit]), x, y)
+        ranking = scored(_guesses(search, name), x, y)
         if not ranking:
             continue
         best = ranking[0]
@@ -184,9 +213,11 @@ def _try_noisy(search: _Search) -> Found | str:
         return "no structure offered is determined by the rows"
     pool.sort(key=lambda one: -one.score)
     fault = verdict(pool, x, y, search.held_out)
-    if fault is not None:
-        return fault
     best = pool[0]
+    if fault is not None:
+        if best.guess.snapped.structure == FACTORED:  # likelier outside than with powers as fitted
+            search.likeliest = best.guess.snapped
+        return fault
     off = np.abs(y - best.predictions)
     gross = (np.abs(best.found.residuals) > _GROSS) & (off > _GROSS * np.median(off))
     return Found(best.guess.raw, best.guess.snapped, best.found.spread, float(gross.mean()), search.report())
@@ -196,9 +227,9 @@ def _checked(inputs: Floats, targets: Floats, settings: ExactSettings) -> tuple[
     if inputs.ndim != 2 or targets.shape != (len(inputs),):
         msg = f"inputs must be (n, d) and targets (n,), however: {inputs.shape} and {targets.shape}"
         raise ConfigError(msg)
-    unknown = [name for name in settings.structures if name not in STRUCTURES]
+    unknown = [name for name in settings.structures if name not in SOLVERS]
     if unknown:
-        msg = f"a structure must be one of {', '.join(STRUCTURES)}, however: {unknown[0]}"
+        msg = f"a structure must be one of {', '.join(SOLVERS)}, however: {unknown[0]}"
         raise ConfigError(msg)
     finite = np.isfinite(inputs).all(axis=1) & np.isfinite(targets)
     x, y = np.asarray(inputs[finite], dtype=np.float64), np.asarray(targets[finite], dtype=np.float64)

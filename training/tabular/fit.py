@@ -37,6 +37,8 @@ class TabularFit:
         choices: What was chosen for each target, with all scores.
         left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
+        gains: For each target the error to be expected of the model over that of the answers left out, each of which
+            comes from one ensemble of trees where the model averages several.
         searches: What a search for settings found for each target; empty without one.
     """
 
@@ -44,6 +46,7 @@ class TabularFit:
     choices: tuple[Choice, ...]
     left_out: Floats
     tails: tuple[TailErrors | None, ...]
+    gains: tuple[float, ...]
     searches: tuple[Found, ...] = ()
 
 
@@ -56,6 +59,7 @@ class TargetFit:
         choice: What was chosen, with all scores.
         left_out: Each training row's answer of a model that was fitted without it, shape (n_rows,).
         tail: What the chosen model got wrong on the tails that the choice was made by, None without any.
+        gain: Error to be expected of the model over that of the answers left out.
         search: What a search for settings found, None without one.
     """
 
@@ -63,6 +67,7 @@ class TargetFit:
     choice: Choice
     left_out: Floats
     tail: TailErrors | None
+    gain: float
     search: Found | None
 
 
@@ -88,7 +93,7 @@ def fit_table_model(
         targets: Shape (n_rows, d_outputs), finite.
         objective: Whether accuracy inside the range, outside, or both counts.
         seed: Seed of all that is drawn; the same seed gives the same model on the same machine.
-        trees: Settings of the residual's trees.
+        trees: Settings of the residual's trees; None for those that suit the number of rows.
         networks: Settings of the residual's networks.
         budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
@@ -108,15 +113,15 @@ def fit_table_model(
         fit = kept.recall(f"target-{j}", TargetFit)
         if fit is None:
             tried = try_out(rows, n_codes, column, seed, names, tick)
-            choice, settings, found = choose(tried, objective), trees or TreeSettings(), None
+            choice, settings, found = choose(tried, objective), trees or TreeSettings.for_rows(len(rows)), None
             if budget is not None:
                 tick("settings")
                 found = search_settings(tried, choice, objective, settings, seed, budget)
                 choice, settings = found.choice, found.trees
             tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
             tick("the chosen trunks and their residual")
-            model, answers = _fit_target(rows, n_codes, column, choice, settings, networks, seed)
-            fit = TargetFit(model, choice, answers, tail, found)
+            model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, networks, seed)
+            fit = TargetFit(model, choice, answers, tail, gain, found)
             kept.keep(f"target-{j}", fit)
         fits.append(fit)
     return TabularFit(
@@ -124,6 +129,7 @@ def fit_table_model(
         tuple(fit.choice for fit in fits),
         np.stack([fit.left_out for fit in fits], axis=1),
         tuple(fit.tail for fit in fits),
+        tuple(fit.gain for fit in fits),
         tuple(fit.search for fit in fits if fit.search is not None),
     )
 
@@ -136,8 +142,8 @@ def _fit_target(
     settings: TreeSettings,
     networks: NetworkSettings,
     seed: int,
-) -> tuple[TargetModel, Floats]:
-    """Return the model of one target, and each row's answer of trunk and residual that were fitted without it."""
+) -> tuple[TargetModel, Floats, float]:
+    """Return the model of one target, each row's answer of trunk and residual fitted without it, and the gain."""
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
@@ -156,7 +162,7 @@ def _fit_target(
     held = reach.held(middle(left_out), inside)
     residual, corrections = fit_residual(rows, n_codes, targets, targets - held, settings, networks, seed)
     model = TargetModel(tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth)
-    return model, held + reach.share(held, inside, choice.width) * corrections
+    return model, held + reach.share(held, inside, choice.width) * corrections, residual.gain
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:

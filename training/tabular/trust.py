@@ -3,12 +3,12 @@
 Both are calibrated by what the model answered for training rows that it had not seen.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from training.tabular.difficulty import Difficulty, TailErrors
+from training.tabular.difficulty import Difficulty
+from training.tabular.fit import TabularFit
 from training.tabular.landmarks import Landmarks
 from training.tabular.model import TargetModel
 from training.tabular.reach import Reach
@@ -38,8 +38,8 @@ class Intervals:
     An interval is the answer ± score · difficulty. With n rows that the model had not seen, the score of level p is
     the ⌈p (n + 1)⌉-th smallest of |error| / difficulty (Papadopoulos et al., ECML 2002, doi:10.1007/3-540-36755-1_29;
     Lei et al., J. Am. Stat. Assoc. 113, 2018, arXiv:1604.04173, section 5.2). NOTE[DIFF]: the rows are those of the
-    training table, each answered by trunks and trees that left it out, as in cross-conformal prediction; the choice of
-    trunks saw them all.
+    training table, each answered by trunks and trees that left it out, as in cross-conformal prediction, whose errors
+    are brought to those of the averaged trees by one factor; the choice of trunks saw all rows.
 
     Attributes:
         difficulty: The error expected of a row.
@@ -95,8 +95,7 @@ def fit_trust(
     rows: Rows,
     n_codes: tuple[int, ...],
     targets: Floats,
-    left_out: Floats,
-    tails: Sequence[TailErrors | None],
+    fit: TabularFit,
     seed: int = 0,
 ) -> Trust:
     """Calibrate on training rows.
@@ -105,14 +104,13 @@ def fit_trust(
         rows: Training rows.
         n_codes: Codes of each category column.
         targets: Shape (n_rows, d_outputs).
-        left_out: Answers of models that had not seen the row, likewise.
-        tails: Errors on tails held out, for each target.
+        fit: What was fitted to them.
         seed: Seed of landmarks and trees.
     """
-    limit, answers = _limits(rows, n_codes, left_out, seed)
+    limit, answers = _limits(rows, n_codes, fit.left_out, seed)
     intervals = []
-    for j, tail in enumerate(tails):
-        errors = np.abs(targets[:, j] - left_out[:, j])
+    for j, (tail, gain) in enumerate(zip(fit.tails, fit.gains, strict=True)):
+        errors = gain * np.abs(targets[:, j] - fit.left_out[:, j])
         difficulty, expected = Difficulty.fit(rows, n_codes, errors, tail, seed)
         intervals.append(_calibrated(difficulty, errors / expected))
     return Trust(Landmarks.fit(rows, n_codes, seed), limit, answers, tuple(intervals), len(rows))

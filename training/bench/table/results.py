@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from training.errors import ConfigError
 
@@ -47,33 +47,47 @@ class Result:
         return (self.data_set, self.target, self.protocol, self.seed, self.method, self.revision)
 
 
-class Kept:
+class Keyed(Protocol):
+    """A result that is found again by its key; a data class."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What a result is found again by."""
+
+
+Kind = TypeVar("Kind", bound=Keyed)
+
+
+class Kept(Generic[Kind]):
     """Results of earlier runs in a file of JSON lines.
 
     Args:
         path: The file, or None to keep nothing.
+        kind: Class of the results.
 
     Raises:
         ConfigError: When the file is not one of results.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, kind: type[Kind]) -> None:
         self._path = path
-        self._results: dict[tuple[Any, ...], Result] = {}
+        self._results: dict[tuple[Any, ...], Kind] = {}
         if path is not None and path.is_file():
             try:
                 for line in path.read_text(encoding="utf-8").splitlines():
-                    result = Result(**json.loads(line))
+                    result = kind(**json.loads(line))
                     self._results[result.key] = result
             except (ValueError, TypeError) as error:
-                msg = f"kept results must be JSON lines of `nalu bench table`, however {path}: {error}; remove it"
+                msg = f"kept results must be JSON lines of the same command, however {path}: {error}; remove it"
                 raise ConfigError(msg) from error
 
-    def find(self, key: tuple[Any, ...]) -> Result | None:
+    def find(self, key: tuple[Any, ...]) -> Kind | None:
         """Return a kept result, or None."""
         return self._results.get(key)
 
-    def keep(self, result: Result) -> None:
+    def keep(self, result: Kind) -> None:
         """Keep a result, in the file too."""
         self._results[result.key] = result
         if self._path is not None:

@@ -17,7 +17,7 @@ def run(
     protocols: Sequence[str],
     methods: Sequence[str],
     n_seeds: int,
-    kept: Kept,
+    kept: Kept[Result],
     tell: Callable[[Result], None],
     *,
     only_kept: bool = False,
