@@ -93,6 +93,10 @@ class Served:
             protocol.connection_made(wire)
             self._connections.append((protocol, wire))
 
+    async def stop(self) -> None:
+        """Stop the application."""
+        await self._lifespan.shutdown()
+
     async def turn(self, requests: list[bytes]) -> float:
         """Answer requests on every connection; return the µs each took."""
         started = time.process_time_ns()
@@ -130,6 +134,8 @@ async def compare(repository: Path, n_repeats: int, n_connections: int) -> dict[
             for name, served in servers.items():
                 taken[name].append(await served.turn(requests))
         results[f"single row, {load.form}"] = {name: min(one) for name, one in taken.items()}
+    for served in servers.values():
+        await served.stop()
     return results
 
 
