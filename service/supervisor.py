@@ -79,6 +79,13 @@ class _Worker:
     replaces: "_Worker | None" = None
     kill_at: float | None = None
 
+    def told(self) -> bytes:
+        """Return what it told next, or nothing where it is ending or has not told more."""
+        try:
+            return self.line.recv(1, socket.MSG_DONTWAIT)
+        except OSError:  # it ended before it heard what it was told
+            return b""
+
     def stop(self, within_s: float) -> None:
         """Tell it to stop; told again, it waits for nothing."""
         self.kill_at = self.kill_at or time.monotonic() + within_s
@@ -179,7 +186,7 @@ class Supervisor:
         """Let a worker serve that has loaded, but not a successor that is worse; let the old one go once it serves."""
         if worker.pid not in self._workers:
             return
-        told = worker.line.recv(1)
+        told = worker.told()
         old = worker.replaces if worker.replaces and worker.replaces.pid in self._workers else None
         if not told:  # it is ending; the signal tells when it has
             self._selector.unregister(worker.line)
@@ -235,6 +242,7 @@ class Supervisor:
                 self._bury(worker, os.waitstatus_to_exitcode(status))
 
     def _bury(self, worker: _Worker, code: int) -> None:
+        self._has_served |= _SERVING in (worker.told(), worker.told())  # what it told may be read after it is dead
         del self._workers[worker.pid]
         with suppress(KeyError):
             self._selector.unregister(worker.line)
