@@ -123,8 +123,8 @@ class _Server(Server):
         """
         for _ in range(2):
             await asyncio.sleep(0)  # what waits in the port's queue is accepted first
-        for server in self.servers:
-            server.close()
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         loop = asyncio.get_running_loop()
         closing = loop.time() + min(_LINGER_S, self.config.timeout_graceful_shutdown or 0)

@@ -27,8 +27,8 @@ _FAULTY: Final = b"f"
 _SERVING: Final = b"s"
 _GO: Final = b"g"
 
-_LIVED_S: Final = 10.0
-"""A worker that lived so long did not die of its start: the next one is started at once."""
+_SERVED_S: Final = 1.0
+"""A worker that served so long did not die of its start: the next one is started at once."""
 
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 10.0
@@ -74,10 +74,17 @@ class _Worker:
     pid: int
     number: int
     line: socket.socket
-    started: float
+    serving_since: float = float("inf")
     state: bytes = b""
     replaces: "_Worker | None" = None
     kill_at: float | None = None
+
+    def told(self) -> bytes:
+        """Return what it told next, or nothing where it is ending or has not told more."""
+        try:
+            return self.line.recv(1, socket.MSG_DONTWAIT)
+        except OSError:  # it ended before it heard what it was told
+            return b""
 
     def stop(self, within_s: float) -> None:
         """Tell it to stop; told again, it waits for nothing."""
@@ -147,7 +154,7 @@ class Supervisor:
             ours.close()
             self._become_worker(number, Channel(theirs))
         theirs.close()
-        worker = _Worker(pid, number, ours, time.monotonic(), replaces=replaces)
+        worker = _Worker(pid, number, ours, replaces=replaces)
         self._workers[pid] = worker
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
@@ -179,12 +186,13 @@ class Supervisor:
         """Let a worker serve that has loaded, but not a successor that is worse; let the old one go once it serves."""
         if worker.pid not in self._workers:
             return
-        told = worker.line.recv(1)
+        told = worker.told()
         old = worker.replaces if worker.replaces and worker.replaces.pid in self._workers else None
         if not told:  # it is ending; the signal tells when it has
             self._selector.unregister(worker.line)
         elif told == _SERVING:
             self._has_served = True
+            worker.serving_since = time.monotonic()
             worker.replaces = None
             if old is not None:
                 old.stop(self._stop_s)
@@ -234,6 +242,7 @@ class Supervisor:
                 self._bury(worker, os.waitstatus_to_exitcode(status))
 
     def _bury(self, worker: _Worker, code: int) -> None:
+        self._has_served |= _SERVING in (worker.told(), worker.told())  # what it told may be read after it is dead
         del self._workers[worker.pid]
         with suppress(KeyError):
             self._selector.unregister(worker.line)
@@ -256,10 +265,10 @@ class Supervisor:
             LOGGER.warning("worker %d ended %s; its successor is starting", worker.pid, how)
         else:
             LOGGER.warning("worker %d ended %s; starting another", worker.pid, how)
-            self._start_another(lived_s=time.monotonic() - worker.started)
+            self._start_another(served_s=time.monotonic() - worker.serving_since)
 
-    def _start_another(self, lived_s: float) -> None:
-        if lived_s > _LIVED_S:
+    def _start_another(self, served_s: float) -> None:
+        if served_s > _SERVED_S:
             self._pause_s = _FIRST_PAUSE_S
             self._start()
         else:

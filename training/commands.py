@@ -16,6 +16,7 @@ from training.threads import hold_to_one_thread
 
 if TYPE_CHECKING:
     from models.contract.manifest import ModelManifest
+    from training.datasets import TrainingTable
 
 __all__ = ["data_app", "train_app"]
 
@@ -306,10 +307,17 @@ def train_table(
             "note": note,
         },
     )
+    told: set[str | None] = set()
+
+    def tell(table: "TrainingTable") -> None:
+        _console.print(columns_table(table.source, table.uses, settings.units))
+        told.update(use.note for use in table.uses)
+
     with SearchProgress(_console) as progress:
-        result = run_table(settings, progress, lambda table: _console.print(columns_table(table.source, table.uses)))
+        result = run_table(settings, progress, tell)
     for remark in result.notes:
-        _console.print(f"note: {remark}", markup=False)
+        if remark not in told:
+            _console.print(f"note: {remark}", markup=False)
     for region, board in result.leaderboards.items():
         table = Table(title=f"RMSE {region}", title_justify="left")
         table.add_column("model")

@@ -167,7 +167,10 @@ def _fit_and_judge(
     metrics = {held_out.kind: _copied(judged_on)}
     covered = {held_out.kind: _measure_intervals(fitted, split.test, predictions, metrics[held_out.kind])}
     files = {"test.csv": rows_as_csv(table, split.test)}
-    notes = [*table.notes, *held_out.notes, *([everywhere.note] if everywhere is not None else [])]
+    notes = [*table.notes, *held_out.notes]
+    if config.weight is not None:
+        notes.append(f"errors are weighted by {config.weight!r}")
+    notes += [*([everywhere.note] if everywhere is not None else [])]
     measured = config.outside and config.split_kind != "outside"
     tail = driver_split(table.numeric, table.targets, config.seed) if measured else None
     if tail is not None:

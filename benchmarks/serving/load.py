@@ -47,7 +47,12 @@ def split_answer(raw: bytes) -> tuple[bytes, bytes] | None:
 
 
 def drive(
-    port: int, requests: list[bytes], expected: list[bytes], n_connections: int, seconds: float
+    port: int,
+    requests: list[bytes],
+    expected: list[bytes],
+    n_connections: int,
+    seconds: float,
+    rate: float | None = None,
 ) -> dict[str, Any]:
     """Ask in turn until the time is over.
 
@@ -57,6 +62,8 @@ def drive(
         expected: The body of the answer to each, byte for byte.
         n_connections: Connections kept open.
         seconds: How long to send; answers outstanding at the end are waited for.
+        rate: Requests a second to keep to, as far as connections are free; None for as many as are answered. A
+            latency then counts from when its request was due, so that a pause of the server tells.
 
     Returns:
         Number of answers, errors (a wrong status, wrong bytes, a closed connection), seconds, and latencies in ms.
@@ -66,6 +73,13 @@ def drive(
     latencies: list[float] = []
     errors = 0
     following = 0
+    free: list[_Connection] = []
+
+    def ask_what_is_due() -> None:
+        while rate is not None and free and (due := started + following / rate) <= time.perf_counter():
+            connection = free.pop()
+            ask(connection)
+            connection.sent_at = due
 
     def ask(connection: _Connection) -> None:
         nonlocal following
@@ -96,12 +110,25 @@ def drive(
         poll.register(opened, select.EPOLLIN)
     started = time.perf_counter()
     for connection in list(connections.values()):
-        ask(connection)
+        if rate is None:
+            ask(connection)
+        else:
+            free.append(connection)
+    heard_at = started
     while connections:
-        events = poll.poll(30)
-        if not events:
+        ask_what_is_due()
+        wait_s = 30.0 if rate is None or not free else max(0.0, started + following / rate - time.perf_counter())
+        events = poll.poll(wait_s)
+        now = time.perf_counter()
+        if events:
+            heard_at = now
+        elif now - heard_at > 30:
             errors += len(connections)
             break
+        if rate is not None and now - started >= seconds:
+            for connection in free:
+                close(connection)
+            free.clear()
         for number, event in events:
             connection = connections[number]
             if event & select.EPOLLOUT:
@@ -125,8 +152,10 @@ def drive(
             latencies.append((now - connection.sent_at) * 1000)
             if not answer[0].startswith(b"http/1.1 200") or answer[1] != expected[connection.asked]:
                 errors += 1
-            if now - started < seconds:
+            if now - started < seconds and rate is None:
                 ask(connection)
+            elif now - started < seconds:
+                free.append(connection)
             else:
                 close(connection)
     elapsed = time.perf_counter() - started
@@ -146,7 +175,14 @@ def main() -> None:
     """Read a plan, drive, print the result as JSON."""
     plan = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     decoded = {key: [base64.b64decode(one) for one in plan[key]] for key in ("requests", "expected")}
-    print(json.dumps(drive(plan["port"], **decoded, n_connections=plan["connections"], seconds=plan["seconds"])))
+    figures = drive(
+        plan["port"],
+        **decoded,
+        n_connections=plan["connections"],
+        seconds=plan["seconds"],
+        rate=plan.get("rate"),
+    )
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

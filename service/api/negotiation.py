@@ -25,8 +25,8 @@ _BULK: Final = (MEDIA_TYPES["arrow"].encode(), MEDIA_TYPES["csv"].encode())
 COMPRESS_BYTES: Final = 64 * 1024
 """Answers over this size are compressed where the client can read that; of smaller ones the time costs more."""
 
-_ENCODINGS: Final[Mapping[str, Encoding]] = {"zstd": "zstd", "gzip": "gzip", "x-gzip": "gzip"}
-"""Content encoding → how it is read and written; an earlier one is preferred, being faster."""
+_ENCODINGS: Final[Mapping[str, Encoding]] = {"zstd": "zstd", "gzip": "gzip", "x-gzip": "gzip", "deflate": "gzip"}
+"""Content encoding → how it is read; the reader of gzip takes zlib's form, which HTTP calls deflate, as well."""
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def encoding_of(headers: Headers) -> Encoding | None:
     if given == "identity":
         return None
     if given not in _ENCODINGS:
-        msg = f"a body must be compressed with gzip or zstd, or not at all, however it is with {quote(given)}"
+        msg = f"a body must be compressed with gzip, deflate or zstd, or not at all, however it is with {quote(given)}"
         raise UnsupportedMediaTypeError(msg)
     return _ENCODINGS[given]
 

@@ -12,9 +12,10 @@ from service.api.bulk import answer_bulk
 from service.api.cards import CARD_HEADERS, card_path, read_card
 from service.api.front import Front
 from service.api.heads import Heads
-from service.api.negotiation import COMPRESS_BYTES, JSON, PREDICT_PATH, encoding_of, form_of, wanted_encoding
+from service.api.large_bodies import answer_in_thread, is_small
+from service.api.negotiation import JSON, PREDICT_PATH, form_of
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_PARAMETERS, PREDICT_REQUEST_CONTENT
-from service.api.predictions import INLINE_BODY_BYTES, answer_json, answer_large, read_json
+from service.api.predictions import answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
 from service.api.schemas import (
     MAX_VERSION,
@@ -27,8 +28,7 @@ from service.api.schemas import (
     detail_of,
     summary_of,
 )
-from service.body_pipe import inflate
-from service.bulk import BulkLimits, compressed
+from service.bulk import BulkLimits
 from service.draining import Draining
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
@@ -106,7 +106,7 @@ async def predict_rows(request: Request) -> Response:
     list of images (grey PNG in base64, or rows of pixels); rows of one request may differ in length.
 
     A table, as an Arrow IPC stream or CSV, names its model in the query; `Accept` chooses the form of its answer.
-    Bodies may be compressed with gzip or zstd.
+    Bodies may be compressed with gzip, deflate or zstd.
     """
     state = _state(request)
     registry, settings = state["registry"], state["settings"]
@@ -115,7 +115,7 @@ async def predict_rows(request: Request) -> Response:
     if form != "json":
         bulk_limits = BulkLimits(settings.max_bulk_bytes, settings.max_bulk_rows, limits)
         return await answer_bulk(request, form, registry, state["bulk"], bulk_limits)
-    if encoding_of(request.headers) or not 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES:
+    if not is_small(request):
         return await _answer_large(request, state, limits)
     if (read := read_json(registry, await request.body(), settings.max_rows)).is_light:
         answer = answer_json(read, limits)
@@ -126,21 +126,14 @@ async def predict_rows(request: Request) -> Response:
 
 
 async def _answer_large(request: Request, state: State, limits: SequenceLimits) -> Response:
-    """Answer a request in JSON in a thread, where it and its answer may be compressed."""
+    """Answer a request in JSON in a thread."""
     registry, settings = state["registry"], state["settings"]
-    encoding, wanted = encoding_of(request.headers), wanted_encoding(request.headers)
 
-    def answer_in_thread(body: bytes, deadline_s: float) -> tuple[bytes, dict[str, str]]:
-        plain = body if encoding is None else inflate(body, encoding, settings.max_body_bytes)
-        answer = answer_large(state["quick"], registry, plain, settings.max_rows, limits, deadline_s)
-        if wanted is None or len(answer) <= COMPRESS_BYTES:
-            return answer, {}
-        return b"".join(compressed([answer], wanted)), {"Content-Encoding": wanted}
+    def answer(body: bytes, deadline_s: float) -> bytes:
+        return answer_large(state["quick"], registry, body, settings.max_rows, limits, deadline_s)
 
-    async with state["admission"].place() as place:
-        body = await place.within(request.body())
-        answer, headers = await place.run(answer_in_thread, body, place.remaining_s)
-    return Response(answer, media_type=JSON, headers={**headers, "Vary": "Accept-Encoding"})
+    content, headers = await answer_in_thread(request, state["admission"], settings.max_body_bytes, answer)
+    return Response(content, media_type=JSON, headers=headers)
 
 
 @router.get("/models", summary="List models", tags=["models"])

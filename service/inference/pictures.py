@@ -8,7 +8,6 @@ from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.PngImagePlugin import PngImageFile
 
 from models.contract.sequences import ImagesColumn
 
@@ -72,6 +71,8 @@ def _from_png(text: str, column: ImagesColumn) -> NDArray[np.float32]:
         msg = "it is not base64"
         raise PictureError(msg) from None
     plain, depth = _pixels_alone(content, column)
+    from PIL.PngImagePlugin import PngImageFile  # here: most services have no model of images, and it takes time
+
     try:
         with PngImageFile(io.BytesIO(plain)) as image:
             decoded = np.asarray(image if depth == 16 else image.convert("L"))

@@ -17,10 +17,11 @@ apart: every row must have as many elements as the model has columns, and the bl
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import le
+from operator import itemgetter, le
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import orjson
 import simdjson
 from numpy.typing import NDArray
 from pydantic_core import SchemaValidator, ValidationError
@@ -37,13 +38,14 @@ BLOCK_BYTES: Final = 128 * 1024
 """Size of a block: about 250 rows of 28 numbers as records, read in about a millisecond."""
 
 _OPENING: Final = ord("[")
+_PLAIN: Final = frozenset({float, int})
+"""What numbers are parsed as; a boolean is neither."""
+
 _WIDTH: Final[Callable[[Any], int]] = len
 """Of a row; what has no length is a TypeError."""
 _ROWS_START: Final = re.compile(rb'"(rows|data)"[ \t\r\n]*:[ \t\r\n]*\[')
 _WHITE_SPACE: Final = b" \t\r\n"
 _PARTING: Final = re.compile(rb"[ \t\r\n]*,")
-_MAX_HEAD: Final = 256
-"""Where the rows of a small body in the records form begin; a model's name takes up to 100."""
 _MAX_START: Final = 64 * 1024
 """Where the rows of a large body must have begun; 2,000 column names take less."""
 
@@ -119,18 +121,19 @@ class QuickReader:
 
     def read_small(self, body: bytes) -> SmallRequest | None:
         """Return the request in a body of at most `BLOCK_BYTES`, or None where the strict reader has to decide."""
-        split = body.find(b'"rows"', 0, _MAX_HEAD) < 0
         try:
-            request: dict[str, Any] = self._whole[split].validate_json(body)
-        except (ValidationError, ValueError):
+            request = orjson.loads(body)
+            model = self._models[request["model"]]
+            split = "rows" not in request
+            if model.plain_numbers:
+                if (rows := model.plain_rows(request, self._max_rows, split=split)) is None:
+                    return None
+            else:
+                request = self._whole[split].validate_json(body)
+                rows = request["data"] if split else [list(row.values()) for row in request["rows"]]
+        except (ValidationError, ValueError, TypeError, KeyError):
             return None
-        model = self._models[request["model"]]
-        if split:
-            rows = request["data"]
-            n_strings = 0
-        else:
-            rows = [list(row.values()) for row in request["rows"]]
-            n_strings = len(rows) * len(model.names)
+        n_strings = 0 if split else len(rows) * len(model.names)
         if not model.all_numbers:
             n_strings += model.n_levels(rows)
         if body.count(b'"') != model.quotes(request, split) + 2 * n_strings:
@@ -173,6 +176,7 @@ class QuickModel:
         session: The model.
         names: Its columns.
         all_numbers: Whether every column holds numbers.
+        plain_numbers: Whether, besides, every one of them must be given.
         runs_jointly: Whether rows of several requests may be answered in one run.
     """
 
@@ -192,7 +196,11 @@ class QuickModel:
         self._number_at = [i for i, column in enumerate(self._columns) if isinstance(column, NumberColumn)]
         self._category_at = [i for i, column in enumerate(self._columns) if isinstance(column, CategoryColumn)]
         self._largest = float(np.finfo(self._dtype).max)
-        self._buffered = self.all_numbers and not any(column.may_be_missing for column in manifest.numbers)
+        self.plain_numbers = self.all_numbers and not any(column.may_be_missing for column in manifest.numbers)
+        if len(self.names) > 1:
+            self._in_order: Callable[[dict[str, Any]], Sequence[Any]] = itemgetter(*self.names)
+        else:
+            self._in_order = lambda row: [row[self.names[0]]]
         self._blocks = {split: SchemaValidator(self._rows(split, 1, None)) for split in (False, True)}
 
     def request(self, split: bool, max_rows: int) -> schemas.CoreSchema:
@@ -221,6 +229,37 @@ class QuickModel:
             row = schemas.typed_dict_schema(fields, extra_behavior="forbid")
         return schemas.list_schema(row, min_length=fewest, max_length=most)
 
+    def plain_rows(self, request: dict[str, Any], max_rows: int, *, split: bool) -> list[Any] | None:
+        """Return the rows of a parsed request to a model of plain numbers, or None where something is unusual.
+
+        For these models it takes half the time of a compiled validator, since a row is looked at as a whole.
+
+        Raises:
+            KeyError: When a name is missing.
+            TypeError: When something is of another type altogether.
+        """
+        n_optional = "version" in request
+        if n_optional and type(request["version"]) is not int and request["version"] is not None:
+            return None
+        if request.get("version") not in (None, self._manifest.version) or len(request) != 2 + split + n_optional:
+            return None
+        rows = request["data" if split else "rows"]
+        if type(rows) is not list or not 0 < len(rows) <= max_rows:
+            return None
+        if split and request["columns"] != self.names:
+            return None
+        width = len(self.names)
+        kind: type[Any] = list if split else dict
+        values: list[Any] = []
+        for row in rows:
+            if type(row) is not kind or len(row) != width:
+                return None
+            found = row if split else self._in_order(row)
+            if not set(map(type, found)) <= _PLAIN or max(found) > self._largest or min(found) < -self._largest:
+                return None
+            values.append(found)
+        return values
+
     def quotes(self, request: Mapping[str, Any], split: bool) -> int:
         """Return the quotation marks of a request's keys, its model's name and its column names."""
         return 2 * (len(request) + 1 + (len(self.names) if split else 0))
@@ -231,7 +270,7 @@ class QuickModel:
 
     def encode(self, rows: Sequence[Sequence[Any]]) -> Encoded:
         """Return validated rows as arrays."""
-        if self._buffered and len(rows) == 1:
+        if self.plain_numbers and len(rows) == 1:
             (row,) = rows
             inside = all(map(le, self._lowest, row)) and all(map(le, row, self._highest))
             return Encoded(np.array(rows, dtype=self._dtype), _NO_LEVELS, _INSIDE if inside else _OUTSIDE)
@@ -248,7 +287,7 @@ class QuickModel:
 
     def block_reader(self, split: bool) -> Callable[[bytes], Encoded | None]:
         """Return what reads a block of rows, given as a JSON array."""
-        if split and self._buffered:
+        if split and self.plain_numbers:
             return self._read_numbers
         validator = self._blocks[split]
         return lambda block: self._read_block(validator, block, split)

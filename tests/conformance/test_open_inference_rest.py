@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -283,6 +284,26 @@ def test_errors_have_the_protocol_s_shape(client: TestClient, method: str, path:
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(("encoding", "wbits"), [("gzip", 31), ("deflate", 15)])
+def test_compressed_bodies_are_read_and_bombs_are_not(client: TestClient, encoding: str, wbits: int) -> None:
+    def packed(body: bytes) -> bytes:
+        packer = zlib.compressobj(wbits=wbits)
+        return packer.compress(body) + packer.flush()
+
+    head = json.dumps({"inputs": [_BIN]}).encode()
+    headers = {"Content-Encoding": encoding, _LENGTH: str(len(head))}
+    body = packed(head + np.array([9.0, 2.0]).tobytes())
+
+    answer = client.post("/v2/models/divide/infer", content=body, headers=headers)
+    bomb = client.post("/v2/models/divide/infer", content=packed(b" " * 17 * 1024**2), headers=headers)
+
+    assert answer.json()["outputs"][0]["data"] == [4.5]
+    assert bomb.status_code == 413
+    assert "must not exceed" in bomb.json()["error"]
+    assert refused(client, body[: len(body) // 2], headers)
+    assert "gzip, deflate or zstd" in refused(client, body, {"Content-Encoding": "br"})
 
 
 def test_the_repository_is_listed(client: TestClient) -> None:

@@ -18,8 +18,6 @@ def test_the_bounds_hold_in_the_results_kept() -> None:
     results, _ = read_documents(RESULTS)
     for noise, bound in ((0.0, 0.95), (0.01, 0.85)):
         of_noise = [one for one in results if one.noise == noise]
-        if not of_noise:
-            continue
         n_exact, n = recovered(of_noise)
         assert n >= 71
         assert n_exact >= bound * n
@@ -28,4 +26,5 @@ def test_the_bounds_hold_in_the_results_kept() -> None:
         assert own.n_equations == 100
         assert own.r2_outside >= 0.999
         assert own.n_false_proofs == 0
-        assert all(own.n_good > one.n_good for one in peers)
+        assert len(peers) >= 3
+        assert own.n_good > max(one.n_good for one in peers)

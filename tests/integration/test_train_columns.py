@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from models.contract.manifest import CategoryColumn, DateColumn, ModelManifest
@@ -21,8 +22,11 @@ from service.inventory import model_card
 from service.offline import predict_file
 from tests.quiet import Quiet
 from training.coded_table import CodedTable
+from training.column_table import columns_table
 from training.config import TableConfig
 from training.datasets import load_training_table
+from training.errors import TrainingDataError
+from training.feature_columns import ColumnUse
 from training.table_run import TableResult, run_table
 
 
@@ -140,8 +144,6 @@ def test_a_file_is_predicted_as_rows_are_and_the_short_path_leaves_such_models_a
 
 
 def test_models_show_tells_dates_and_open_levels(published: tuple[ModelSession, TableResult, Path]) -> None:
-    from rich.console import Console
-
     console = Console(width=200)
     with console.capture() as told:
         console.print(model_card(published[0].manifest, Path("folder")))
@@ -199,3 +201,29 @@ def test_weights_and_groups_shape_the_run_and_are_no_inputs(tmp_path: Path, fami
     assert rmse["this model"] < rmse["mean"] < 10  # unweighted, the mean would be off by hundreds
     report = json.loads((result.folder / "report.json").read_text())
     assert report["split"] == {"kind": "group", "judged_on": "other groups of heat"}
+
+
+def test_what_columns_are_taken_for_is_shown_before_anything_is_fitted(tmp_path: Path) -> None:
+    lines = [f"{i % 7},{i % 7},{'xy'[i % 2]},{i % 5}" for i in range(30)]
+    (tmp_path / "data.csv").write_text("\n".join(["width,twin,line,strength", *lines]) + "\n")
+    command = ["train", "table", str(tmp_path / "data.csv"), "--target", "strength", "--group", "line"]
+    command += ["--unit", "width=mm", "--repository", str(tmp_path / "r"), "--runs", str(tmp_path / "runs")]
+
+    result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+
+    assert isinstance(result.exception, TrainingDataError)  # two groups are too few, which is told after the table
+    told = " ".join(result.output.split())
+    assert "columns of data.csv" in told
+    assert "0 to 6 mm" in told
+    assert "│ line │ group │ │ 2 different texts │" in told
+    assert "it equals column 'width' in every row" in told
+
+
+def test_a_wide_table_is_shown_in_part() -> None:
+    uses = [ColumnUse(f"c{i}", "number", i, "0 to 1") for i in range(250)]
+    console = Console(width=100)
+    with console.capture() as told:
+        console.print(columns_table("wide.csv", uses, {}))
+    assert "and 50 more" in told.get()
+    assert "c199" in told.get()
+    assert "c200" not in told.get()

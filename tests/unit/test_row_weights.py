@@ -55,8 +55,8 @@ def test_equal_weights_change_no_trunk(degree: int) -> None:
 
 
 def test_rows_of_little_weight_do_not_count() -> None:
-    plain, targets = rows(150)
-    wrong = np.arange(150) % 3 == 0
+    plain, targets = rows(48)
+    wrong = np.arange(48) % 3 == 0
     spoilt = np.where(wrong, 1000.0, targets)
     weights = np.where(wrong, 1e-9, 1.0)
     few = TreeSettings(n_trees=20, n_ensembles=2)

@@ -89,6 +89,29 @@ def test_a_worker_that_dies_young_is_started_again_after_longer_and_longer_pause
     assert "ended by signal 6; starting another" in errors
 
 
+def test_a_worker_that_ends_while_it_is_told_to_go_on_takes_nobody_with_it() -> None:
+    """Its end of the line closed with something unread in it, which the supervisor met as an error and ended of."""
+    scene = Scene("""
+    def work(number, channel):
+        if number:
+            channel._line.sendall(b"r")
+            tell("told")
+            time.sleep(0.2)
+            os._exit(7)
+        channel.loaded(ready=True)
+        channel.serving()
+        wait()
+    """)
+    words = list[list[str]]()
+    while words.count(["told"]) < 3:
+        words.append(scene.line())
+    scene.process.send_signal(signal.SIGTERM)
+    out, errors = scene.finish()
+
+    assert out[-1] == "done"
+    assert "ended with exit code 7; starting another" in errors
+
+
 def test_where_none_can_start_the_supervisor_says_so() -> None:
     scene = Scene("""
     from models.contract.errors import RepositoryError

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel
 from starlette.requests import Request
 
+from service.api.large_bodies import answer_in_thread, is_small
 from service.api.open_inference.bodies import JSON_LENGTH_HEADER, InferRequest, read_infer, write_infer
 from service.api.open_inference.datatypes import BYTES, OF_ELEMENT
 from service.api.open_inference.schemas import (
@@ -32,10 +33,9 @@ from service.api.open_inference.schemas import (
     TensorMetadata,
 )
 from service.api.openapi import json_content
-from service.api.predictions import INLINE_BODY_BYTES
 from service.api.problems import PROBLEMS, foreign_status, listed_types
 from service.api.routes import PathName, State
-from service.errors import Fault, InputShapeError, UnsupportedMediaTypeError, quote
+from service.errors import Fault, InputShapeError
 from service.inference.batches import SequenceLimits
 from service.inference.predictor import predict
 from service.inference.session import ModelSession
@@ -188,22 +188,23 @@ async def infer(asked: Asked) -> Response:
     `predictions` and `in_range`. Missing values are NaN, in JSON null.
     """
     request, settings = asked.request, asked.state["settings"]
-    if (encoding := request.headers.get("content-encoding", "identity")).lower() != "identity":
-        msg = f"a body must not be compressed, however its content encoding is {quote(encoding)}"
-        raise UnsupportedMediaTypeError(msg)
-    session = asked.session()
+    session, told = asked.session(), request.headers.get(JSON_LENGTH_HEADER)
     limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
-    told = request.headers.get(JSON_LENGTH_HEADER)
-    small = 0 <= int(request.headers.get("content-length", -1)) <= INLINE_BODY_BYTES
-    if small and session.manifest.sequence is None:
-        content, length = _answer(session, await request.body(), told, settings.max_rows, limits)
+    headers: dict[str, str] = {}
+
+    def answer(body: bytes, deadline_s: float | None = None) -> bytes:
+        content, length = _answer(session, body, told, settings.max_rows, limits, deadline_s)
+        if length is not None:
+            headers[JSON_LENGTH_HEADER] = str(length)
+        return content
+
+    if session.manifest.sequence is None and is_small(request):
+        content = answer(await request.body())
     else:
-        async with asked.state["admission"].place() as place:
-            body = await place.within(request.body())
-            content, length = await place.run(_answer, session, body, told, settings.max_rows, limits)
-    if length is None:
-        return Response(content, media_type="application/json")
-    return Response(content, media_type=_BINARY_MEDIA_TYPE, headers={JSON_LENGTH_HEADER: str(length)})
+        content, more = await answer_in_thread(request, asked.state["admission"], settings.max_body_bytes, answer)
+        headers |= more
+    media_type = _BINARY_MEDIA_TYPE if JSON_LENGTH_HEADER in headers else "application/json"
+    return Response(content, media_type=media_type, headers=headers)
 
 
 def _add(
@@ -248,12 +249,17 @@ _add("POST", "/infer", infer, "Infer", InferAnswerBody, 413, 504, body=InferRequ
 
 
 def _answer(
-    session: ModelSession, body: bytes, told: str | None, max_rows: int, limits: SequenceLimits
+    session: ModelSession,
+    body: bytes,
+    told: str | None,
+    max_rows: int,
+    limits: SequenceLimits,
+    deadline_s: float | None,
 ) -> tuple[bytes, int | None]:
     manifest = session.manifest
     asked = read_infer(body, told)
     _check_rows(asked, max_rows)
-    prediction = predict(session, encode_tensors(manifest, asked.tensors, limits))
+    prediction = predict(session, encode_tensors(manifest, asked.tensors, limits), deadline_s)
     outputs = answered_tensors(manifest, prediction, [output.name for output in asked.outputs])
     return write_infer(manifest, asked, outputs)
 
