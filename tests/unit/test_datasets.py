@@ -304,3 +304,38 @@ def test_a_unit_must_be_that_of_a_number_or_target(tmp_path: Path) -> None:
         check_units({"A": "mm"}, table)
     with pytest.raises(TrainingDataError, match="'flat' is none"):
         check_units({"flat": "mm"}, table)
+
+
+def test_dates_that_cannot_be_taken_are_told(tmp_path: Path) -> None:
+    made: dict[str, Any] = {
+        "y": lambda i: i % 5,
+        "a": lambda i: i % 7,
+        "never": "",
+        "day": lambda i: f"2026-01-{1 + i % 28:02d}",
+        "day: weekday": lambda i: i % 3,
+        "d" * 190: lambda i: f"2026-01-{1 + i % 28:02d}",
+    }
+    path = csv(tmp_path, **made)
+
+    table = load_training_table(path, ["y"], dates=["never"], drop=["day: weekday"])
+    assert "column 'never' was left out: it has no value" in table.notes
+    with pytest.raises(TrainingDataError, match="however 'day: weekday' is a column too; rename it"):
+        load_training_table(path, ["y"], dates=["day"])
+    with pytest.raises(TrainingDataError, match="at most 180 characters"):
+        load_training_table(path, ["y"], dates=["d" * 190])
+
+
+def test_text_that_could_be_dates_is_told_how_to_take_it(tmp_path: Path) -> None:
+    path = csv(tmp_path, y=lambda i: i % 5, a=lambda i: i % 7, day=lambda i: f"2026-01-{1 + i:02d}")
+
+    (note,) = load_training_table(path, ["y"]).notes
+    assert note.endswith("--category 'day' keeps it, --date 'day' takes its dates as numbers")
+
+
+def test_weights_need_enough_rows(tmp_path: Path) -> None:
+    path = csv(tmp_path, y=lambda i: i % 5, a=lambda i: i % 7, w=lambda i: int(i < 5), minus=lambda i: i - 1)
+
+    with pytest.raises(TrainingDataError, match="'w' has 5 positive ones, fewer than 20"):
+        load_training_table(path, ["y"], weight="w")
+    with pytest.raises(TrainingDataError, match="'minus' has 1 others, such as -1"):
+        load_training_table(path, ["y"], weight="minus")

@@ -14,6 +14,7 @@ RESULTS = Path("benchmarks/results")
 PAGES = {
     Path("docs/benchmark-arithmetic.md"): RESULTS,
     Path("docs/exact-arithmetic.md"): RESULTS,
+    Path("docs/benchmark-tables.md"): RESULTS / "tables",
     Path("docs/trust.md"): RESULTS / "trust",
 }
 """Page → folder of the results that its tables are made from."""

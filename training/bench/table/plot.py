@@ -26,7 +26,7 @@ def errors_plot(results: Sequence[Result], kind: str) -> bytes:
     protocols = list(dict.fromkeys(task[0] for task in by_task))
     methods = [one for one in dict.fromkeys(result.method for result in results) if one not in (REFERENCE, OURS)]
     heights = [sum(task[0] == protocol for task in by_task) for protocol in protocols]
-    with rc_context({"svg.hashsalt": "tables"}):
+    with rc_context({"svg.hashsalt": "tables", "svg.fonttype": "none"}):
         figure = Figure(figsize=(9, 1.2 + 0.4 * len(protocols) + _INCHES_A_ROW * sum(heights)), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(max(len(protocols), 1), squeeze=False, sharex=True, height_ratios=heights or None)
