@@ -104,9 +104,7 @@ def all_claims(found: Measured) -> tuple[Claim, ...]:
     least, least_snapped = (
         min(_rate(product, label, length) for length in product.task.lengths) for label in (_MEAN, OURS[-1])
     )
-    note = (
-        f"The rule judges squared errors, so that the mean over levels is held to it; snapped: {least_snapped:.0f} %."
-    )
+    judged = "The rule judges squared errors, so that the mean over levels is held to it"
     claims.append(
         at_least(
             f"product, {_MEAN}: success rate less that of the published NMU, in points, the least over its nine "
