@@ -15,6 +15,9 @@ from service.inference.session import ModelSession
 
 Floats = NDArray[np.float64]
 
+_ROUNDING = 1e-12
+"""Share of the terms' magnitudes that is taken for rounding, and not for the trunk being held back."""
+
 
 class Asked(NamedTuple):
     """What a request asks for beside predictions.
@@ -125,6 +128,7 @@ def predict_trusted(session: ModelSession, encoded: Encoded, asked: Asked, deadl
             stop = start + 1 + len(output.names)
             parts = terms[:, start:stop]
             held = trunk[:, j] - parts.sum(axis=1)
+            held[np.abs(held) <= _ROUNDING * np.abs(parts).sum(axis=1)] = 0.0
             explained.append(Explained(parts[:, 0], parts[:, 1:], held, prediction.values[:, j] - trunk[:, j]))
             start = stop
         result = result._replace(explained=tuple(explained))
