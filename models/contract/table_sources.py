@@ -165,7 +165,8 @@ class _Parquet:
 
         self.path = path
         try:
-            self._file = parquet.ParquetFile(stream)
+            # pre-buffering keeps what was read until the end: memory would grow with the file
+            self._file = parquet.ParquetFile(stream, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise self._fault(error) from error
         self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)

@@ -56,6 +56,16 @@ _NOT_QUOTED = (
 )
 
 
+_MEAN = OURS[1]
+"""Our row whose answers are means: what has the least squared error."""
+
+_LEARNED_FROM_RESULTS = (
+    "Bounded by what results tell of single images: told the label of every image, the same reader in the same passes "
+    "misreads some 0.1 to 0.3 % fewer digits (tables). The arithmetic adds nothing to the error: a sequence is exactly "
+    "right where its images are read rightly."
+)
+
+
 def all_tables(found: Measured) -> tuple[Table, ...]:
     """Return the tables."""
     count, total, product = found.tasks
@@ -81,27 +91,34 @@ def all_claims(found: Measured) -> tuple[Claim, ...]:
                     "labelled classifier's with the arithmetic done by hand",
                     bound,
                     ours,
+                    _LEARNED_FROM_RESULTS if ours > bound else "",
                 )
             )
     product = found.tasks[2]
     published_nmu = PUBLISHED_PRODUCT["NMU with R_z"]
     lead = {
-        length: _rate(product, OURS[-1], length) - published_nmu[length]
+        length: _rate(product, _MEAN, length) - published_nmu[length]
         for length in product.task.lengths
         if length in published_nmu
     }
-    least = min(_rate(product, OURS[-1], length) for length in product.task.lengths)
+    least, least_snapped = (
+        min(_rate(product, label, length) for length in product.task.lengths) for label in (_MEAN, OURS[-1])
+    )
+    judged = "The rule judges squared errors, so that the mean over levels is held to it"
     claims.append(
         at_least(
-            "product: success rate less that of the published NMU, in points, the least over its nine lengths that "
-            "were tested",
+            f"product, {_MEAN}: success rate less that of the published NMU, in points, the least over its nine "
+            "lengths that were tested",
             0,
             min(lead.values()),
         )
     )
     claims.append(
         at_least(
-            f"product: success rate in %, the least over {len(product.task.lengths)} lengths from 1 to 20", 100, least
+            f"product, {_MEAN}: success rate in %, the least over {len(product.task.lengths)} lengths from 1 to 20",
+            100,
+            least,
+            f"{judged}; snapped: {least_snapped:.0f} %.",
         )
     )
     for length in (10, 20):
@@ -113,6 +130,7 @@ def all_claims(found: Measured) -> tuple[Claim, ...]:
                 "the labelled classifier's",
                 100 * bound,
                 100 * right,
+                _LEARNED_FROM_RESULTS if right < bound else "",
             )
         )
     return tuple(claims)
