@@ -163,7 +163,7 @@ def test_the_openapi_document_describes_each_kind_of_column_and_its_examples_are
         for name, schema in document["components"]["schemas"].items()
         if name.endswith("Column") and "kind" in schema["properties"]
     }
-    assert kinds == {"number", "category", "text", "sequence", "images"}
+    assert kinds == {"number", "category", "date", "text", "sequence", "images"}
     examples = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]
     for form in ("text", "steps", "images"):
         answer = client.post("/predict", json=examples[form]["value"])
