@@ -2,7 +2,7 @@
 
 Rows of numbers and categories are two tensors, `numeric` and `categorical`, with a model's columns in manifest order; a
 model of sequences has one tensor, named as its column. Tables are taken column by column, too: one tensor for each
-column, named as it is.
+column, named as it is, which is the only way where a column is a date.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,9 @@ from models.contract.manifest import (
     CATEGORICAL_TENSOR,
     NUMERIC_TENSOR,
     PREDICTIONS_TENSOR,
+    DateColumn,
     ModelManifest,
+    NumberColumn,
     StepsColumn,
     TextColumn,
 )
@@ -60,6 +62,11 @@ def input_signatures(manifest: ModelManifest) -> list[TensorSignature]:
         return [TensorSignature(sequence.name, dtype, (FREE, FREE, len(names)), names)]
     if sequence is not None:
         return [TensorSignature(sequence.name, "float32", (FREE, FREE, sequence.height, sequence.width))]
+    if _has_dates(manifest):
+        return [
+            TensorSignature(column.name, dtype if isinstance(column, NumberColumn) else "text", (FREE, 1))
+            for column in manifest.inputs
+        ]
     numbers = tuple(column.name for column in manifest.numbers)
     categories = tuple(column.name for column in manifest.categories)
     signatures = [
@@ -94,7 +101,8 @@ def encode_tensors(manifest: ModelManifest, tensors: Mapping[str, NDArray[Any]],
     """
     signatures = input_signatures(manifest)
     sequence = manifest.sequence
-    if sequence is None and tensors and not {signature.name for signature in signatures} & tensors.keys():
+    whole = {signature.name for signature in signatures if signature.columns}
+    if sequence is None and tensors and not whole & tensors.keys():
         columns = {name: _column(name, array) for name, array in tensors.items()}
         return encode_columns(manifest, columns, limits)
     _check_tensors(signatures, tensors)
@@ -130,6 +138,10 @@ def answered_tensors(manifest: ModelManifest, prediction: Prediction, names: Seq
         faults.add("an output must be asked for once, however one is asked for several times")
     faults.refuse(InvalidRequestError)
     return {name: known[name] for name in names or (PREDICTIONS_TENSOR, IN_RANGE_TENSOR)}
+
+
+def _has_dates(manifest: ModelManifest) -> bool:
+    return any(isinstance(column, DateColumn) for column in manifest.inputs)
 
 
 def _column(name: str, array: NDArray[Any]) -> Values:

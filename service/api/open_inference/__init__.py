@@ -1,1 +1,1 @@
-"""The Open Inference Protocol, version 2, over HTTP: what clients of Triton, KServe and MLServer speak."""
+"""The Open Inference Protocol, version 2, over HTTP: what Triton, KServe and MLServer speak."""

@@ -56,8 +56,10 @@ _NOT_QUOTED = (
 )
 
 
-_MEAN = OURS[1]
-"""Our row whose answers are means: what has the least squared error."""
+_MEAN_IS_JUDGED = (
+    "The rule judges squared errors, of which the mean over levels has the least; this row answers what is likeliest, "
+    "is right far more often (last table), and pays for a misread digit in full."
+)
 
 _LEARNED_FROM_RESULTS = (
     "Bounded by what results tell of single images: told the label of every image, the same reader in the same passes "
@@ -96,31 +98,31 @@ def all_claims(found: Measured) -> tuple[Claim, ...]:
             )
     product = found.tasks[2]
     published_nmu = PUBLISHED_PRODUCT["NMU with R_z"]
-    lead = {
-        length: _rate(product, _MEAN, length) - published_nmu[length]
-        for length in product.task.lengths
-        if length in published_nmu
-    }
-    least, least_snapped = (
-        min(_rate(product, label, length) for length in product.task.lengths) for label in (_MEAN, OURS[-1])
-    )
-    judged = "The rule judges squared errors, so that the mean over levels is held to it"
-    claims.append(
-        at_least(
-            f"product, {_MEAN}: success rate less that of the published NMU, in points, the least over its nine "
-            "lengths that were tested",
-            0,
-            min(lead.values()),
+    for label in OURS[1:]:
+        lead = [
+            _rate(product, label, length) - published_nmu[length]
+            for length in product.task.lengths
+            if length in published_nmu
+        ]
+        least = min(_rate(product, label, length) for length in product.task.lengths)
+        note = _MEAN_IS_JUDGED if least < 100 else ""
+        claims.append(
+            at_least(
+                f"product, {label}: success rate less that of the published NMU, in points, the least over its nine "
+                "lengths that were tested",
+                0,
+                min(lead),
+                note,
+            )
         )
-    )
-    claims.append(
-        at_least(
-            f"product, {_MEAN}: success rate in %, the least over {len(product.task.lengths)} lengths from 1 to 20",
-            100,
-            least,
-            f"{judged}; snapped: {least_snapped:.0f} %.",
+        claims.append(
+            at_least(
+                f"product, {label}: success rate in %, the least over {len(product.task.lengths)} lengths from 1 to 20",
+                100,
+                least,
+                note,
+            )
         )
-    )
     for length in (10, 20):
         bound = 1 - upper_bound([1 - errors[length].right for errors in product.rows[BY_HAND]])
         right = float(np.mean([errors[length].right for errors in product.rows[OURS[-1]]]))
