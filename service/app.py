@@ -57,7 +57,7 @@ def create_app(
                 "registry": models,
                 "quick": quick,
                 "front": front,
-                "heads": Heads(front.max_body_bytes),
+                "heads": Heads(front.max_large_bytes),
                 "draining": draining,
                 "counts": counts,
                 "admission": admission,
