@@ -23,6 +23,7 @@ from service.logging import LOGGER
 from service.metrics import Counts, Slot
 from service.model_meter import ModelMeter
 from service.settings import Settings
+from service.tracing import open_tracing
 
 
 def create_app(
@@ -36,11 +37,17 @@ def create_app(
             starts.
         counts: What all workers have counted; by default this process is alone.
         worker: Which of them this is.
+
+    Raises:
+        SettingsError: When requests are to be traced and cannot be.
     """
     counts = counts or Counts()
     slot = counts.slot(worker)
     slot.take_over()
     traffic = Traffic(slot)
+    tracing = open_tracing(settings, worker)
+    if tracing is not None:
+        tracing.trace_runs(slot)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[routes.State]:
@@ -66,6 +73,8 @@ def create_app(
             }
         admission.close()
         bulk.close()
+        if tracing is not None:
+            tracing.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
@@ -85,7 +94,13 @@ def create_app(
     app.mount("/static", pages.static_files())
     largest = settings.max_body_bytes
     app.add_middleware(RequestFrame, max_body_bytes=largest, max_bulk_bytes=settings.max_bulk_bytes, traffic=traffic)
-    app.put_in_front(ShortPath)
+    if tracing is None:
+        app.put_in_front(ShortPath)
+    else:
+        from service.api.traced import Traced
+
+        tracer = tracing.tracer
+        app.put_in_front(lambda ordinary: Traced(ordinary, ShortPath(ordinary), tracer))
     return app
 
 
