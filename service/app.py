@@ -25,8 +25,10 @@ from service.inference.registry import Registry, load_registry
 from service.key_limits import Ledger
 from service.keys import KeyRing
 from service.logging import LOGGER
-from service.metrics import Counts, ModelMeter, Slot
+from service.metrics import Counts, Slot
+from service.model_meter import ModelMeter
 from service.settings import Settings
+from service.tracing import open_tracing
 
 
 def create_app(
@@ -48,12 +50,16 @@ def create_app(
 
     Raises:
         KeyFileError: When there is a keys file that cannot be read.
+        SettingsError: When requests are to be traced and cannot be.
     """
     counts = counts or Counts()
     slot = counts.slot(worker)
     slot.take_over()
     traffic = Traffic(slot)
     keys = KeyRing(settings.keys_file, ledger, worker) if settings.keys_file is not None else None
+    tracing = open_tracing(settings, worker)
+    if tracing is not None:
+        tracing.trace_runs(slot)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[routes.State]:
@@ -73,7 +79,7 @@ def create_app(
                 "quick": quick,
                 "front": front,
                 "keys": keys,
-                "heads": Heads(front.max_body_bytes, keys),
+                "heads": Heads(front.max_large_bytes, keys),
                 "draining": draining,
                 "counts": counts,
                 "admission": admission,
@@ -83,6 +89,8 @@ def create_app(
             watching.cancel()
         admission.close()
         bulk.close()
+        if tracing is not None:
+            tracing.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
@@ -107,7 +115,13 @@ def create_app(
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **CORS)
     largest = settings.max_body_bytes
     app.add_middleware(RequestFrame, max_body_bytes=largest, max_bulk_bytes=settings.max_bulk_bytes, traffic=traffic)
-    app.put_in_front(ShortPath)
+    if tracing is None:
+        app.put_in_front(ShortPath)
+    else:
+        from service.api.traced import Traced
+
+        tracer = tracing.tracer
+        app.put_in_front(lambda ordinary: Traced(ordinary, ShortPath(ordinary), tracer))
     return app
 
 
@@ -129,10 +143,12 @@ def meter_models(registry: Registry, slot: Slot) -> None:
     for name in registry.names:
         versions = registry.versions(name)
         for number, session in versions.loaded.items():
-            session.meter = ModelMeter(slot, name, number)
+            session.meter = ModelMeter(slot, name, number, session.manifest.outputs)
+            slot.cell("nalu_model_loads_total", model=name, outcome="loaded").add()
             slot.cell("nalu_models_loaded", model=name, version=str(number)).set(1.0)
         for number in versions.failed:
             slot.cell("nalu_models_failed", model=name, version=str(number)).set(1.0)
+            slot.cell("nalu_model_loads_total", model=name, outcome="failed").add()
 
 
 def log_models(registry: Registry) -> None:

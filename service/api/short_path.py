@@ -40,7 +40,7 @@ class ShortPath:
             await self._app(scope, receive, send)
             return
         limit: Limit | None = None
-        keys: KeyRing | None = scope["state"]["keys"]
+        keys: KeyRing | None = scope["state"].get("keys")
         if keys is not None:
             key = keys.find(scope["headers"])
             if key is None:
