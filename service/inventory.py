@@ -111,7 +111,7 @@ def verify_models(repository: ModelRepository, name: str | None = None) -> Itera
         ModelNotFoundError: When there is no model of that name.
         RepositoryError: When the repository holds no model at all.
     """
-    from service.inference.registry import warm_up
+    from service.inference.loading import warm_up
     from service.inference.session import load_session
 
     names = repository.names() if name is None else [repository.path(name).parent.name]

@@ -19,8 +19,9 @@ from service.errors import (
     NonFinitePredictionError,
 )
 from service.inference.encoding import encode_columns, encode_split
+from service.inference.loading import warm_up
 from service.inference.predictor import predict
-from service.inference.registry import load_registry, warm_up
+from service.inference.registry import load_registry
 from service.inference.session import ModelSession, load_session
 from tests.published import (
     GRADES,
