@@ -20,7 +20,8 @@ from service.draining import Draining, drain_on_signal
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
 from service.logging import LOGGER
-from service.metrics import Counts, ModelMeter, Slot
+from service.metrics import Counts, Slot
+from service.model_meter import ModelMeter
 from service.settings import Settings
 
 
@@ -106,10 +107,12 @@ def meter_models(registry: Registry, slot: Slot) -> None:
     for name in registry.names:
         versions = registry.versions(name)
         for number, session in versions.loaded.items():
-            session.meter = ModelMeter(slot, name, number)
+            session.meter = ModelMeter(slot, name, number, session.manifest.outputs)
+            slot.cell("nalu_model_loads_total", model=name, outcome="loaded").add()
             slot.cell("nalu_models_loaded", model=name, version=str(number)).set(1.0)
         for number in versions.failed:
             slot.cell("nalu_models_failed", model=name, version=str(number)).set(1.0)
+            slot.cell("nalu_model_loads_total", model=name, outcome="failed").add()
 
 
 def log_models(registry: Registry) -> None:

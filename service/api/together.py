@@ -88,7 +88,7 @@ def _answer_chosen(
         return
     try:
         rows = [row for place in places for row in requests[place].rows]
-        prediction = predict(model.session, model.encode(rows), tentative=True)
+        prediction = predict(model.session, model.encode(rows), tentative=True, n_requests=len(places))
     except Exception:  # one of them has no answer: each alone, so that the others have theirs
         for place in places:
             answers[place] = answer_small(requests[place])

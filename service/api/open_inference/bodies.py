@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from models.contract.manifest import ModelManifest
 from service.api.json_body import parse_json
-from service.api.open_inference.datatypes import checked_datatype, checked_shape, from_binary, from_json, to_binary
+from service.api.open_inference.datatypes import (
+    OF_ARRAY,
+    checked_datatype,
+    checked_shape,
+    from_binary,
+    from_json,
+    to_binary,
+)
+from service.api.open_inference.plane import refuse_classification, refuse_what_is_kept
 from service.errors import Fault, InputShapeError, InvalidRequestError, UnreadableBodyError, quote
 
 JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
@@ -20,8 +28,6 @@ JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 
 _BINARY_SIZE: Final = "binary_data_size"
 _MAX_NAME = 200
-_STATEFUL: Final = ("sequence_id", "sequence_start", "sequence_end")
-_DATATYPES: Final = {"f4": "FP32", "f8": "FP64", "b1": "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,7 @@ def read_infer(body: bytes, json_length: str | None) -> InferRequest:
     length = _json_length(json_length, len(body))
     content = _object(parse_json(body[:length]), "a request")
     parameters = _parameters(content)
-    if stateful := [name for name in _STATEFUL if parameters.get(name)]:
-        raise _invalid(f"models keep nothing between requests, however the request has {stateful[0]}; leave it out")
+    refuse_what_is_kept(parameters)
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise _invalid("a request must have a list of inputs, however it has none")
@@ -106,7 +111,7 @@ def write_infer(
     """
     described, blobs = [], []
     for name, array in outputs.items():
-        output: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": _DATATYPES[array.dtype.str[1:]]}
+        output: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": OF_ARRAY[array.dtype.str[1:]]}
         if request.is_binary(name):
             blobs.append(to_binary(output["datatype"], array))
             output["parameters"] = {_BINARY_SIZE: len(blobs[-1])}
@@ -156,8 +161,7 @@ def _outputs(content: Mapping[str, Any]) -> tuple[WantedOutput, ...]:
     for item in outputs:
         output = _object(item, "an output")
         name, parameters = _name(output), _parameters(output)
-        if parameters.get("classification"):
-            raise _invalid("the models answer numbers, however a classification was asked for", name)
+        refuse_classification(name, parameters)
         wanted.append(WantedOutput(name, _flag(parameters, "binary_data")))
     return tuple(wanted)
 

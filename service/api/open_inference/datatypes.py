@@ -39,6 +39,9 @@ DATATYPES: Final = (*NUMBERS, BYTES)
 OF_ELEMENT: Final[dict[ElementType, Datatype]] = {"float32": "FP32", "float64": "FP64", "bool": "BOOL", "text": BYTES}
 """Element type of a model's tensor → what the protocol calls it."""
 
+OF_ARRAY: Final = {"f4": "FP32", "f8": "FP64", "b1": "BOOL"}
+"""Type of an answered array, without its byte order → what the protocol calls it."""
+
 _LENGTH = struct.Struct("<I")
 _MAX_AXES = 8
 _PLAIN_NUMBERS = frozenset({int, float})
