@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import service.commands
+import service.version_commands
 import training.bench_commands
 import training.commands
 import training.reproduce_commands

@@ -15,7 +15,7 @@ from models.contract.activation import Activation
 from models.contract.errors import ActivationError, ContractError, RepositoryError
 from models.contract.repository import COMPANION_FILE, MANIFEST_FILE, MODEL_FILE
 from service.errors import ProviderError
-from service.inference.loading import Loader
+from service.inference.loading import Loader, without_root
 from service.inference.session import ModelSession
 from service.inference.versions import Versions
 
@@ -51,7 +51,7 @@ class Follower:
         strict: Whether a provider that is not available is an error, and not only a reason why a version is not loaded.
 
     Attributes:
-        loading: Model and version that is being loaded, or None.
+        on_loading: Called with model and version before one is loaded, and with None after.
         trouble: Why the repository could not be looked at the last time, or None.
     """
 
@@ -61,7 +61,7 @@ class Follower:
         self._repository = loader.repository
         self._keep = keep
         self._seen: dict[str, _Seen] = {}
-        self.loading: tuple[str, int] | None = None
+        self.on_loading: Callable[[tuple[str, int] | None], None] = lambda _loading: None
         self.trouble: str | None = None
 
     def forget(self, name: str | None = None) -> None:
@@ -88,7 +88,7 @@ class Follower:
             names = self._repository.names()
             gone = not names and not self._repository.is_kept()
         except RepositoryError as error:
-            self.trouble = f"{error}; what is loaded is served on"
+            self.trouble = f"{without_root(error, self._repository)}; what is loaded is served on"
             return None
         if gone and models:
             self.trouble = "the model repository holds nothing any more; what is loaded is served on"
@@ -99,7 +99,7 @@ class Follower:
             try:
                 now = self._look_at(name, before)
             except ContractError as error:  # it went, or cannot be read
-                self.trouble = f"{error}; what is loaded is served on"
+                self.trouble = f"{without_root(error, self._repository)}; what is loaded is served on"
                 now = before
             if now is not None:
                 found[name] = now
@@ -108,11 +108,10 @@ class Follower:
         changed = found.keys() != models.keys() or any(found[name] is not models[name] for name in found)
         return found if changed else None
 
-    def try_out(self, name: str, version: int, versions: Versions | None) -> ModelSession | str:
-        """Return a version, loaded if it is not yet, or the reason why it cannot be."""
-        if versions is not None and version in versions.loaded:
-            return versions.loaded[version]
-        return self._load(name, version)
+    def try_out(self, name: str, version: int) -> str | None:
+        """Load a version, drop it, and return why it cannot be loaded; None where it can."""
+        found = self._load(name, version)
+        return found if isinstance(found, str) else None
 
     def _look_at(self, name: str, before: Versions | None) -> Versions | None:
         """Return the versions of a model as they are to be, `before` itself where nothing changed, None without any."""
@@ -142,7 +141,7 @@ class Follower:
         try:
             activation = self._repository.activation(name)
         except ActivationError as error:
-            fault = str(error)
+            fault = without_root(error, self._repository)
         if activation.unloaded or (fault is not None and not before.published):  # nothing tells what was chosen
             seen.versions.clear()
             return Versions(idle=frozenset(published), activation=activation, fault=fault)
@@ -161,7 +160,7 @@ class Follower:
         return Versions(_sorted(found.loaded), _sorted(found.failed), idle, activation, fault, _sorted(found.stale))
 
     def _load(self, name: str, version: int) -> ModelSession | str:
-        self.loading = name, version
+        self.on_loading((name, version))
         try:
             return self._loader.load(name, version)
         except ProviderError as error:
@@ -169,7 +168,7 @@ class Follower:
                 raise
             return str(error)
         finally:
-            self.loading = None
+            self.on_loading(None)
 
     def _print_of(self, name: str, version: int) -> Print:
         folder = self._repository.root / name / str(version)

@@ -44,18 +44,20 @@ class Loader:
         except ProviderError:
             raise
         except NaluError as error:
-            return _told(error, self.repository)
+            return without_root(error, self.repository)
         except Exception as error:  # one version must never take down the others
             LOGGER.exception("version %d of model %s failed while it was loaded", version, name)
             return f"it failed while it was loaded ({type(error).__name__}); the log says where"
         return session
 
 
-def _told(error: NaluError, repository: ModelRepository) -> str:
-    """Return the reason as anyone may read it under `/models`: without where the repository lies on this machine."""
+def without_root(error: NaluError, repository: ModelRepository) -> str:
+    """Return an error's text as anyone may read it: without where the repository lies on this machine."""
     reason = str(error)
     for root in (repository.root.resolve(), repository.root):
         reason = reason.replace(f"{root}{os.sep}", "")
+        if root.is_absolute():
+            reason = reason.replace(str(root), "the model repository")
     return reason
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from models.contract.errors import ModelNotFoundError
-from models.contract.names import LATEST
 from models.contract.repository import ModelRepository
 from service.errors import ModelNotReadyError
 from service.inference.following import DEFAULT_KEEP, Follower
@@ -26,11 +25,13 @@ class Registry:
 
     Attributes:
         trouble: Why the repository cannot be followed at the moment, or None.
+        loading: Model and version that is being loaded at the moment, or None.
     """
 
     def __init__(self, models: Mapping[str, Versions]) -> None:
         self._models: Mapping[str, Versions] = {}
         self.trouble: str | None = None
+        self.loading: tuple[str, int] | None = None
         self.switch(models)
 
     def switch(self, models: Mapping[str, Versions]) -> None:
@@ -76,14 +77,11 @@ class Registry:
             reason = "the model was unloaded" if versions.unloaded else versions.fault_of_default()
             msg = f"a version of model {name!r} must be loaded to answer, however none is: {reason}"
             raise ModelNotReadyError(msg)
-        wanted = version if isinstance(version, int) else _numbered(versions, version)
-        if wanted in versions.loaded:
-            return versions.loaded[wanted]
-        if wanted in versions.published:
+        wanted = versions.number(name, version)
+        if wanted not in versions.loaded:
             msg = f"version {wanted} of model {name!r} is published but {versions.reason(wanted)}"
             raise ModelNotReadyError(msg)
-        named = version if isinstance(version, int) else version[:100]
-        raise ModelNotFoundError(name, named, (*versions.published, *versions.activation.aliases))
+        return versions.loaded[wanted]
 
     def faults(self) -> list[str]:
         """Return why the service is not ready; empty when every model that is to be served can answer."""
@@ -101,13 +99,6 @@ class Registry:
             if versions.fault is not None and versions.default is not None:
                 told.append(f"{name}: {versions.fault}")
         return told
-
-
-def _numbered(versions: Versions, named: str) -> int:
-    """Return the version that a name stands for; 0, which none has, where it stands for none."""
-    if named == LATEST:
-        return versions.latest
-    return versions.activation.aliases.get(named, 0)
 
 
 def load_registry(

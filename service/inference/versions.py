@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from models.contract.activation import Activation
+from models.contract.errors import ModelNotFoundError
+from models.contract.names import LATEST
 from service.inference.session import ModelSession
 
 
@@ -53,6 +55,26 @@ class Versions:
     def unloaded(self) -> bool:
         """Whether no version is to be served."""
         return self.activation.unloaded
+
+    def number(self, name: str, version: int | str) -> int:
+        """Return the number of a version that is published, loaded or not.
+
+        Args:
+            name: The model, for errors.
+            version: A number, an alias, or `latest`.
+
+        Raises:
+            ModelNotFoundError: When there is no such version or alias.
+        """
+        wanted: int | None
+        if isinstance(version, int):
+            wanted = version
+        else:
+            wanted = self.latest if version == LATEST else self.activation.aliases.get(version)
+        if wanted is None or wanted not in self.published:
+            named = version if isinstance(version, int) else version[:100]
+            raise ModelNotFoundError(name, named, (*self.published, *self.activation.aliases))
+        return wanted
 
     def reason(self, version: int) -> str:
         """Return why a version that is published is not loaded."""
