@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from models.contract.repository import ModelRepository
 from service.administration import Administration
@@ -14,6 +15,7 @@ from service.api import pages, routes, versions
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
 from service.api.heads import Heads
+from service.api.key_guard import CORS, KeyGuard, OpenPaths
 from service.api.middleware import RequestFrame, Traffic
 from service.api.open_inference import routes as open_inference
 from service.api.problems import install_problem_handlers
@@ -23,14 +25,21 @@ from service.inference.following import Follower
 from service.inference.loading import Loader
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
+from service.key_limits import Ledger
+from service.keys import KeyRing
 from service.logging import LOGGER
 from service.metrics import Counts
 from service.settings import Settings
 from service.switching import Switching
+from service.tracing import open_tracing
 
 
 def create_app(
-    settings: Settings, registry: Registry | None = None, counts: Counts | None = None, worker: int = 0
+    settings: Settings,
+    registry: Registry | None = None,
+    counts: Counts | None = None,
+    worker: int = 0,
+    ledger: Ledger | None = None,
 ) -> FastAPI:
     """Return the ASGI application.
 
@@ -40,11 +49,20 @@ def create_app(
             starts.
         counts: What all workers have counted; by default this process is alone.
         worker: Which of them this is.
+        ledger: What keys with limits have used in all workers.
+
+    Raises:
+        KeyFileError: When there is a keys file that cannot be read.
+        SettingsError: When requests are to be traced and cannot be.
     """
     counts = counts or Counts()
     slot = counts.slot(worker)
     slot.take_over()
     traffic = Traffic(slot)
+    keys = KeyRing(settings.keys_file, ledger, worker) if settings.keys_file is not None else None
+    tracing = open_tracing(settings, worker)
+    if tracing is not None:
+        tracing.trace_runs(slot)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[routes.State]:
@@ -58,6 +76,7 @@ def create_app(
         draining = Draining()
         bulk = Admission("bulk", n_waiting=settings.max_queue, deadline_s=settings.bulk_deadline_s, slot=slot)
         admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
+        watching = asyncio.create_task(keys.watch()) if keys is not None else None
         with drain_on_signal(draining, settings.drain_s):
             following = asyncio.create_task(switching.follow(settings.reload_s)) if settings.reload_s else None
             yield {
@@ -65,7 +84,8 @@ def create_app(
                 "registry": models,
                 "quick": quick,
                 "front": front,
-                "heads": Heads(front.max_body_bytes),
+                "keys": keys,
+                "heads": Heads(front.max_large_bytes, keys),
                 "draining": draining,
                 "counts": counts,
                 "admission": admission,
@@ -75,8 +95,12 @@ def create_app(
         if following is not None:
             following.cancel()
         switching.close()
+        if watching is not None:
+            watching.cancel()
         admission.close()
         bulk.close()
+        if tracing is not None:
+            tracing.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
@@ -95,9 +119,20 @@ def create_app(
     app.include_router(versions.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
+    open_paths = OpenPaths(settings)
+    app.needs_key = lambda path: keys is not None and path not in open_paths
+    app.add_middleware(KeyGuard, open_paths=open_paths)
+    if settings.allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **CORS)
     largest = settings.max_body_bytes
     app.add_middleware(RequestFrame, max_body_bytes=largest, max_bulk_bytes=settings.max_bulk_bytes, traffic=traffic)
-    app.put_in_front(ShortPath)
+    if tracing is None:
+        app.put_in_front(ShortPath)
+    else:
+        from service.api.traced import Traced
+
+        tracer = tracing.tracer
+        app.put_in_front(lambda ordinary: Traced(ordinary, ShortPath(ordinary), tracer))
     return app
 
 

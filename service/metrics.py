@@ -11,10 +11,10 @@ import os
 import struct
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from math import isfinite, isnan
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from service.process_metrics import process_series
 from service.triton_metrics import triton_series
@@ -121,17 +121,26 @@ class Histogram:
         values[self._sum] += seconds
 
 
+RunListener = Callable[[dict[str, Any], float], None]
+"""Takes what is to be told of a run (`model`, `version`, `outcome` and, where it was answered, `rows`,
+`rows_out_of_range` and `requests`), and its seconds."""
+
+
 class Slot:
     """The series of one worker.
 
     Args:
         memory: Its part of the mapping.
+
+    Attributes:
+        on_run: Told of every run that a meter counts, where somebody wants to know more than numbers.
     """
 
     def __init__(self, memory: memoryview) -> None:
         self._memory = memory
         self._values = memory.cast("d")
         self._cells: dict[str, Cell] = {}
+        self.on_run: RunListener | None = None
         self._lock = threading.Lock()
 
     def cell(self, name: str, **labels: str) -> Cell:

@@ -114,6 +114,7 @@ class ModelMeter:
         self._outputs = [ValueHistogram(slot, output, **self._labels) for output in outputs[:MAX_OUTPUTS]]
         self._only = self._outputs[0] if len(self._outputs) == 1 else None
         self._lock = threading.Lock()
+        self._on_run = slot.on_run
 
     def answered(self, predicted: NDArray[np.float64], n_outside: int, seconds: float, n_requests: int = 1) -> None:
         """Count a run that was answered.
@@ -139,9 +140,14 @@ class ModelMeter:
             else:
                 for j, output in enumerate(self._outputs):
                     output.count_all(predicted[:, j])
+        if self._on_run is not None:
+            told = {"rows": len(predicted), "rows_out_of_range": n_outside, "requests": n_requests}
+            self._on_run({**self._labels, "outcome": "answered", **told}, seconds)
 
     def failed(self, outcome: str, seconds: float) -> None:
         """Count a run that was not; `outcome` says why."""
         with self._lock:
             self._slot.cell("nalu_predictions_total", **self._labels, outcome=outcome).add()
             Histogram(self._slot, "nalu_prediction_duration_seconds", **self._labels, outcome=outcome).observe(seconds)
+        if self._on_run is not None:
+            self._on_run({**self._labels, "outcome": outcome}, seconds)

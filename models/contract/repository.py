@@ -399,5 +399,5 @@ def _unwritable(error: OSError, root: Path) -> PublicationError:
     remedy = "free some space" if full else "check the path and its permissions, or name another with --repository"
     return PublicationError(
         f"the model repository must be writable, however {error.strerror or error} at {root}; "
-        f"{remedy}; nothing was published or changed"
+        f"{remedy}; nothing was published"
     )

@@ -62,12 +62,16 @@ def sane_id(told: bytes) -> str | None:
 
 _PATHS = frozenset({"/", "/predict", "/models", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 
+_FOLDERS = ("/models/", "/static/", "/v2/", "/v1/", "/admin/")
 
-def _counted_path(path: str) -> str:
+
+def counted_path(path: str) -> str:
     """Return the path that a request counts under: one of a few, whatever a client asks for."""
     if path in _PATHS:
         return path
-    return next((f"{folder}…" for folder in ("/models/", "/static/") if path.startswith(folder)), "other")
+    if path.startswith("/v2/models/") and path.endswith("/infer"):
+        return "/v2/models/…/infer"
+    return next((f"{folder}…" for folder in _FOLDERS if path.startswith(folder)), "other")
 
 
 class Traffic:
@@ -97,7 +101,7 @@ class Traffic:
     def count(self, path: str, status: int, elapsed_s: float) -> None:
         """Count an answer."""
         self.answered[status] += 1
-        series = self._series.get((path, status)) or self._found(_counted_path(path), status)
+        series = self._series.get((path, status)) or self._found(counted_path(path), status)
         series[0].add()
         series[1].observe(elapsed_s)
 

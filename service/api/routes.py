@@ -34,6 +34,7 @@ from service.draining import Draining
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
+from service.keys import KeyRing
 from service.metrics import Counts
 from service.settings import Settings
 
@@ -52,6 +53,7 @@ class State(TypedDict):
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
         front: Answers the small ones of them.
+        keys: The API keys that are taken; None where the service takes none.
         heads: What their heads tell, where the HTTP protocol answers them.
         draining: Whether it has been told to stop.
         counts: What all workers have counted.
@@ -64,6 +66,7 @@ class State(TypedDict):
     registry: Registry
     quick: QuickReader
     front: Front
+    keys: KeyRing | None
     heads: Heads
     draining: Draining
     counts: Counts
@@ -135,7 +138,9 @@ async def _answer_large(request: Request, state: State, limits: SequenceLimits) 
     def answer(body: bytes, deadline_s: float) -> bytes:
         return answer_large(state["quick"], registry, body, settings.max_rows, limits, deadline_s)
 
-    content, headers = await answer_in_thread(request, state["admission"], settings.max_body_bytes, answer)
+    content, headers = await answer_in_thread(
+        request, state["admission"], settings.max_body_bytes, answer, state["front"].answer_large
+    )
     return Response(content, media_type=JSON, headers=headers)
 
 

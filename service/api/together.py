@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 
 from service.inference.joint_runs import MAX_ROWS
 from service.inference.predictor import predict
-from service.inference.quick_rows import QuickModel, SmallRequest
+from service.inference.quick_rows import QuickModel, QuickRequest, SmallRequest
 
 
 class Turn:
@@ -78,6 +78,15 @@ def answer_small(request: SmallRequest) -> bytes | None:
     except Exception:  # it fails on the ordinary route too, where it is told and logged
         return None
     return model.session.answers.write(prediction.values.tolist(), prediction.in_range.tolist(), split=request.split)
+
+
+def answer_at_once(request: QuickRequest) -> bytes | None:
+    """Answer one request of many rows; None where it has no answer."""
+    try:
+        prediction = predict(request.session, request.encoded, tentative=True)
+    except Exception:  # it fails on the ordinary route too, where it is told and logged
+        return None
+    return request.session.answers.write_many(prediction.values, prediction.in_range, split=request.split)
 
 
 def _answer_chosen(
