@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +202,12 @@ def test_a_folder_that_stays_locked_is_given_up(repository: ModelRepository, mon
 
 def _alias_often(root: Path, prefix: str, n: int) -> None:
     repository = ModelRepository(root)
+
+    def add(number: int, now: Activation, there: list[int]) -> Activation:
+        return now.aliased("add", f"{prefix}{number}", 1, there)
+
     for i in range(n):
-        alias = f"{prefix}{i}"
-        repository.change_activation("add", lambda now, there, alias=alias: now.aliased("add", alias, 1, there))
+        repository.change_activation("add", partial(add, i))
 
 
 def test_two_processes_that_change_a_pointer_undo_nothing_of_each_other(repository: ModelRepository) -> None:

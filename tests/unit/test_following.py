@@ -202,7 +202,8 @@ def test_a_model_is_unloaded_and_loaded_again(root: Path) -> None:
     watched = Watched(root)
     watched.served(wanted=False)
     assert watched.look()
-    assert (watched.models["add"].loaded, watched.models["add"].idle) == ({}, {1})
+    assert watched.models["add"].loaded == {}
+    assert watched.models["add"].idle == {1}
     assert watched.models["add"].fault_of_default() is None
     watched.served(wanted=True)
     assert watched.look()
