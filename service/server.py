@@ -246,7 +246,7 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]NALU serving[/] at [bold]{url}[/] (interface: {url}/docs; stop with Ctrl-C)")
-    answering = [name for name in registry.names if registry.versions(name).latest in registry.versions(name).loaded]
+    answering = [name for name in registry.names if registry.versions(name).default is not None]
     console.print(f"Models: {', '.join(answering) or 'none'}")
     for fault in registry.faults():
         console.print(f"[yellow]Not ready:[/] {escape(fault)}")
