@@ -51,18 +51,21 @@ def create_app(
         draining = Draining()
         bulk = Admission("bulk", n_waiting=settings.max_queue, deadline_s=settings.bulk_deadline_s, slot=slot)
         admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
+        state: routes.State = {
+            "settings": settings,
+            "registry": models,
+            "quick": quick,
+            "front": front,
+            "heads": Heads(front.max_body_bytes),
+            "draining": draining,
+            "counts": counts,
+            "admission": admission,
+            "bulk": bulk,
+            "rpc": None,
+        }
         with drain_on_signal(draining, settings.drain_s):
-            yield {
-                "settings": settings,
-                "registry": models,
-                "quick": quick,
-                "front": front,
-                "heads": Heads(front.max_body_bytes),
-                "draining": draining,
-                "counts": counts,
-                "admission": admission,
-                "bulk": bulk,
-            }
+            async with rpc_served(state, traffic):
+                yield state
         admission.close()
         bulk.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
@@ -86,6 +89,25 @@ def create_app(
     app.add_middleware(RequestFrame, max_body_bytes=largest, max_bulk_bytes=settings.max_bulk_bytes, traffic=traffic)
     app.put_in_front(ShortPath)
     return app
+
+
+@asynccontextmanager
+async def rpc_served(state: routes.State, traffic: Traffic) -> AsyncIterator[None]:
+    """Serve gRPC too, where the settings say so; what it needs is imported only then.
+
+    Raises:
+        StartError: When its port cannot be had.
+    """
+    if state["settings"].grpc_port is None:
+        yield
+        return
+    from service.api.rpc.server import RpcServer
+
+    server = RpcServer(state, traffic)
+    await server.start()
+    state["rpc"] = server
+    yield
+    await server.stop()
 
 
 def load_models(settings: Settings) -> Registry:

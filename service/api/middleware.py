@@ -63,10 +63,15 @@ def sane_id(told: bytes) -> str | None:
 _PATHS = frozenset({"/", "/predict", "/models", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 
 
+_CALLS = "/inference.GRPCInferenceService/"
+
+
 def _counted_path(path: str) -> str:
     """Return the path that a request counts under: one of a few, whatever a client asks for."""
     if path in _PATHS:
         return path
+    if path.startswith(_CALLS):
+        return path  # gRPC lets none through that is not there
     return next((f"{folder}…" for folder in ("/models/", "/static/") if path.startswith(folder)), "other")
 
 

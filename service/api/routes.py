@@ -1,6 +1,6 @@
 """The routes: HTTP here, meaning elsewhere."""
 
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, Protocol, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
 from starlette.concurrency import run_in_threadpool
@@ -43,6 +43,13 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RETRY_AFTER = {"Retry-After": "10"}
 
 
+class Stoppable(Protocol):
+    """A server beside this one, which stops with it."""
+
+    async def stop(self) -> None:
+        """Accept nothing more, and end when what is under way is answered."""
+
+
 class State(TypedDict):
     """What the application holds while it runs.
 
@@ -56,6 +63,7 @@ class State(TypedDict):
         counts: What all workers have counted.
         admission: Places for requests that are answered in a thread.
         bulk: Places for tables.
+        rpc: The gRPC server, where there is one.
     """
 
     settings: Settings
@@ -67,6 +75,7 @@ class State(TypedDict):
     counts: Counts
     admission: Admission
     bulk: Admission
+    rpc: Stoppable | None
 
 
 router = APIRouter()

@@ -20,6 +20,7 @@ from service.api.open_inference.schemas import (
     TensorConfig,
     TensorMetadata,
 )
+from service.draining import Draining
 from service.errors import Fault, InputShapeError, InvalidRequestError
 from service.inference.batches import SequenceLimits
 from service.inference.predictor import predict
@@ -39,6 +40,11 @@ PLATFORM: Final = "onnxruntime_onnx"
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository")
 
 _STATEFUL: Final = ("sequence_id", "sequence_start", "sequence_end")
+
+
+def is_ready(registry: Registry, draining: Draining) -> bool:
+    """Return whether the newest version of every model can answer and no stop has begun."""
+    return not draining.begun and not registry.faults()
 
 
 def server_metadata() -> ServerMetadata:

@@ -1,0 +1,151 @@
+"""The frame around every call: its id, counters, a log line, errors as codes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from service.api.middleware import CLIENT_LEFT, Traffic, log_answer, new_id, sane_id
+from service.api.rpc.statuses import TYPE_KEY, refusal_of
+from service.errors import UnreadableBodyError
+from service.logging import LOGGER, request_id
+
+Asked = TypeVar("Asked", bound=Message)
+Item = TypeVar("Item")
+Answered = TypeVar("Answered")
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+ID_KEY: Final = "x-request-id"
+
+
+class CallFrame:
+    """What is done around each call.
+
+    Args:
+        service: Full name of the service, the beginning of what calls are counted and logged under.
+        traffic: The counters, those of HTTP too.
+    """
+
+    def __init__(self, service: str, traffic: Traffic) -> None:
+        self._service = service
+        self._traffic = traffic
+
+    def unary(
+        self, method: str, asked: type[Asked], answer: Callable[[Asked, Context], Awaitable[Answered]]
+    ) -> Callable[[bytes, Context], Awaitable[Answered]]:
+        """Return a handler of calls with one request and one answer.
+
+        Args:
+            method: Its name.
+            asked: Its requests.
+            answer: Answers a request.
+        """
+        path = f"/{self._service}/{method}"
+
+        async def handle(raw: bytes, context: Context) -> Answered:
+            own_id = _id_of(context)
+            context.set_trailing_metadata(((ID_KEY, own_id),))
+            try:
+                with self._counted(path, own_id):
+                    return await answer(_parsed(asked, raw), context)
+            except Exception as error:
+                refusal = refusal_of(error)
+                await context.abort(
+                    refusal.code, refusal.details, ((ID_KEY, own_id), (TYPE_KEY, refusal.type))
+                )  # raises
+
+        return handle
+
+    def stream(
+        self,
+        method: str,
+        asked: type[Asked],
+        answer: Callable[[Asked, Context], Awaitable[Answered]],
+        refuse: Callable[[Asked, str], Answered],
+        stopping: asyncio.Event,
+    ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[Answered]]:
+        """Return a handler of calls with any number of requests, each answered or refused before the next is read.
+
+        Args:
+            method: Its name.
+            asked: Its requests.
+            answer: Answers a request.
+            refuse: Makes the answer to one that is refused, given why.
+            stopping: Set when no more requests are to be read.
+        """
+        path = f"/{self._service}/{method}"
+
+        async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Answered]:
+            own_id = _id_of(context)
+            context.set_trailing_metadata(((ID_KEY, own_id),))
+            async for raw in _until(stopping, requests):
+                request = asked()
+                try:
+                    with self._counted(path, own_id):
+                        request = _parsed(asked, raw)
+                        answered = await answer(request, context)
+                except Exception as error:
+                    answered = refuse(request, refusal_of(error).details)
+                yield answered
+
+        return handle
+
+    @contextmanager
+    def _counted(self, path: str, own_id: str) -> Iterator[None]:
+        token = request_id.set(own_id)
+        started = time.perf_counter()
+        status = CLIENT_LEFT
+        self._traffic.begin()
+        try:
+            yield
+            status = 200
+        except Exception as error:
+            status = refusal_of(error).status
+            if status == 500:
+                LOGGER.exception("a call failed inside the service")
+            raise
+        finally:
+            elapsed_s = time.perf_counter() - started
+            self._traffic.end()
+            self._traffic.count(path, status, elapsed_s)
+            if LOGGER.isEnabledFor(logging.INFO):
+                log_answer(logging.INFO, {"method": "GRPC", "path": path}, status, elapsed_s)
+            request_id.reset(token)
+
+
+def _parsed(asked: type[Asked], raw: bytes) -> Asked:
+    """Return a request from its bytes; left to gRPC, one that is none would be an error of ours in the log."""
+    try:
+        return asked.FromString(raw)
+    except DecodeError as error:
+        msg = f"a message must be a {asked.DESCRIPTOR.name}, however it cannot be read as one"
+        raise UnreadableBodyError(msg) from error
+
+
+def _id_of(context: Context) -> str:
+    """Return the id that the client gave where it may be kept, else a new one."""
+    told = next((value for name, value in context.invocation_metadata() or () if name == ID_KEY), b"")
+    return sane_id(told.encode() if isinstance(told, str) else told) or new_id()
+
+
+async def _until(stopping: asyncio.Event, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """Yield items until there are no more, or the next one has not come when the stop begins."""
+    stop = asyncio.ensure_future(stopping.wait())
+    following: asyncio.Future[Item | None] | None = None
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(items, None))
+            await asyncio.wait({stop, following}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done() or (item := following.result()) is None:
+                return
+            yield item
+    finally:
+        stop.cancel()
+        if following is not None:
+            following.cancel()
