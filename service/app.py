@@ -20,8 +20,10 @@ from service.draining import Draining, drain_on_signal
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
 from service.logging import LOGGER
-from service.metrics import Counts, ModelMeter, Slot
+from service.metrics import Counts, Slot
+from service.model_meter import ModelMeter
 from service.settings import Settings
+from service.tracing import open_tracing
 
 
 def create_app(
@@ -35,11 +37,17 @@ def create_app(
             starts.
         counts: What all workers have counted; by default this process is alone.
         worker: Which of them this is.
+
+    Raises:
+        SettingsError: When requests are to be traced and cannot be.
     """
     counts = counts or Counts()
     slot = counts.slot(worker)
     slot.take_over()
     traffic = Traffic(slot)
+    tracing = open_tracing(settings, worker)
+    if tracing is not None:
+        tracing.trace_runs(slot)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[routes.State]:
@@ -56,7 +64,7 @@ def create_app(
             "registry": models,
             "quick": quick,
             "front": front,
-            "heads": Heads(front.max_body_bytes),
+            "heads": Heads(front.max_large_bytes),
             "draining": draining,
             "counts": counts,
             "admission": admission,
@@ -68,6 +76,8 @@ def create_app(
                 yield state
         admission.close()
         bulk.close()
+        if tracing is not None:
+            tracing.close()
         n_failed = sum(n for status, n in traffic.answered.items() if status >= 500)
         LOGGER.info("stopped after %d requests, %d of them failed", traffic.answered.total(), n_failed)
 
@@ -87,7 +97,13 @@ def create_app(
     app.mount("/static", pages.static_files())
     largest = settings.max_body_bytes
     app.add_middleware(RequestFrame, max_body_bytes=largest, max_bulk_bytes=settings.max_bulk_bytes, traffic=traffic)
-    app.put_in_front(ShortPath)
+    if tracing is None:
+        app.put_in_front(ShortPath)
+    else:
+        from service.api.traced import Traced
+
+        tracer = tracing.tracer
+        app.put_in_front(lambda ordinary: Traced(ordinary, ShortPath(ordinary), tracer))
     return app
 
 
@@ -128,10 +144,12 @@ def meter_models(registry: Registry, slot: Slot) -> None:
     for name in registry.names:
         versions = registry.versions(name)
         for number, session in versions.loaded.items():
-            session.meter = ModelMeter(slot, name, number)
+            session.meter = ModelMeter(slot, name, number, session.manifest.outputs)
+            slot.cell("nalu_model_loads_total", model=name, outcome="loaded").add()
             slot.cell("nalu_models_loaded", model=name, version=str(number)).set(1.0)
         for number in versions.failed:
             slot.cell("nalu_models_failed", model=name, version=str(number)).set(1.0)
+            slot.cell("nalu_model_loads_total", model=name, outcome="failed").add()
 
 
 def log_models(registry: Registry) -> None:

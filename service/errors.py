@@ -138,6 +138,30 @@ class DeadlineExceededError(ServiceError):
         )
 
 
+class UnauthorizedError(ServiceError):
+    """A request without a key, where one is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a request must bring an API key, however it brings none; send `Authorization: Bearer KEY` or "
+            "`X-API-Key: KEY`"
+        )
+
+
+class ForbiddenError(ServiceError):
+    """A request whose key is none that is taken now, or may not do this."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(
+            reason
+            or "an API key must be one that is taken now, however this one is not; ask the service's operator for one"
+        )
+
+
+class KeyFileError(ServiceError):
+    """A file of API keys that cannot be read or changed."""
+
+
 class UnsafeModelError(ServiceError):
     """A graph that is refused before the runtime sees it."""
 

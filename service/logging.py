@@ -10,6 +10,9 @@ from typing import Literal
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request being answered."""
 
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""Id of the trace that it belongs to, where requests are traced."""
+
 LOGGER = logging.getLogger("nalu")
 """The service's logger."""
 
@@ -20,6 +23,8 @@ class _PlainFormatter(logging.Formatter):
         line = f"{_time(record)} {record.levelname.lower():7} {_printable(record.getMessage())}"
         if told is not None:
             line += f" request_id={told}"
+        if (traced := trace_id.get()) is not None:
+            line += f" trace_id={traced}"
         if record.exc_info:
             line += f"\n{self.formatException(record.exc_info)}"
         return line
@@ -35,6 +40,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if (told := request_id.get()) is not None:
             line["request_id"] = told
+        if (traced := trace_id.get()) is not None:
+            line["trace_id"] = traced
         line.update(getattr(record, "facts", {}))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

@@ -181,7 +181,7 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
     return Config(
         app,
         factory=True,
-        http=PredictProtocol if settings.http == "protocol" else "auto",
+        http=PredictProtocol if settings.http == "protocol" and settings.tracing == "off" else "auto",
         lifespan="on",
         ws="none",
         log_config=None,

@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         description="Seconds between SIGTERM and closing the port, in which readiness is already false and requests "
         "are still answered. 0 suits a terminal; behind a load balancer set it to the interval of its probe.",
     )
+    tracing: Literal["off", "otlp"] = Field(
+        default="off",
+        description="Whether requests are traced and sent with OTLP over HTTP to the collector that the standard "
+        "OTEL_* variables name (extra otel). Off by default: a traced request costs several times an untraced one.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
         description="Least severe lines to log; info has one line per request except good health probes, warning none.",

@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
+from service.api.gathering import Shelf
 from service.api.middleware import SECURITY_HEADERS, Traffic, log_answer, new_id, sane_id
 from service.api.negotiation import PREDICT_PATH
 from service.api.predictions import INLINE_BODY_BYTES
-from service.api.together import Turn, answer_together
+from service.api.together import Turn, answer_at_once, answer_together
+from service.inference.number_blocks import bytes_at_once
 from service.inference.quick_rows import QuickReader, SmallRequest
 from service.logging import LOGGER, request_id
 
@@ -43,12 +45,18 @@ class Front:
         traffic: The counters that the frame keeps too.
 
     Attributes:
-        max_body_bytes: Largest body that a front answers.
+        max_body_bytes: Largest body that a front answers together with others.
+        max_large_bytes: Largest body of plain numbers that it answers at once, by what reading was measured to take.
+        shelf: Memory for such bodies.
+        read: Reads a small request.
     """
 
     def __init__(self, reader: QuickReader, *, max_body_bytes: int, traffic: Traffic) -> None:
         self.max_body_bytes = min(max_body_bytes, INLINE_BODY_BYTES)
+        self.max_large_bytes = min(max_body_bytes, max(bytes_at_once(), self.max_body_bytes))
+        self.shelf = Shelf(self.max_large_bytes)
         self.read = reader.read_small
+        self._read_large = reader.read_at_once
         self._traffic = traffic
         self._turn = Turn()
         self._waiting: list[tuple[SmallRequest, Waiter]] = []
@@ -64,6 +72,16 @@ class Front:
         if not self._waiting:
             loop.call_soon(self._answer_all)
         self._waiting.append((request, waiter))
+
+    def answer_large(self, body: bytes | bytearray, n_bytes: int) -> bytes | None:
+        """Return the answer to a large request at once, or None where it is the ordinary application's.
+
+        Args:
+            body: Memory that begins with the body.
+            n_bytes: Length of the body.
+        """
+        request = self._read_large(body, n_bytes) if n_bytes <= self.max_large_bytes else None
+        return None if request is None else answer_at_once(request)
 
     def _answer_all(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -91,7 +109,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tu
         headers: Names in lower case, and values.
         max_body_bytes: Largest body that a front answers.
     """
-    plain, told, declared = None, b"", b""
+    plain, told, declared, packs = None, b"", b"", False
     for name, value in headers:
         if name == b"content-type":
             if plain is not None:
@@ -101,11 +119,15 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tu
             told = value
         elif name == b"content-length":
             declared = value
+        elif name == b"accept-encoding":
+            packs = value != b"identity"
         elif name in _UNUSUAL:
             return None
-    if not plain or not declared.isdigit() or int(declared) > max_body_bytes:
+    if not plain or not declared.isdigit() or (n_body := int(declared)) > max_body_bytes:
         return None
-    return int(declared), told
+    if packs and n_body > INLINE_BODY_BYTES:  # its answer may be compressed
+        return None
+    return n_body, told
 
 
 def id_of(told: bytes) -> str:

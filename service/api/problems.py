@@ -20,6 +20,7 @@ from service.errors import (
     DeadlineExceededError,
     Fault,
     FaultyInputError,
+    ForbiddenError,
     InputOutOfDomainError,
     InputShapeError,
     InvalidRequestError,
@@ -28,6 +29,7 @@ from service.errors import (
     NotAcceptableError,
     NotOfferedError,
     OverloadedError,
+    UnauthorizedError,
     UnreadableBodyError,
     UnsupportedMediaTypeError,
 )
@@ -64,6 +66,8 @@ INTERNAL_ERROR = Problem(500, "internal-error", "The service failed")
 
 PROBLEMS: dict[type[Exception], Problem] = {
     UnreadableBodyError: Problem(400, "bad-request", "The body cannot be read"),
+    UnauthorizedError: Problem(401, "unauthorized", "A key is needed", {"WWW-Authenticate": 'Bearer realm="nalu"'}),
+    ForbiddenError: Problem(403, "forbidden", "The key does not open this"),
     CardNotFoundError: Problem(404, "card-not-found", "The version has no model card"),
     ModelNotFoundError: Problem(404, "model-not-found", "No such model or version"),
     NotAcceptableError: Problem(406, "not-acceptable", "No answer in a format that is wanted"),

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.api.front import Front, id_of
+from service.api.gathering import PATIENCE_S, Gathering
 from service.api.heads import Heads
 from service.api.middleware import CLIENT_LEFT
 
@@ -26,6 +27,7 @@ _MAX_HEAD_BYTES: Final = 8 * 1024
 """Longest head that is looked at here; nginx gives heads as much."""
 
 _CLOSE: Final = b"connection: close\r\n"
+_VARY: Final = b"vary: Accept-Encoding\r\n"
 
 
 class PredictProtocol(HttpToolsProtocol):
@@ -45,6 +47,9 @@ class PredictProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._front: Front = app_state["front"]
         self._heads: Heads = app_state["heads"]
+        self._max_small_bytes = self._front.max_body_bytes
+        self._body: Gathering | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._mid_message = False
         self._started = 0.0
         self._told = b""
@@ -80,6 +85,9 @@ class PredictProtocol(HttpToolsProtocol):
             super().data_received(data)
             return
         n_body, self._told = told
+        if n_body > self._max_small_bytes:
+            self._begin_body(data, end, n_body)
+            return
         if len(data) < end + n_body:
             if first_part:  # a body in many small parts is the server's to collect
                 super().data_received(data)
@@ -101,6 +109,52 @@ class PredictProtocol(HttpToolsProtocol):
         if answer is None:
             self._hand_on(taken + behind)
             return
+        self._send(answer, behind)
+
+    def _begin_body(self, data: bytes, end: int, n_body: int) -> None:
+        """Answer a large request, now or once its body is there."""
+        if len(data) >= end + n_body:
+            answer = self._front.answer_large(data[end : end + n_body], n_body)
+            if answer is None:
+                super().data_received(data)
+            else:
+                self._send(answer, data[end + n_body :], _VARY)
+            return
+        memory = self._front.shelf.take()
+        if memory is None:
+            super().data_received(data)
+            return
+        self._body = Gathering(self, data[:end], memoryview(data)[end:], n_body, memory)
+        self._patience = self.loop.call_later(PATIENCE_S, self._hand_on_body)
+        self.transport.set_protocol(self._body)
+
+    def gathered(self) -> None:
+        """Answer the request whose body is there."""
+        if self._body is None:
+            return
+        answer = self._front.answer_large(self._body.memory, self._body.n_bytes)
+        if answer is None:
+            self._hand_on_body()
+        else:
+            self._leave_body(self._body)
+            self._send(answer, b"", _VARY)
+
+    def _hand_on_body(self) -> None:
+        """Give the server what has come of a large request, where one has begun; the rest it receives itself."""
+        if self._body is not None:
+            received = self._body.received()
+            self._leave_body(self._body)
+            super().data_received(received)
+
+    def _leave_body(self, body: Gathering) -> None:
+        self._body = None
+        if self._patience is not None:
+            self._patience.cancel()
+        self._front.shelf.give_back(body.memory)
+        self.transport.set_protocol(self)
+
+    def _send(self, answer: bytes, behind: bytes, more: bytes = b"") -> None:
+        """Send an answer, then go on with what came behind its request."""
         own_id = id_of(self._told)
         start = self._heads.of_answers(self.server_state.default_headers)
         closing = self._heads.closing
@@ -112,7 +166,7 @@ class PredictProtocol(HttpToolsProtocol):
                     start,
                     len(answer),
                     own_id.encode(),
-                    _CLOSE if last and not closing else b"",
+                    more + _CLOSE if last and not closing else more,
                     answer,
                 )
             )
@@ -140,6 +194,7 @@ class PredictProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the server count a request that was broken off."""
+        self._hand_on_body()
         first_part, self._first_part = self._first_part, b""
         if first_part:
             super().data_received(first_part)
@@ -151,6 +206,7 @@ class PredictProtocol(HttpToolsProtocol):
         if self._taken:
             self._ends = True
             return
+        self._hand_on_body()
         first_part, self._first_part = self._first_part, b""
         if first_part:
             super().data_received(first_part)
@@ -177,7 +233,7 @@ class PredictProtocol(HttpToolsProtocol):
         The timer is not set anew for each request: it looks at the clock when it is over.
         """
         self.timeout_keep_alive_task = None
-        if self._taken or self._first_part or self._mid_message or self._gone:
+        if self._taken or self._first_part or self._mid_message or self._gone or self._body is not None:
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:

@@ -141,7 +141,9 @@ async def _answer_large(request: Request, state: State, limits: SequenceLimits) 
     def answer(body: bytes, deadline_s: float) -> bytes:
         return answer_large(state["quick"], registry, body, settings.max_rows, limits, deadline_s)
 
-    content, headers = await answer_in_thread(request, state["admission"], settings.max_body_bytes, answer)
+    content, headers = await answer_in_thread(
+        request, state["admission"], settings.max_body_bytes, answer, state["front"].answer_large
+    )
     return Response(content, media_type=JSON, headers=headers)
 
 

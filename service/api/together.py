@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 
 from service.inference.joint_runs import MAX_ROWS
 from service.inference.predictor import predict
-from service.inference.quick_rows import QuickModel, SmallRequest
+from service.inference.quick_rows import QuickModel, QuickRequest, SmallRequest
 
 
 class Turn:
@@ -80,6 +80,15 @@ def answer_small(request: SmallRequest) -> bytes | None:
     return model.session.answers.write(prediction.values.tolist(), prediction.in_range.tolist(), split=request.split)
 
 
+def answer_at_once(request: QuickRequest) -> bytes | None:
+    """Answer one request of many rows; None where it has no answer."""
+    try:
+        prediction = predict(request.session, request.encoded, tentative=True)
+    except Exception:  # it fails on the ordinary route too, where it is told and logged
+        return None
+    return request.session.answers.write_many(prediction.values, prediction.in_range, split=request.split)
+
+
 def _answer_chosen(
     model: QuickModel, requests: Sequence[SmallRequest], places: Sequence[int], answers: list[bytes | None]
 ) -> None:
@@ -88,7 +97,7 @@ def _answer_chosen(
         return
     try:
         rows = [row for place in places for row in requests[place].rows]
-        prediction = predict(model.session, model.encode(rows), tentative=True)
+        prediction = predict(model.session, model.encode(rows), tentative=True, n_requests=len(places))
     except Exception:  # one of them has no answer: each alone, so that the others have theirs
         for place in places:
             answers[place] = answer_small(requests[place])

@@ -10,39 +10,35 @@ least two quotation marks more than the accepted content needs.
 
 A body over `BLOCK_BYTES` is cut between rows: the body without its rows is validated as a small one, then the rows
 block by block, with a breath between two blocks in which other threads get on. A block of nothing but numbers is read
-by simdjson into one buffer, without a Python object per number. It flattens nested arrays, so the shape is checked
-apart: every row must have as many elements as the model has columns, and the block no array but its rows.
+without a Python object per number (`service.inference.number_blocks`).
 """
 
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter, le
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
-import simdjson
 from numpy.typing import NDArray
 from pydantic_core import SchemaValidator, ValidationError
 from pydantic_core import core_schema as schemas
 
 from models.contract.manifest import CategoryColumn, Column, NumberColumn
 from service.inference.breath import Breath
+from service.inference.costs import rows_at_once, run_seconds
 from service.inference.encoding import Encoded
 from service.inference.joint_runs import runs_jointly
+from service.inference.number_blocks import read_numbers
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
 
 BLOCK_BYTES: Final = 128 * 1024
 """Size of a block: about 250 rows of 28 numbers as records, read in about a millisecond."""
 
-_OPENING: Final = ord("[")
 _PLAIN: Final = frozenset({float, int})
 """What numbers are parsed as; a boolean is neither."""
 
-_WIDTH: Final[Callable[[Any], int]] = len
-"""Of a row; what has no length is a TypeError."""
 _ROWS_START: Final = re.compile(rb'"(rows|data)"[ \t\r\n]*:[ \t\r\n]*\[')
 _WHITE_SPACE: Final = b" \t\r\n"
 _PARTING: Final = re.compile(rb"[ \t\r\n]*,")
@@ -140,15 +136,48 @@ class QuickReader:
             return None
         return SmallRequest(model, rows, split)
 
+    def read_at_once(self, body: bytes | bytearray, n_bytes: int) -> QuickRequest | None:
+        """Return the request in a body of plain numbers in the split form, read without a pause.
+
+        Args:
+            body: Memory that begins with the body.
+            n_bytes: Length of the body.
+
+        Returns:
+            The request, or None where the model takes other than plain numbers, where it would run for longer than an
+            event loop may be held up, or where the strict reader has to decide.
+        """
+        found = find_rows(body, n_bytes)
+        if found is None or not found[2]:
+            return None
+        start, end, split = found
+        try:
+            model = self._model_around(bytes(body[:start] + body[end:n_bytes]), split)
+            if model is None or not model.plain_numbers:
+                return None
+            with memoryview(body) as view, view[start - 1 : end + 1] as rows:
+                encoded = model.read_numbers(rows, min(self._max_rows, model.rows_at_once))
+        except (ValidationError, ValueError):
+            return None
+        return None if encoded is None else QuickRequest(model.session, encoded, split)
+
+    def _model_around(self, without_rows: bytes, split: bool) -> "QuickModel | None":
+        """Return the model that a large body without its rows asks, or None where there is something else in it.
+
+        Raises:
+            ValidationError: When it is no request.
+        """
+        request = self._without_rows[split].validate_json(without_rows)
+        model = self._models[request["model"]]
+        return model if without_rows.count(b'"') == model.quotes(request, split) else None
+
     def _read_blocks(self, body: bytes) -> QuickRequest | None:
-        found = find_rows(body)
+        found = find_rows(body, len(body))
         if found is None:
             return None
         start, end, split = found
-        without_rows = body[:start] + body[end:]
-        request = self._without_rows[split].validate_json(without_rows)
-        model = self._models[request["model"]]
-        if without_rows.count(b'"') != model.quotes(request, split):
+        model = self._model_around(body[:start] + body[end:], split)
+        if model is None:
             return None
         read = model.block_reader(split)
         breath = Breath()
@@ -178,12 +207,14 @@ class QuickModel:
         all_numbers: Whether every column holds numbers.
         plain_numbers: Whether, besides, every one of them must be given.
         runs_jointly: Whether rows of several requests may be answered in one run.
+        rows_at_once: Most rows that it runs on the event loop, by what a run was measured to take.
     """
 
     def __init__(self, session: ModelSession) -> None:
         manifest = session.manifest
         self.session = session
         self.runs_jointly = runs_jointly(session)
+        self.rows_at_once = rows_at_once(run_seconds(session))
         self._manifest = manifest
         self._columns = [column for column in manifest.inputs if isinstance(column, NumberColumn | CategoryColumn)]
         self.names = [column.name for column in self._columns]
@@ -275,7 +306,7 @@ class QuickModel:
             inside = all(map(le, self._lowest, row)) and all(map(le, row, self._highest))
             return Encoded(np.array(rows, dtype=self._dtype), _NO_LEVELS, _INSIDE if inside else _OUTSIDE)
         if self.all_numbers:
-            return self._encoded(np.array(rows, dtype=np.float64), _no_levels(len(rows)))
+            return self._ranged(np.array(rows, dtype=np.float64), _no_levels(len(rows)))
         columns = list(zip(*rows, strict=True))
         numeric = np.empty((len(rows), len(self._number_at)))
         for j, i in enumerate(self._number_at):
@@ -283,12 +314,12 @@ class QuickModel:
         categorical = np.empty((len(rows), len(self._category_at)), dtype=object)
         for j, i in enumerate(self._category_at):
             categorical[:, j] = ["" if level is None else level for level in columns[i]]
-        return self._encoded(numeric, categorical)
+        return self._ranged(numeric, categorical)
 
     def block_reader(self, split: bool) -> Callable[[bytes], Encoded | None]:
         """Return what reads a block of rows, given as a JSON array."""
         if split and self.plain_numbers:
-            return self._read_numbers
+            return self.read_numbers
         validator = self._blocks[split]
         return lambda block: self._read_block(validator, block, split)
 
@@ -298,41 +329,42 @@ class QuickModel:
         n_strings = (0 if split else len(rows) * len(self.names)) + (0 if self.all_numbers else self.n_levels(rows))
         return self.encode(rows) if block.count(b'"') == 2 * n_strings else None
 
-    def _read_numbers(self, block: bytes) -> Encoded | None:
-        try:
-            rows = _own_parser().parse(block)
-            if not isinstance(rows, simdjson.Array) or set(map(_WIDTH, rows)) != {len(self.names)}:
-                return None
-            numbers = np.frombuffer(rows.as_buffer(of_type="d"))
-        except (RuntimeError, TypeError):  # an integer of more than 64 bits; something that is no number or no row
-            del _own.parser  # it may still be held by what it could not read
-            return None
-        n_rows = len(rows)
-        n_arrays = np.count_nonzero(np.frombuffer(block, dtype=np.uint8) == _OPENING)
-        if n_arrays != n_rows + 1 or len(numbers) != n_rows * len(self.names) or np.abs(numbers).max() > self._largest:
-            return None
-        return self._encoded(numbers.reshape(n_rows, -1), _no_levels(n_rows))
+    def read_numbers(self, block: bytes | memoryview, most_rows: int | None = None) -> Encoded | None:
+        """Read rows of plain numbers in the split form, or return None where the strict reader has to decide.
 
-    def _encoded(self, numeric: NDArray[np.float64], categorical: NDArray[np.object_]) -> Encoded:
+        Args:
+            block: The rows, as a JSON array.
+            most_rows: Most rows to read, or None for no limit.
+
+        Raises:
+            ValueError: When it is no JSON.
+        """
+        numeric = read_numbers(block, len(self.names), most_rows)
+        if numeric is None:
+            return None
+        lowest, highest = numeric.min(axis=0), numeric.max(axis=0)
+        if max(highest.max(), -lowest.min()) > self._largest:
+            return None
+        return self._encoded(numeric, _no_levels(len(numeric)), lowest, highest)
+
+    def _ranged(self, numeric: NDArray[np.float64], categorical: NDArray[np.object_]) -> Encoded:
         lowest, highest = numeric.min(axis=0, initial=np.inf), numeric.max(axis=0, initial=-np.inf)
+        return self._encoded(numeric, categorical, lowest, highest)
+
+    def _encoded(
+        self,
+        numeric: NDArray[np.float64],
+        categorical: NDArray[np.object_],
+        lowest: NDArray[np.float64],
+        highest: NDArray[np.float64],
+    ) -> Encoded:
+        """Return rows as the graph takes them, given the smallest and the largest value of each column."""
         if (lowest >= self._minimum).all() and (highest <= self._maximum).all():  # false where a value is missing
             inside = np.ones(len(numeric), dtype=np.bool_)
         else:
             outside = (numeric < self._minimum) | (numeric > self._maximum)
             inside = np.logical_not(outside.any(axis=1))
         return Encoded(numeric.astype(self._dtype, copy=False), categorical, inside)
-
-
-_own = threading.local()
-
-
-def _own_parser() -> simdjson.Parser:
-    """Return this thread's parser, whose memory is taken once: a megabyte of new pages costs as much as two blocks."""
-    try:
-        parser: simdjson.Parser = _own.parser
-    except AttributeError:
-        parser = _own.parser = simdjson.Parser()
-    return parser
 
 
 def _is_quick(column: Column) -> bool:
@@ -364,13 +396,17 @@ def _any_model(requests: Mapping[str, schemas.CoreSchema]) -> SchemaValidator:
     return SchemaValidator(schemas.tagged_union_schema(dict(requests), discriminator="model"))
 
 
-def find_rows(body: bytes) -> tuple[int, int, bool] | None:
+def find_rows(body: bytes | bytearray, n_bytes: int) -> tuple[int, int, bool] | None:
     """Return where the rows of a large body seem to begin and to end, and whether in the split form.
 
     What is there is rows only where what is around it proves to be a request.
+
+    Args:
+        body: Memory that begins with the body.
+        n_bytes: Length of the body.
     """
-    start = _ROWS_START.search(body, 0, _MAX_START)
-    end = body.rfind(b"]")
+    start = _ROWS_START.search(body, 0, min(n_bytes, _MAX_START))
+    end = body.rfind(b"]", 0, n_bytes)
     return None if start is None or end < start.end() else (start.end(), end, start[1] == b"data")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
+from service.api.middleware import CALLS, counted_path
 from service.api.rpc import open_inference_pb2 as pb
 from service.api.rpc.statuses import refusal_of
 from service.errors import InferenceError, OverloadedError
@@ -23,6 +24,15 @@ def test_the_generated_messages_are_those_of_the_proto(tmp_path: Path) -> None:
     generated = FileDescriptorProto.FromString(pb.DESCRIPTOR.serialized_pb)
     assert generated == without_json_names(described)
     assert (tmp_path / "open_inference_pb2.pyi").read_text() == (FOLDER / "open_inference_pb2.pyi").read_text()
+
+
+def test_every_call_is_counted_under_its_own_name() -> None:
+    (service,) = pb.DESCRIPTOR.services_by_name.values()
+
+    paths = {f"/{service.full_name}/{method.name}" for method in service.methods}
+    assert paths == CALLS
+    assert {counted_path(path) for path in paths} == paths
+    assert counted_path(f"/{service.full_name}/MadeUp") == "other"
 
 
 def without_json_names(file: FileDescriptorProto) -> FileDescriptorProto:

@@ -12,8 +12,9 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from models.contract.repository import ModelRepository
-from service.api import heads
+from service.api import front, heads, protocol
 from service.api.front import Front
+from service.api.gathering import Gathering
 from service.api.heads import Heads
 from service.api.middleware import CLIENT_LEFT, Traffic
 from service.api.protocol import PredictProtocol
@@ -31,6 +32,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.sent = b""
         self.closed = False
+        self.protocol: asyncio.BaseProtocol | None = None
 
     def write(self, data: Any) -> None:
         self.sent += data
@@ -45,14 +47,17 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None: ...
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
 
 class Served:
     """Connections to one server, whose application says only what it was asked."""
 
-    def __init__(self, reader: QuickReader) -> None:
+    def __init__(self, reader: QuickReader, max_body_bytes: int = 10_000) -> None:
         self.traffic = Traffic(Counts().slot(0))
-        self.front = Front(reader, max_body_bytes=10_000, traffic=self.traffic)
-        self.heads = Heads(self.front.max_body_bytes)
+        self.front = Front(reader, max_body_bytes=max_body_bytes, traffic=self.traffic)
+        self.heads = Heads(self.front.max_large_bytes)
         self.asked: list[tuple[str, bytes]] = []
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
         self.state = ServerState()
@@ -100,9 +105,9 @@ def answers(wire: Wire) -> list[Any]:
     return found
 
 
-def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]]) -> Served:
+def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]], max_body_bytes: int = 10_000) -> Served:
     async def main() -> Served:
-        served = Served(reader)
+        served = Served(reader, max_body_bytes)
         await scenario(served)
         await settle()
         return served
@@ -336,3 +341,84 @@ def test_few_heads_are_remembered(reader: QuickReader, monkeypatch: pytest.Monke
 
     assert run(reader, scenario).asked == []
     assert answers(wires[0]) == [a + 1 for a in range(10)]
+
+
+LARGE = json.dumps({"model": "add", "columns": ["a", "b"], "data": [[1, 2]] * 10_000}).encode()
+LARGE_REQUEST = b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(LARGE),
+    LARGE,
+)
+
+
+def give(wire: Wire, data: bytes) -> None:
+    """Give data to a protocol that says where it goes."""
+    assert isinstance(wire.protocol, Gathering)
+    wire.protocol.get_buffer(-1)[: len(data)] = data
+    wire.protocol.buffer_updated(len(data))
+
+
+@pytest.fixture(name="patient")
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr(front, "bytes_at_once", lambda: 1_000_000)
+    monkeypatch.setattr(protocol, "PATIENCE_S", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_large_body_is_put_where_it_is_read(reader: QuickReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Front, "answer_large", lambda _front, body, n: b"%d" % len(json.loads(body[:n])["data"]))
+
+    async def scenario(served: Served) -> None:
+        for n_first in (120, 5_000):
+            connection, wire = served.connect()
+            connection.data_received(LARGE_REQUEST[:n_first])
+            give(wire, LARGE_REQUEST[n_first:7_000])
+            connection.timeout_keep_alive_handler()  # a connection on which a body arrives is not idle
+            assert wire.sent == b""
+            give(wire, LARGE_REQUEST[7_000:])
+            assert wire.protocol is connection
+            assert wire.sent.endswith(b"vary: Accept-Encoding\r\n\r\n10000")
+            assert not wire.closed
+        assert served.front.shelf._n_taken == 0
+
+    served = run(reader, scenario, 10**6)
+
+    assert served.asked == []
+    assert served.traffic.answered == {200: 2}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_stop_while_a_large_body_arrives_lets_the_application_have_it(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        connection, wire = served.connect()
+        connection.data_received(LARGE_REQUEST[:5_000])
+        give(wire, LARGE_REQUEST[5_000:6_000])
+        connection.shutdown()
+        assert wire.protocol is connection
+        connection.data_received(LARGE_REQUEST[6_000:])
+        wires.append(wire)
+
+    served = run(reader, scenario, 10**6)
+
+    assert served.asked == [("/predict", LARGE)]
+    assert wires[0].closed
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_client_that_goes_while_a_large_body_arrives_is_told_to_the_application(reader: QuickReader) -> None:
+    async def scenario(served: Served) -> None:
+        connection, wire = served.connect()
+        connection.data_received(LARGE_REQUEST[:5_000])
+        assert isinstance(wire.protocol, Gathering)
+        wire.protocol.pause_writing()
+        assert connection.flow.write_paused
+        wire.protocol.resume_writing()
+        wire.protocol.eof_received()
+        wire.close()
+        wire.protocol.connection_lost(None)
+        await settle()
+        assert served.front.shelf._n_taken == 0
+
+    assert run(reader, scenario, 10**6).asked == [("http.disconnect", b"")]
