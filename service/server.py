@@ -106,7 +106,7 @@ class _Server(Server):
     def __init__(self, config: Config, channel: Channel | None) -> None:
         super().__init__(config)
         self._channel = channel
-        self._stopping: asyncio.Future[None] | None = None
+        self._beside: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, tell the supervisor, and stop when that one is gone."""
@@ -128,7 +128,7 @@ class _Server(Server):
             listener.close()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         if (beside := self.lifespan.state.get("rpc")) is not None:
-            self._stopping = asyncio.ensure_future(beside.stop())  # the lifespan's end waits for it
+            self._beside = asyncio.ensure_future(beside.stop())  # the lifespan's end waits for it
         loop = asyncio.get_running_loop()
         closing = loop.time() + min(_LINGER_S, self.config.timeout_graceful_shutdown or 0)
         while self.server_state.connections and loop.time() < closing and not self.force_exit:

@@ -16,7 +16,7 @@ from service.errors import StartError
 from service.rpc_port import reserved_rpc_port
 from service.settings import Settings
 from tests.published import publish_all
-from tests.rpc import RpcClient, request, tensor
+from tests.rpc import RpcClient, tensor
 from tests.serving import Served, serve
 
 _WISH = tensor("numeric", "FP64", [1, 2], "fp64_contents", [3, 5])
@@ -90,20 +90,19 @@ def test_a_stop_under_load_leaves_every_call_answered_or_to_be_asked_again(repos
 def test_a_taken_port_stops_the_start(repository: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(AssertionError, match="choose another port with --grpc-port") as refused:
-            with serve(repository, "--grpc-port", str(port)):
-                pass
+        refusing = pytest.raises(AssertionError, match="choose another port with --grpc-port")
+        with refusing as refused, serve(repository, "--grpc-port", str(port)):
+            pass
     assert "Traceback" not in str(refused.value)
 
 
 def test_two_services_never_share_a_port() -> None:
-    with reserved_rpc_port(Settings(grpc_port=0)) as first:
-        with socket.socket() as worker:
-            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            worker.bind(("127.0.0.1", first.grpc_port))
-            worker.listen()
-            with pytest.raises(StartError, match="stop what listens there"), reserved_rpc_port(first):
-                pass
+    with reserved_rpc_port(Settings(grpc_port=0)) as first, socket.socket() as worker:
+        worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        worker.bind(("127.0.0.1", first.grpc_port))
+        worker.listen()
+        with pytest.raises(StartError, match="stop what listens there"), reserved_rpc_port(first):
+            pass
 
 
 def test_without_the_extra_the_start_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +111,9 @@ def test_without_the_extra_the_start_says_what_is_missing(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(rpc_port, "find_spec", find)
 
-    with pytest.raises(StartError, match=r"grpc_health missing\); install nalu-serving\[serve,grpc\]"):
-        with reserved_rpc_port(Settings(grpc_port=0)):
-            pass
+    refusing = pytest.raises(StartError, match=r"grpc_health missing\); install nalu-serving\[serve,grpc\]")
+    with refusing, reserved_rpc_port(Settings(grpc_port=0)):
+        pass
     with reserved_rpc_port(Settings()) as unchanged:
         assert unchanged.grpc_port is None
 

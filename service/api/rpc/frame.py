@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from service.api.middleware import CLIENT_LEFT, Traffic, log_answer, new_id, sane_id
 from service.api.rpc.statuses import TYPE_KEY, refusal_of
-from service.errors import UnreadableBodyError
+from service.errors import ModelNotReadyError, UnreadableBodyError
 from service.logging import LOGGER, request_id
 
 Asked = TypeVar("Asked", bound=Message)
@@ -30,11 +30,13 @@ class CallFrame:
     Args:
         service: Full name of the service, the beginning of what calls are counted and logged under.
         traffic: The counters, those of HTTP too.
+        stopping: Set when calls are not answered any more.
     """
 
-    def __init__(self, service: str, traffic: Traffic) -> None:
+    def __init__(self, service: str, traffic: Traffic, stopping: asyncio.Event) -> None:
         self._service = service
         self._traffic = traffic
+        self._stopping = stopping
 
     def unary(
         self, method: str, asked: type[Asked], answer: Callable[[Asked, Context], Awaitable[Answered]]
@@ -53,6 +55,8 @@ class CallFrame:
             context.set_trailing_metadata(((ID_KEY, own_id),))
             try:
                 with self._counted(path, own_id):
+                    if self._stopping.is_set():
+                        raise ModelNotReadyError("the service is stopping; ask again, on a connection of its successor")
                     return await answer(_parsed(asked, raw), context)
             except Exception as error:
                 refusal = refusal_of(error)
@@ -68,7 +72,6 @@ class CallFrame:
         asked: type[Asked],
         answer: Callable[[Asked, Context], Awaitable[Answered]],
         refuse: Callable[[Asked, str], Answered],
-        stopping: asyncio.Event,
     ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[Answered]]:
         """Return a handler of calls with any number of requests, each answered or refused before the next is read.
 
@@ -77,14 +80,13 @@ class CallFrame:
             asked: Its requests.
             answer: Answers a request.
             refuse: Makes the answer to one that is refused, given why.
-            stopping: Set when no more requests are to be read.
         """
         path = f"/{self._service}/{method}"
 
         async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Answered]:
             own_id = _id_of(context)
             context.set_trailing_metadata(((ID_KEY, own_id),))
-            async for raw in _until(stopping, requests):
+            async for raw in _until(self._stopping, requests):
                 request = asked()
                 try:
                     with self._counted(path, own_id):

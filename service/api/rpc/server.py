@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import grpc
 from google.protobuf.message import Message
@@ -19,6 +19,9 @@ from service.api.rpc.frame import CallFrame
 from service.errors import StartError
 from service.rpc_port import rpc_address
 from service.settings import Settings
+
+_LINGER_S: Final = 0.5
+"""Time in which a client's next calls are told that the service stops, as long as HTTP's clients have."""
 
 
 class _Method(NamedTuple):
@@ -42,8 +45,9 @@ class RpcServer:
         self.port = 0
         self._grace_s = settings.shutdown_grace_s
         self._stopping = asyncio.Event()
+        self._stopped: asyncio.Future[None] | None = None
         self._server = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=settings.grpc_max_calls)
-        self._server.add_generic_rpc_handlers((_handlers(Calls(state), CallFrame(SERVICE, traffic), self._stopping),))
+        self._server.add_generic_rpc_handlers((_handlers(Calls(state), CallFrame(SERVICE, traffic, self._stopping)),))
         ready = lambda: is_ready(state["registry"], state["draining"])  # noqa: E731 - a name for the next line
         add_HealthServicer_to_server(health.Health(ready, (SERVICE,), self._stopping), self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE, reflection.SERVICE_NAME), self._server)
@@ -63,8 +67,17 @@ class RpcServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Accept nothing more, and end when what is under way is answered or the time for it is over."""
+        """Accept nothing more, and end when what is under way is answered or the time for it is over.
+
+        gRPC breaks off calls that are on their way when it stops. So for a moment each is told to ask elsewhere.
+        """
+        if self._stopped is None:
+            self._stopped = asyncio.ensure_future(self._stop())
+        await self._stopped
+
+    async def _stop(self) -> None:
         self._stopping.set()
+        await asyncio.sleep(min(_LINGER_S, self._grace_s))
         await self._server.stop(self._grace_s)
 
 
@@ -77,7 +90,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def _handlers(calls: Calls, frame: CallFrame, stopping: asyncio.Event) -> grpc.GenericRpcHandler:
+def _handlers(calls: Calls, frame: CallFrame) -> grpc.GenericRpcHandler:
     methods = {
         "ServerLive": _Method(calls.server_live, pb.ServerLiveRequest),
         "ServerReady": _Method(calls.server_ready, pb.ServerReadyRequest),
@@ -96,7 +109,7 @@ def _handlers(calls: Calls, frame: CallFrame, stopping: asyncio.Event) -> grpc.G
         for name, method in methods.items()
     }
     handlers[STREAM_METHOD] = grpc.stream_stream_rpc_method_handler(
-        frame.stream(STREAM_METHOD, pb.ModelInferRequest, calls.stream_infer, calls.refused_in_stream, stopping),
+        frame.stream(STREAM_METHOD, pb.ModelInferRequest, calls.stream_infer, calls.refused_in_stream),
         response_serializer=_written,
     )
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
