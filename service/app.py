@@ -1,10 +1,12 @@
 """The application: `create_app(settings)` wires the parts together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from models.contract.repository import ModelRepository
 from service.admission import Admission
@@ -12,6 +14,7 @@ from service.api import pages, routes
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
 from service.api.heads import Heads
+from service.api.key_guard import CORS, KeyGuard, OpenPaths
 from service.api.middleware import RequestFrame, Traffic
 from service.api.open_inference import routes as open_inference
 from service.api.problems import install_problem_handlers
@@ -19,6 +22,8 @@ from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
+from service.key_limits import Ledger
+from service.keys import KeyRing
 from service.logging import LOGGER
 from service.metrics import Counts, Slot
 from service.model_meter import ModelMeter
@@ -27,7 +32,11 @@ from service.tracing import open_tracing
 
 
 def create_app(
-    settings: Settings, registry: Registry | None = None, counts: Counts | None = None, worker: int = 0
+    settings: Settings,
+    registry: Registry | None = None,
+    counts: Counts | None = None,
+    worker: int = 0,
+    ledger: Ledger | None = None,
 ) -> FastAPI:
     """Return the ASGI application.
 
@@ -37,14 +46,17 @@ def create_app(
             starts.
         counts: What all workers have counted; by default this process is alone.
         worker: Which of them this is.
+        ledger: What keys with limits have used in all workers.
 
     Raises:
+        KeyFileError: When there is a keys file that cannot be read.
         SettingsError: When requests are to be traced and cannot be.
     """
     counts = counts or Counts()
     slot = counts.slot(worker)
     slot.take_over()
     traffic = Traffic(slot)
+    keys = KeyRing(settings.keys_file, ledger, worker) if settings.keys_file is not None else None
     tracing = open_tracing(settings, worker)
     if tracing is not None:
         tracing.trace_runs(slot)
@@ -64,16 +76,20 @@ def create_app(
             "registry": models,
             "quick": quick,
             "front": front,
-            "heads": Heads(front.max_large_bytes),
+            "keys": keys,
+            "heads": Heads(front.max_large_bytes, keys),
             "draining": draining,
             "counts": counts,
             "admission": admission,
             "bulk": bulk,
             "rpc": None,
         }
+        watching = asyncio.create_task(keys.watch()) if keys is not None else None
         with drain_on_signal(draining, settings.drain_s):
             async with rpc_served(state, traffic):
                 yield state
+        if watching is not None:
+            watching.cancel()
         admission.close()
         bulk.close()
         if tracing is not None:
@@ -95,6 +111,11 @@ def create_app(
     app.include_router(open_inference.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
+    open_paths = OpenPaths(settings)
+    app.needs_key = lambda path: keys is not None and path not in open_paths
+    app.add_middleware(KeyGuard, open_paths=open_paths)
+    if settings.allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **CORS)
     largest = settings.max_body_bytes
     app.add_middleware(RequestFrame, max_body_bytes=largest, max_bulk_bytes=settings.max_bulk_bytes, traffic=traffic)
     if tracing is None:

@@ -18,8 +18,11 @@ from models.contract.repository import ModelRepository
 from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models
+from service.authentication import check_authentication
 from service.errors import StartError
 from service.inference.registry import Registry
+from service.key_file import read_records
+from service.key_limits import Ledger
 from service.logging import configure_logging
 from service.metrics import Counts
 from service.rpc_port import remedy, reserved_rpc_port, rpc_address
@@ -41,27 +44,36 @@ def serve_models(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are answered first.
 
     Raises:
-        StartError: When the port is taken, the address is not this machine's, or a worker cannot start.
+        StartError: When the port is taken, the address is not this machine's, a worker cannot start, or others reach
+            the address and there are no keys.
+        KeyFileError: When there is a keys file that cannot be read.
         RepositoryError: When the repository cannot be read.
         ProviderError: When the provider is not available.
     """
     configure_logging(settings.log_level, settings.log_format)
+    check_authentication(settings)
     n_workers = settings.n_workers
     with _bind(settings.host, settings.port) as listener, reserved_rpc_port(settings) as settings:
         if n_workers == 1:
-            _serve(settings, listener, Counts(), 0)
+            _serve(settings, listener, Counts(), None, 0)
             return
         ModelRepository(settings.model_repository).names()  # one that cannot be read is told once, not by each worker
         counts = Counts(n_workers + 1)
+        ledger = Ledger(n_workers + 1) if settings.keys_file is not None else None
+
+        def forget(number: int) -> None:
+            counts.slot(number).clear_gauges()
+            if ledger is not None:
+                ledger.clear_worker(number)
 
         def work(number: int, channel: Channel) -> None:
             first = number == 0 and not counts.slot(0).used
-            _serve(settings, listener, counts, number, channel=channel, announced=not first)
+            _serve(settings, listener, counts, ledger, number, channel=channel, announced=not first)
 
         supervisor = Supervisor(
             n_workers,
             work,
-            on_end=lambda number: counts.slot(number).clear_gauges(),
+            on_end=forget,
             stop_s=settings.drain_s + settings.shutdown_grace_s + _STOP_MARGIN_S,
         )
         gc.collect()
@@ -73,6 +85,7 @@ def _serve(
     settings: Settings,
     listener: socket.socket,
     counts: Counts,
+    ledger: Ledger | None,
     worker: int,
     *,
     channel: Channel | None = None,
@@ -82,7 +95,7 @@ def _serve(
     registry = load_models(settings)
     if not announced:
         _announce(settings, registry, listener.getsockname()[1])
-    config = _config(settings, partial(create_app, settings, registry, counts, worker))
+    config = _config(settings, partial(create_app, settings, registry, counts, worker, ledger))
     if channel is not None:
         channel.loaded(ready=not registry.faults())
     server = _Server(config, channel)
@@ -144,10 +157,13 @@ def check(settings: Settings) -> None:
     """Print what was resolved and load every model, without listening.
 
     Raises:
-        StartError: When a model could not be loaded, or there is none.
+        StartError: When a model could not be loaded, or there is none, or others reach the address and there are no
+            keys.
+        KeyFileError: When there is a keys file that cannot be read.
         RepositoryError: When the repository cannot be read.
         ProviderError: When the provider is not available.
     """
+    check_authentication(settings)
     console = Console(highlight=False)
     resolved = Table(title="Settings", title_justify="left", box=None, header_style="bold")
     for heading in ("setting", "value"):
@@ -158,6 +174,9 @@ def check(settings: Settings) -> None:
     resolved.add_row("threads per model run", str(settings.threads))
     resolved.add_row("model repository at", escape(str(settings.model_repository.resolve())))
     console.print(resolved)
+    if settings.keys_file is not None:
+        keys = read_records(settings.keys_file)
+        console.print(f"{len(keys)} API keys, {sum(key.has_expired for key in keys)} of them expired")
     registry = load_models(settings)
     models = Table(title="Models", title_justify="left", box=None, header_style="bold")
     for heading in ("model", "version", "state"):

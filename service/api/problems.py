@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +29,7 @@ from service.errors import (
     NotAcceptableError,
     NotOfferedError,
     OverloadedError,
+    RateLimitedError,
     UnauthorizedError,
     UnreadableBodyError,
     UnsupportedMediaTypeError,
@@ -80,6 +81,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     InputShapeError: Problem(422, "input-shape-mismatch", "Rows and columns are not those of the model"),
     InputOutOfDomainError: Problem(422, "input-out-of-domain", "The model has no answer for this input"),
     NonFinitePredictionError: Problem(422, "non-finite-prediction", "The model's answer is not a finite number"),
+    RateLimitedError: Problem(429, "rate-limited", "Too many requests with this key"),
     ModelNotReadyError: Problem(503, "model-not-ready", "The model cannot answer", {"Retry-After": _RETRY_AFTER_S}),
     OverloadedError: Problem(503, "overloaded", "Too many large requests at once", {"Retry-After": "1"}),
     DeadlineExceededError: Problem(504, "deadline-exceeded", "Time is up", {"Connection": "close"}),
@@ -111,6 +113,8 @@ def problem_of(error: Exception, path: str) -> Response:
     """
     problem, detail = told_of(error)
     more: dict[str, Any] = {}
+    if isinstance(error, RateLimitedError):
+        problem = replace(problem, headers={"Retry-After": str(error.retry_after_s)})
     if isinstance(error, FaultyInputError):
         more["errors"] = [_listed(fault) for fault in error.faults]
         more["n_errors"] = error.n_faults

@@ -33,6 +33,7 @@ from service.draining import Draining
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
+from service.keys import KeyRing
 from service.metrics import Counts
 from service.settings import Settings
 
@@ -58,6 +59,7 @@ class State(TypedDict):
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
         front: Answers the small ones of them.
+        keys: The API keys that are taken; None where the service takes none.
         heads: What their heads tell, where the HTTP protocol answers them.
         draining: Whether it has been told to stop.
         counts: What all workers have counted.
@@ -70,6 +72,7 @@ class State(TypedDict):
     registry: Registry
     quick: QuickReader
     front: Front
+    keys: KeyRing | None
     heads: Heads
     draining: Draining
     counts: Counts

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError, Message
 
 from service.api.middleware import CLIENT_LEFT, Traffic, log_answer, new_id, sane_id
 from service.api.rpc.statuses import TYPE_KEY, refusal_of
-from service.errors import ModelNotReadyError, UnreadableBodyError
+from service.errors import ForbiddenError, ModelNotReadyError, UnauthorizedError, UnreadableBodyError
+from service.keys import KeyRing, presented_key
 from service.logging import LOGGER, request_id
 
 Asked = TypeVar("Asked", bound=Message)
@@ -31,15 +32,22 @@ class CallFrame:
         service: Full name of the service, the beginning of what calls are counted and logged under.
         traffic: The counters, those of HTTP too.
         stopping: Set when calls are not answered any more.
+        keys: The keys that are taken; None where the service takes none.
     """
 
-    def __init__(self, service: str, traffic: Traffic, stopping: asyncio.Event) -> None:
+    def __init__(self, service: str, traffic: Traffic, stopping: asyncio.Event, keys: KeyRing | None) -> None:
         self._service = service
+        self._keys = keys
         self._traffic = traffic
         self._stopping = stopping
 
     def unary(
-        self, method: str, asked: type[Asked], answer: Callable[[Asked, Context], Awaitable[Answered]]
+        self,
+        method: str,
+        asked: type[Asked],
+        answer: Callable[[Asked, Context], Awaitable[Answered]],
+        *,
+        needs_key: bool = True,
     ) -> Callable[[bytes, Context], Awaitable[Answered]]:
         """Return a handler of calls with one request and one answer.
 
@@ -47,6 +55,7 @@ class CallFrame:
             method: Its name.
             asked: Its requests.
             answer: Answers a request.
+            needs_key: Whether it is answered only to those who bring a key, where the service takes keys.
         """
         path = f"/{self._service}/{method}"
 
@@ -54,7 +63,7 @@ class CallFrame:
             own_id = _id_of(context)
             context.set_trailing_metadata(((ID_KEY, own_id),))
             try:
-                with self._counted(path, own_id):
+                with self._counted(path, own_id), self._admitted(context) if needs_key else nullcontext():
                     if self._stopping.is_set():
                         raise ModelNotReadyError("the service is stopping; ask again, on a connection of its successor")
                     return await answer(_parsed(asked, raw), context)
@@ -89,14 +98,32 @@ class CallFrame:
             async for raw in _until(self._stopping, requests):
                 request = asked()
                 try:
-                    with self._counted(path, own_id):
+                    with self._counted(path, own_id), self._admitted(context):
                         request = _parsed(asked, raw)
                         answered = await answer(request, context)
+                except (UnauthorizedError, ForbiddenError) as error:
+                    refusal = refusal_of(error)
+                    await context.abort(
+                        refusal.code, refusal.details, ((ID_KEY, own_id), (TYPE_KEY, refusal.type))
+                    )  # raises
                 except Exception as error:
                     answered = refuse(request, refusal_of(error).details)
                 yield answered
 
         return handle
+
+    def _admitted(self, context: Context) -> AbstractContextManager[None]:
+        """Return what lasts as long as a request is under way.
+
+        Raises:
+            UnauthorizedError: When a key is needed and none was brought.
+            ForbiddenError: When it is none that is taken now.
+            RateLimitedError: On entering, when it has sent too many.
+        """
+        if self._keys is None:
+            return nullcontext()
+        key = self._keys.admit(presented_key(_headers(context)))
+        return key.limit.admitted() if key.limit else nullcontext()
 
     @contextmanager
     def _counted(self, path: str, own_id: str) -> Iterator[None]:
@@ -132,8 +159,14 @@ def _parsed(asked: type[Asked], raw: bytes) -> Asked:
 
 def _id_of(context: Context) -> str:
     """Return the id that the client gave where it may be kept, else a new one."""
-    told = next((value for name, value in context.invocation_metadata() or () if name == ID_KEY), b"")
-    return sane_id(told.encode() if isinstance(told, str) else told) or new_id()
+    told = next((value for name, value in _headers(context) if name == ID_KEY.encode()), b"")
+    return sane_id(told) or new_id()
+
+
+def _headers(context: Context) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what a client sent beside its request, as HTTP's headers are held."""
+    for name, value in context.invocation_metadata() or ():
+        yield name.encode(), value.encode() if isinstance(value, str) else value
 
 
 async def _until(stopping: asyncio.Event, items: AsyncIterator[Item]) -> AsyncIterator[Item]:

@@ -27,6 +27,7 @@ _LINGER_S: Final = 0.5
 class _Method(NamedTuple):
     answer: Callable[[Any, Any], Any]
     asked: type[Message]
+    needs_key: bool = True
 
 
 class RpcServer:
@@ -47,7 +48,8 @@ class RpcServer:
         self._stopping = asyncio.Event()
         self._stopped: asyncio.Future[None] | None = None
         self._server = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=settings.grpc_max_calls)
-        self._server.add_generic_rpc_handlers((_handlers(Calls(state), CallFrame(SERVICE, traffic, self._stopping)),))
+        frame = CallFrame(SERVICE, traffic, self._stopping, state["keys"])
+        self._server.add_generic_rpc_handlers((_handlers(Calls(state), frame),))
         ready = lambda: is_ready(state["registry"], state["draining"])  # noqa: E731 - a name for the next line
         add_HealthServicer_to_server(health.Health(ready, (SERVICE,), self._stopping), self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE, reflection.SERVICE_NAME), self._server)
@@ -92,8 +94,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 def _handlers(calls: Calls, frame: CallFrame) -> grpc.GenericRpcHandler:
     methods = {
-        "ServerLive": _Method(calls.server_live, pb.ServerLiveRequest),
-        "ServerReady": _Method(calls.server_ready, pb.ServerReadyRequest),
+        "ServerLive": _Method(calls.server_live, pb.ServerLiveRequest, needs_key=False),
+        "ServerReady": _Method(calls.server_ready, pb.ServerReadyRequest, needs_key=False),
         "ModelReady": _Method(calls.model_ready, pb.ModelReadyRequest),
         "ServerMetadata": _Method(calls.server_metadata, pb.ServerMetadataRequest),
         "ModelMetadata": _Method(calls.model_metadata, pb.ModelMetadataRequest),
@@ -103,7 +105,7 @@ def _handlers(calls: Calls, frame: CallFrame) -> grpc.GenericRpcHandler:
     }
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         name: grpc.unary_unary_rpc_method_handler(
-            frame.unary(name, method.asked, method.answer),
+            frame.unary(name, method.asked, method.answer, needs_key=method.needs_key),
             response_serializer=_written,
         )
         for name, method in methods.items()
