@@ -243,7 +243,7 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]NALU serving[/] at [bold]{url}[/] (interface: {url}/docs; stop with Ctrl-C)")
-    answering = [name for name in registry.names if registry.versions(name).latest in registry.versions(name).loaded]
+    answering = [name for name in registry.names if registry.versions(name).default is not None]
     if settings.grpc_port is not None:
         console.print(f"gRPC at [bold]{rpc_address(host, settings.grpc_port)}[/] (Open Inference Protocol)")
     console.print(f"Models: {', '.join(answering) or 'none'}")

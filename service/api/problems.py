@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.contract.errors import ModelNotFoundError
+from models.contract.errors import ActivationError, InvalidNameError, ModelNotFoundError
 from service.api.negotiation import MEDIA_TYPES
 from service.errors import (
     BodyTooLargeError,
@@ -30,6 +30,7 @@ from service.errors import (
     NotOfferedError,
     OverloadedError,
     RateLimitedError,
+    RepositoryFailedError,
     UnauthorizedError,
     UnreadableBodyError,
     UnsupportedMediaTypeError,
@@ -72,10 +73,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
     CardNotFoundError: Problem(404, "card-not-found", "The version has no model card"),
     ModelNotFoundError: Problem(404, "model-not-found", "No such model or version"),
     NotAcceptableError: Problem(406, "not-acceptable", "No answer in a format that is wanted"),
+    ActivationError: Problem(409, "activation-refused", "What is served cannot be changed so"),
     BodyTooLargeError: Problem(413, "body-too-large", "The body is over the limit", {"Connection": "close"}),
     UnsupportedMediaTypeError: Problem(
         415, "unsupported-media-type", "The body's format is not read", {"Accept-Post": ", ".join(MEDIA_TYPES.values())}
     ),
+    InvalidNameError: Problem(422, "invalid-request", "The request does not follow the rules"),
     InvalidRequestError: Problem(422, "invalid-request", "The request does not follow the rules"),
     NotOfferedError: Problem(422, "not-offered", "The model does not have what the request asks for"),
     InputShapeError: Problem(422, "input-shape-mismatch", "Rows and columns are not those of the model"),
@@ -83,6 +86,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     NonFinitePredictionError: Problem(422, "non-finite-prediction", "The model's answer is not a finite number"),
     RateLimitedError: Problem(429, "rate-limited", "Too many requests with this key"),
     ModelNotReadyError: Problem(503, "model-not-ready", "The model cannot answer", {"Retry-After": _RETRY_AFTER_S}),
+    RepositoryFailedError: Problem(503, "repository-failed", "The model repository cannot be read or written"),
     OverloadedError: Problem(503, "overloaded", "Too many large requests at once", {"Retry-After": "1"}),
     DeadlineExceededError: Problem(504, "deadline-exceeded", "Time is up", {"Connection": "close"}),
 }

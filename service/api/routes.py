@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from service.administration import Administration
 from service.admission import Admission
 from service.api.bulk import answer_bulk
 from service.api.cards import CARD_HEADERS, card_path, read_card
@@ -65,6 +66,7 @@ class State(TypedDict):
         counts: What all workers have counted.
         admission: Places for requests that are answered in a thread.
         bulk: Places for tables.
+        administration: Changes which versions answer.
         rpc: The gRPC server, where there is one.
     """
 
@@ -78,6 +80,7 @@ class State(TypedDict):
     counts: Counts
     admission: Admission
     bulk: Admission
+    administration: Administration
     rpc: Stoppable | None
 
 
@@ -159,13 +162,14 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/models/{name}", summary="Show a model", tags=["models"], responses=_problems(404, 422))
 async def show_model(request: Request, name: PathName) -> ModelSummary:
-    """Tell the versions of one model, and what the newest one takes and gives."""
+    """Tell the versions of one model, and what the one that answers by default takes and gives."""
     state = _state(request)
     registry = state["registry"]
-    versions = registry.versions(name)
-    newest = versions.loaded.get(versions.latest)
-    card = card_path(state["settings"].model_repository, name, versions.latest) if newest else None
-    return summary_of(_entry(registry, name), newest.manifest if newest else None, card)
+    default = registry.versions(name).default
+    if default is None:
+        return summary_of(_entry(registry, name), None, None)
+    card = card_path(state["settings"].model_repository, name, default.manifest.version)
+    return summary_of(_entry(registry, name), default.manifest, card)
 
 
 @router.get(
@@ -215,7 +219,11 @@ async def live(response: Response) -> Live:
     responses={503: {"description": "Not ready; the body says why.", "model": Ready}},
 )
 async def ready(request: Request, response: Response) -> Ready:
-    """Answer 200 when the newest version of every model is loaded, verified and warmed up, and no stop has begun."""
+    """Answer 200 when a version of every model is loaded, verified and warmed up, and no stop has begun.
+
+    Notices tell what a person should look at all the same: a version that could not be loaded, a repository that is
+    gone.
+    """
     response.headers["Cache-Control"] = "no-store"
     state = _state(request)
     reasons = state["registry"].faults()
@@ -224,7 +232,8 @@ async def ready(request: Request, response: Response) -> Ready:
     if reasons:
         response.status_code = 503
         response.headers.update(_RETRY_AFTER)
-    return Ready(status="not-ready" if reasons else "ready", reasons=reasons)
+    notices = state["registry"].notices()
+    return Ready(status="not-ready" if reasons else "ready", reasons=reasons, notices=notices)
 
 
 @router.get(
@@ -245,11 +254,16 @@ def _state(request: Request) -> State:
 
 def _entry(registry: Registry, name: str) -> ModelEntry:
     versions = registry.versions(name)
-    newest = versions.loaded.get(versions.latest)
+    default, activation = versions.default, versions.activation
     return ModelEntry(
         name=name,
         latest=versions.latest,
+        active=versions.active,
+        pinned=activation.active,
         versions=sorted(versions.loaded),
+        idle=sorted(versions.idle),
         failed=dict(versions.failed),
-        description=newest.manifest.description if newest else None,
+        aliases=dict(activation.aliases),
+        generation=activation.generation,
+        description=default.manifest.description if default else None,
     )

@@ -267,6 +267,7 @@ def test_parameters_that_ask_nothing_of_a_model_are_ignored(rpc: RpcClient) -> N
         ("ModelInfer", request("unknown", _ONE), NOT_FOUND, "model-not-found"),
         ("ModelInfer", request("divide", _ONE, model_version="9"), NOT_FOUND, "model-not-found"),
         ("ModelInfer", request("divide", _ONE, model_version="one"), NOT_FOUND, "model-not-found"),
+        ("ModelInfer", request("divide", _ONE, model_version="9" * 5000), NOT_FOUND, "model-not-found"),
         ("ModelInfer", request("broken", _ONE), grpc.StatusCode.UNAVAILABLE, "model-not-ready"),
         ("ModelInfer", request("divide", numbers([1, 0])), INVALID, "input-out-of-domain"),
         ("ModelMetadata", pb.ModelMetadataRequest(name="x" * 9999), NOT_FOUND, "model-not-found"),
