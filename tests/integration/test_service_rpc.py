@@ -68,7 +68,7 @@ class Asking(threading.Thread):
                 self.answers.add(product(self.client))
                 self.begun.set()
             except grpc.RpcError as error:
-                self.end = error.code()  # type: ignore[attr-defined]
+                self.end = error.code()
         self.client.close()
 
 

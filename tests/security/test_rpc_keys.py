@@ -53,7 +53,7 @@ def outcome(rpc: RpcClient, method: str, *metadata: tuple[str, str]) -> str:
         else:
             rpc.call(method, asked, metadata=metadata)
     except grpc.RpcError as error:
-        code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
+        code: grpc.StatusCode = error.code()
         return code.name
     return "OK"
 
