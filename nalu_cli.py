@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 import service.commands
+import service.key_commands
+import service.version_commands
 import training.bench_commands
 import training.commands
 import training.reproduce_commands
@@ -39,6 +41,7 @@ app = typer.Typer(
 app.command("serve")(service.commands.serve)
 app.command("predict")(service.commands.predict)
 app.add_typer(service.commands.models_app, name="models")
+app.add_typer(service.key_commands.keys_app, name="keys")
 app.add_typer(training.commands.train_app, name="train")
 app.add_typer(training.commands.data_app, name="data")
 app.add_typer(training.bench_commands.bench_app, name="bench")

@@ -1,5 +1,6 @@
 """Errors of the service: each carries the facts, none knows HTTP."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,6 +119,10 @@ class ModelNotReadyError(ServiceError):
     """A model that is published and cannot answer."""
 
 
+class RepositoryFailedError(ServiceError):
+    """A change of what is served that could not be written to the model repository."""
+
+
 class OverloadedError(ServiceError):
     """More large requests than the service takes on at once."""
 
@@ -156,6 +161,19 @@ class ForbiddenError(ServiceError):
             reason
             or "an API key must be one that is taken now, however this one is not; ask the service's operator for one"
         )
+
+
+class RateLimitedError(ServiceError):
+    """More requests than a key may send.
+
+    Args:
+        reason: Which limit it is over.
+        wait_s: Time after which to try again.
+    """
+
+    def __init__(self, reason: str, wait_s: float) -> None:
+        self.retry_after_s = max(1, math.ceil(wait_s))
+        super().__init__(f"{reason}; try again in {self.retry_after_s} s")
 
 
 class KeyFileError(ServiceError):

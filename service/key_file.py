@@ -113,6 +113,19 @@ def read_records(path: Path) -> tuple[KeyRecord, ...]:
     return tuple(records)
 
 
+def read_some_records(path: Path) -> tuple[KeyRecord, ...]:
+    """Read a file of keys to begin with.
+
+    Raises:
+        KeyFileError: As `read_records`, and when the file holds no key.
+    """
+    records = read_records(path)
+    if not records:
+        msg = f"a keys file must hold a key, however {path} holds none; make one with: nalu keys new NAME"
+        raise KeyFileError(msg)
+    return records
+
+
 def _read_line(path: Path, number: int, line: bytes) -> KeyRecord:
     try:
         return KeyRecord.model_validate_json(line)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import ForbiddenError, KeyFileError, UnauthorizedError
-from service.key_file import KeyRecord, Role, hash_of, read_records
+from service.key_file import KeyRecord, Role, hash_of, read_records, read_some_records
+from service.key_limits import Ledger, Limit
 from service.logging import LOGGER
 
 _LOOK_S: Final = 1.0
@@ -34,12 +35,14 @@ class Key:
         role: What it may do.
         digest: What is kept of it.
         expires_at: When it is no longer taken, in seconds since 1970.
+        limit: How much it may send; None where it has no limits.
     """
 
     name: str
     role: Role
     digest: bytes
     expires_at: float
+    limit: Limit | None = None
 
 
 class KeyRing:
@@ -47,23 +50,24 @@ class KeyRing:
 
     Args:
         path: The file.
+        ledger: What limited keys have used, in all workers.
+        worker: Which of them this is.
 
     Raises:
         KeyFileError: When it cannot be read, a line is no key, or it holds none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ledger: Ledger | None = None, worker: int = 0) -> None:
         self._path = path
+        self._ledger = ledger or Ledger()
+        self._ledger.clear_worker(worker)
+        self._worker = worker
         self._nobody = Key("", "predict", secrets.token_bytes(32), _NEVER)
         self._known: dict[bytes, Key] = {}
         self._next_expiry = _NEVER
         self._listeners: list[Callable[[], None]] = []
         self._seen = _look(path)
-        records = read_records(path)
-        if not records:
-            msg = f"a keys file must hold a key, however {path} holds none; make one with: nalu keys new NAME"
-            raise KeyFileError(msg)
-        self._take(records)
+        self._take(read_some_records(path))
 
     @property
     def names(self) -> list[str]:
@@ -135,6 +139,7 @@ class KeyRing:
                 record.role,
                 bytes.fromhex(record.sha256),
                 record.expires.timestamp() if record.expires else _NEVER,
+                self._ledger.limit_of(record, self._worker),
             )
             for record in records
         ]

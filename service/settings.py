@@ -1,17 +1,20 @@
 """The service's settings: one frozen object, read once from `NALU_*` variables and the command line, then passed in."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError, quote
 from service.machine import has_cuda_runtime, usable_cores
 
 PREFIX = "NALU_"
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(:\d{1,5})?")
 
 OTHER_VARIABLES = frozenset({"NALU_DATA_DIR"})
 """Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets."""
@@ -34,15 +37,62 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(min_length=1)] = Field(
         default="127.0.0.1",
-        description="Address to listen on. The default is reached from this machine only: the bare port has no "
-        "authentication, so opening it to others is a decision to take (0.0.0.0 in a container).",
+        description="Address to listen on. The default is reached from this machine only. With any other the service "
+        "does not start before there are API keys, or it is told to do without (0.0.0.0 in a container).",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="TCP port to listen on; 0 takes a free one. 8000 is what ASGI servers use by custom."
     )
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None,
+        description="TCP port of the Open Inference Protocol over gRPC; 0 takes a free one, none leaves it out. Off by "
+        "default: a second open port is a decision to take, and it needs the extra grpc. 8001 is the port by custom, "
+        "which the image sets.",
+    )
+    grpc_max_calls: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=256,
+        description="Calls over gRPC that each worker takes on at once, streams included; more are refused with "
+        "RESOURCE_EXHAUSTED before their message is read. Each may hold a message of the largest body's size.",
+    )
     model_repository: Path = Field(
         default=Path("model_repository"),
         description="Folder of published models. The default is where a fresh clone keeps its starter models.",
+    )
+    reload_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        default=1.0,
+        description="Seconds between two looks of each worker at the repository, to follow what is published, "
+        "activated, rolled back or removed. A look takes 0.2 ms with the starter models; 0 looks never.",
+    )
+    keep_versions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=8,
+        description="Newest versions of each model that are loaded, beside the active one, the one to roll back to and "
+        "those with an alias. Enough to compare recent ones, and bounded where a trainer publishes day and night.",
+    )
+    auth: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="Whether requests need an API key: auto where there is a keys file, which there must be unless "
+        "only this machine reaches the address; required always; off never, for where the network lets in only those "
+        "who may ask anything.",
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File of API keys, made by `nalu keys`; read anew within a second of a change. None by default: a "
+        "key that everybody knows would be none.",
+    )
+    open_metrics: bool = Field(
+        default=False,
+        description="Whether /metrics is told without a key. Not by default: it names models and says how busy they "
+        "are; a Prometheus can send a key.",
+    )
+    open_docs: bool = Field(
+        default=False,
+        description="Whether the pages for people and the OpenAPI document are shown without a key. Not by default; "
+        "a browser sends no key by itself, so a service whose pages are to be seen opens them.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may call the service from a browser, separated by commas, such as "
+        "https://dash.example. None by default: another site's page has no business here.",
     )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
@@ -136,6 +186,20 @@ class Settings(BaseSettings):
     log_format: Literal["plain", "json"] = Field(
         default="plain", description="Log lines for people, or one JSON object per line for a collector."
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: str) -> str:
+        for origin in filter(None, (one.strip() for one in value.split(","))):
+            if not _ORIGIN.fullmatch(origin):
+                msg = f"an origin must be like https://dash.example or http://localhost:3000, however: {quote(origin)}"
+                raise ValueError(msg)
+        return value
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """Origins of `cors_origins`."""
+        return [one.strip() for one in self.cors_origins.split(",") if one.strip()]
 
     @property
     def n_workers(self) -> int:

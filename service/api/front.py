@@ -25,7 +25,7 @@ JSON_HEADER: Final = (b"content-type", b"application/json")
 
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
-_UNUSUAL: Final = frozenset({b"content-encoding", b"transfer-encoding", b"expect"})
+_UNUSUAL: Final = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"origin"})
 """Headers of which the ordinary application knows what to do."""
 
 _ASKED: Final[Mapping[str, Any]] = {"method": "POST", "path": PREDICT_PATH}

@@ -64,10 +64,20 @@ _PATHS = frozenset({"/", "/predict", "/models", "/health/live", "/health/ready",
 
 _FOLDERS = ("/models/", "/static/", "/v2/", "/v1/", "/admin/")
 
+CALLS = frozenset(
+    f"/inference.GRPCInferenceService/{method}"
+    for method in (
+        *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
+        *("ModelStreamInfer", "ModelConfig", "ModelStatistics"),
+        *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+    )
+)
+"""Paths of the calls over gRPC."""
+
 
 def counted_path(path: str) -> str:
     """Return the path that a request counts under: one of a few, whatever a client asks for."""
-    if path in _PATHS:
+    if path in _PATHS or path in CALLS:
         return path
     if path.startswith("/v2/models/") and path.endswith("/infer"):
         return "/v2/models/…/infer"

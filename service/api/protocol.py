@@ -19,6 +19,7 @@ from service.api.front import Front, id_of
 from service.api.gathering import PATIENCE_S, Gathering
 from service.api.heads import Heads
 from service.api.middleware import CLIENT_LEFT
+from service.key_limits import Limit
 
 _START: Final = b"POST /predict HTTP/1.1\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
@@ -52,6 +53,7 @@ class PredictProtocol(HttpToolsProtocol):
         self._mid_message = False
         self.started = 0.0
         self._told = b""
+        self._limit: Limit | None = None
         self._first_part = b""
         self._taken = b""
         self._behind = b""
@@ -83,9 +85,12 @@ class PredictProtocol(HttpToolsProtocol):
         if told is None:
             super().data_received(data)
             return
-        n_body, self._told = told
+        n_body, self._told, limit = told
         if n_body > self._max_small_bytes:
-            self._begin_body(data, end, n_body)
+            if limit is None:
+                self._begin_body(data, end, n_body)
+            else:  # the guard counts what is under way
+                super().data_received(data)
             return
         if len(data) < end + n_body:
             if first_part:  # a body in many small parts is the server's to collect
@@ -95,9 +100,10 @@ class PredictProtocol(HttpToolsProtocol):
                 self._first_part = data
             return
         request = self._front.read(data[end : end + n_body])
-        if request is None:
+        if request is None or (limit is not None and limit.take()):  # the server's to ask again, and to refuse
             super().data_received(data)
             return
+        self._limit = limit
         self._taken, self._behind = data[: end + n_body], data[end + n_body :]
         self._front.answer_soon(request, self, self.loop, self.connections)
 
@@ -106,6 +112,8 @@ class PredictProtocol(HttpToolsProtocol):
         taken, self._taken = self._taken, b""
         behind, self._behind = self._behind, b""
         if answer is None:
+            if self._limit is not None:
+                self._limit.give_back()
             self._hand_on(taken + behind)
             return False
         self._send(answer, behind)

@@ -79,7 +79,7 @@ class SmallRequest(NamedTuple):
 
 
 class QuickReader:
-    """Reads requests to the newest version of every loaded model that takes rows of numbers and closed categories.
+    """Reads requests to the default version of every loaded model that takes rows of numbers and closed categories.
 
     Args:
         registry: The models.
@@ -87,21 +87,24 @@ class QuickReader:
     """
 
     def __init__(self, registry: Registry, max_rows: int) -> None:
-        self._models = {}
-        for name in registry.names:
-            versions = registry.versions(name)
-            session = versions.loaded.get(versions.latest)
-            if session is not None and all(map(_is_quick, session.manifest.inputs)):
-                self._models[name] = QuickModel(session)
         self._max_rows = max_rows
-        self._whole = {
-            split: _any_model({name: model.request(split, max_rows) for name, model in self._models.items()})
-            for split in (False, True)
-        }
-        self._without_rows = {
-            split: _any_model({name: model.request(split, 0) for name, model in self._models.items()})
-            for split in (False, True)
-        }
+        self._models: Mapping[str, QuickModel] = {}
+        self.take(self.compiled(registry))
+
+    def compiled(self, registry: Registry) -> Mapping[str, "QuickModel"]:
+        """Return what is to be known of the models of a registry; of sessions known already nothing is done again."""
+        known, models = self._models, dict[str, QuickModel]()
+        for name in registry.names:
+            session = registry.versions(name).default
+            if session is None or not all(map(_is_quick, session.manifest.inputs)):
+                continue
+            before = known.get(name)
+            models[name] = before if before and before.session is session else QuickModel(session, self._max_rows)
+        return models
+
+    def take(self, models: Mapping[str, "QuickModel"]) -> None:
+        """Read requests to these models from now on; one assignment, so that no request sees half of it."""
+        self._models = models
 
     def read(self, body: bytes) -> QuickRequest | None:
         """Return the request in a body, or None where the strict reader has to decide."""
@@ -114,7 +117,7 @@ class QuickReader:
             if small is None:
                 return None
             return QuickRequest(small.model.session, small.model.encode([small.rows]), small.split)
-        except (ValidationError, ValueError):
+        except (ValidationError, ValueError, TypeError, KeyError):
             return None
 
     def read_small(self, body: bytes) -> SmallRequest | None:
@@ -131,7 +134,7 @@ class QuickReader:
                     return None
                 rows, n_rows = packed, len(given)
             else:
-                request = self._whole[split].validate_json(body)
+                request = model.whole[split].validate_json(body)
                 rows = request["data"] if split else [list(row.values()) for row in request["rows"]]
                 n_rows = len(rows)
         except (ValidationError, ValueError, TypeError, KeyError):
@@ -164,7 +167,7 @@ class QuickReader:
                 return None
             with memoryview(body) as view, view[start - 1 : end + 1] as rows:
                 encoded = model.read_numbers(rows, min(self._max_rows, model.rows_at_once))
-        except (ValidationError, ValueError):
+        except (ValidationError, ValueError, TypeError, KeyError):
             return None
         return None if encoded is None else QuickRequest(model.session, encoded, split)
 
@@ -173,9 +176,12 @@ class QuickReader:
 
         Raises:
             ValidationError: When it is no request.
+            ValueError: When it is not even JSON.
+            TypeError: When it is no object, or names no model by a text.
+            KeyError: When it names none that is known.
         """
-        request = self._without_rows[split].validate_json(without_rows)
-        model = self._models[request["model"]]
+        model = self._models[orjson.loads(without_rows)["model"]]
+        request = model.without_rows[split].validate_json(without_rows)
         return model if without_rows.count(b'"') == model.quotes(request, split) else None
 
     def _read_blocks(self, body: bytes) -> QuickRequest | None:
@@ -207,9 +213,12 @@ class QuickModel:
 
     Args:
         session: The model, of rows of numbers and categories.
+        max_rows: Most rows that a request may have.
 
     Attributes:
         session: The model.
+        whole: Whether in the split form → validates a small request.
+        without_rows: The same for a large one whose rows were cut out.
         names: Its columns.
         all_numbers: Whether every column holds numbers.
         plain_numbers: Whether, besides, every one of them must be given.
@@ -217,7 +226,7 @@ class QuickModel:
         rows_at_once: Most rows that it runs on the event loop, by what a run was measured to take.
     """
 
-    def __init__(self, session: ModelSession) -> None:
+    def __init__(self, session: ModelSession, max_rows: int) -> None:
         manifest = session.manifest
         self.session = session
         self.runs_jointly = runs_jointly(session)
@@ -241,15 +250,18 @@ class QuickModel:
         if len(self.names) > 1:
             self._in_order: Callable[[dict[str, Any]], Sequence[Any]] = itemgetter(*self.names)
         else:
-            self._in_order = lambda row: [row[self.names[0]]]
+            (only,) = self.names
+            self._in_order = lambda row: [row[only]]
         self._blocks = {split: SchemaValidator(self._rows(split, 1, None)) for split in (False, True)}
+        self.whole = {split: SchemaValidator(self._request(split, max_rows)) for split in (False, True)}
+        self.without_rows = {split: SchemaValidator(self._request(split, 0)) for split in (False, True)}
 
-    def request(self, split: bool, max_rows: int) -> schemas.CoreSchema:
+    def _request(self, split: bool, max_rows: int) -> schemas.CoreSchema:
         """Return the schema of a request with 1 to `max_rows` rows, or with none where that is 0."""
         rows = self._rows(split, min(1, max_rows), max_rows)
         version = self._manifest.version
         fields = {
-            "model": schemas.typed_dict_field(schemas.str_schema(strict=True)),
+            "model": schemas.typed_dict_field(schemas.literal_schema([self._manifest.name])),
             "version": schemas.typed_dict_field(
                 schemas.nullable_schema(schemas.int_schema(strict=True, ge=version, le=version)), required=False
             ),
@@ -428,10 +440,6 @@ def _value_schema(column: NumberColumn | CategoryColumn, largest: float) -> sche
     else:
         value = schemas.literal_schema(list(column.categories))
     return schemas.nullable_schema(value) if column.may_be_missing else value
-
-
-def _any_model(requests: Mapping[str, schemas.CoreSchema]) -> SchemaValidator:
-    return SchemaValidator(schemas.tagged_union_schema(dict(requests), discriminator="model"))
 
 
 def find_rows(body: bytes | bytearray, n_bytes: int) -> tuple[int, int, bool] | None:
