@@ -76,22 +76,25 @@ def create_app(
         draining = Draining()
         bulk = Admission("bulk", n_waiting=settings.max_queue, deadline_s=settings.bulk_deadline_s, slot=slot)
         admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
+        state: routes.State = {
+            "settings": settings,
+            "registry": models,
+            "quick": quick,
+            "front": front,
+            "keys": keys,
+            "heads": Heads(front.max_large_bytes, keys),
+            "draining": draining,
+            "counts": counts,
+            "admission": admission,
+            "bulk": bulk,
+            "administration": Administration(_repository(settings), models, switching, counts),
+            "rpc": None,
+        }
         watching = asyncio.create_task(keys.watch()) if keys is not None else None
         with drain_on_signal(draining, settings.drain_s):
             following = asyncio.create_task(switching.follow(settings.reload_s)) if settings.reload_s else None
-            yield {
-                "settings": settings,
-                "registry": models,
-                "quick": quick,
-                "front": front,
-                "keys": keys,
-                "heads": Heads(front.max_large_bytes, keys),
-                "draining": draining,
-                "counts": counts,
-                "admission": admission,
-                "bulk": bulk,
-                "administration": Administration(_repository(settings), models, switching, counts),
-            }
+            async with rpc_served(state, traffic):
+                yield state
         if following is not None:
             following.cancel()
         switching.close()
@@ -134,6 +137,25 @@ def create_app(
         tracer = tracing.tracer
         app.put_in_front(lambda ordinary: Traced(ordinary, ShortPath(ordinary), tracer))
     return app
+
+
+@asynccontextmanager
+async def rpc_served(state: routes.State, traffic: Traffic) -> AsyncIterator[None]:
+    """Serve gRPC too, where the settings say so; what it needs is imported only then.
+
+    Raises:
+        StartError: When its port cannot be had.
+    """
+    if state["settings"].grpc_port is None:
+        yield
+        return
+    from service.api.rpc.server import RpcServer
+
+    server = RpcServer(state, traffic)
+    await server.start()
+    state["rpc"] = server
+    yield
+    await server.stop()
 
 
 def load_models(settings: Settings) -> Registry:

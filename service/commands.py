@@ -18,6 +18,15 @@ def serve(
         int | None,
         typer.Option(help="TCP port to listen on; 0 takes a free one.", min=0, max=65535, show_default="8000"),
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            help="TCP port of the Open Inference Protocol over gRPC; 0 takes a free one.",
+            min=0,
+            max=65535,
+            show_default="no gRPC",
+        ),
+    ] = None,
     repository: Annotated[
         Path | None, typer.Option(help="Folder of published models.", show_default="model_repository")
     ] = None,
@@ -40,7 +49,14 @@ def serve(
     from service.settings import read_settings
 
     settings = read_settings(
-        {"host": host, "port": port, "model_repository": repository, "provider": provider, "workers": workers}
+        {
+            "host": host,
+            "port": port,
+            "grpc_port": grpc_port,
+            "model_repository": repository,
+            "provider": provider,
+            "workers": workers,
+        }
     )
     if check:
         check_models(settings)

@@ -115,16 +115,20 @@ def problem_of(error: Exception, path: str) -> Response:
         error: What happened.
         path: Path of the request, which decides the form.
     """
-    problem = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), INTERNAL_ERROR)
-    if problem is INTERNAL_ERROR:
-        return problem_response(problem, _INTERNAL_DETAIL, path)
+    problem, detail = told_of(error)
     more: dict[str, Any] = {}
     if isinstance(error, RateLimitedError):
         problem = replace(problem, headers={"Retry-After": str(error.retry_after_s)})
     if isinstance(error, FaultyInputError):
         more["errors"] = [_listed(fault) for fault in error.faults]
         more["n_errors"] = error.n_faults
-    return problem_response(problem, str(error), path, **more)
+    return problem_response(problem, detail, path, **more)
+
+
+def told_of(error: Exception) -> tuple[Problem, str]:
+    """Return the class of an error, and what is told of it: nothing of one that should not be."""
+    problem = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), INTERNAL_ERROR)
+    return problem, _INTERNAL_DETAIL if problem is INTERNAL_ERROR else str(error)
 
 
 def problem_response(problem: Problem, detail: str, path: str, **more: Any) -> Response:

@@ -1,6 +1,6 @@
 """The routes: HTTP here, meaning elsewhere."""
 
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, Protocol, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
 from starlette.concurrency import run_in_threadpool
@@ -45,6 +45,13 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RETRY_AFTER = {"Retry-After": "10"}
 
 
+class Stoppable(Protocol):
+    """A server beside this one, which stops with it."""
+
+    async def stop(self) -> None:
+        """Accept nothing more, and end when what is under way is answered."""
+
+
 class State(TypedDict):
     """What the application holds while it runs.
 
@@ -60,6 +67,7 @@ class State(TypedDict):
         admission: Places for requests that are answered in a thread.
         bulk: Places for tables.
         administration: Changes which versions answer.
+        rpc: The gRPC server, where there is one.
     """
 
     settings: Settings
@@ -73,6 +81,7 @@ class State(TypedDict):
     admission: Admission
     bulk: Admission
     administration: Administration
+    rpc: Stoppable | None
 
 
 router = APIRouter()

@@ -20,6 +20,7 @@ from service.api.open_inference.schemas import (
     TensorConfig,
     TensorMetadata,
 )
+from service.draining import Draining
 from service.errors import Fault, InputShapeError, InvalidRequestError
 from service.inference.batches import SequenceLimits
 from service.inference.predictor import predict
@@ -39,7 +40,15 @@ PLATFORM: Final = "onnxruntime_onnx"
 
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository")
 
+_LONGEST_VERSION: Final = 20
+"""Digits of a version; a number of thousands of digits would not be read."""
+
 _STATEFUL: Final = ("sequence_id", "sequence_start", "sequence_end")
+
+
+def is_ready(registry: Registry, draining: Draining) -> bool:
+    """Return whether the newest version of every model can answer and no stop has begun."""
+    return not draining.begun and not registry.faults()
 
 
 def server_metadata() -> ServerMetadata:
@@ -61,7 +70,8 @@ def asked_session(registry: Registry, name: str, told: str | None) -> ModelSessi
     """
     if not told:
         return registry.get(name)
-    return registry.get(name, int(told) if told.isascii() and told.isdigit() else told)
+    is_number = told.isascii() and told.isdigit() and len(told) < _LONGEST_VERSION
+    return registry.get(name, int(told) if is_number else told)
 
 
 def model_metadata(registry: Registry, session: ModelSession) -> ModelMetadata:
