@@ -23,7 +23,7 @@ from service.errors import StartError
 from service.inference.registry import Registry
 from service.key_file import read_records
 from service.key_limits import Ledger
-from service.logging import configure_logging
+from service.logging import LOGGER, configure_logging, drop_standard_output
 from service.metrics import Counts
 from service.rpc_port import remedy, reserved_rpc_port, rpc_address
 from service.settings import Settings
@@ -94,7 +94,11 @@ def _serve(
     """Load the models and serve them in this process until it is told to stop."""
     registry = load_models(settings)
     if not announced:
-        _announce(settings, registry, listener.getsockname()[1])
+        try:
+            _announce(settings, registry, listener.getsockname()[1])
+        except OSError as error:  # a full disk or a closed pipe is no reason not to serve
+            LOGGER.warning("how to reach the service cannot be told on standard output: %s", error.strerror)
+            drop_standard_output()
     config = _config(settings, partial(create_app, settings, registry, counts, worker, ledger))
     if channel is not None:
         channel.loaded(ready=not registry.faults())
