@@ -11,7 +11,7 @@ import os
 import struct
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite, isnan
 from typing import Any, Final, Literal, NamedTuple
@@ -119,6 +119,13 @@ class Histogram:
         values = self._values
         values[self._buckets[bisect_left(DURATION_BUCKETS_S, seconds)]] += 1.0
         values[self._sum] += seconds
+
+    def observe_each(self, durations: Sequence[float]) -> None:
+        """Count durations."""
+        values, buckets = self._values, self._buckets
+        for seconds in durations:
+            values[buckets[bisect_left(DURATION_BUCKETS_S, seconds)]] += 1.0
+        values[self._sum] += sum(durations)
 
 
 RunListener = Callable[[dict[str, Any], float], None]

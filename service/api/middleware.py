@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -114,6 +114,13 @@ class Traffic:
         series = self._series.get((path, status)) or self._found(counted_path(path), status)
         series[0].add()
         series[1].observe(elapsed_s)
+
+    def count_each(self, path: str, status: int, durations: Sequence[float]) -> None:
+        """Count answers of one path and status."""
+        self.answered[status] += len(durations)
+        requests, histogram = self._series.get((path, status)) or self._found(counted_path(path), status)
+        requests.add(len(durations))
+        histogram.observe_each(durations)
 
     def _found(self, path: str, status: int) -> tuple[Cell, Histogram]:
         if (path, status) not in self._series:
