@@ -118,7 +118,8 @@ def create_app(
     )
     install_problem_handlers(app)
     app.include_router(routes.router)
-    app.include_router(open_inference.router)
+    for router in open_inference.ROUTERS:
+        app.include_router(router)
     app.include_router(versions.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
