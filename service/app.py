@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from models.contract.repository import ModelRepository
 from service.admission import Admission
 from service.api import pages, routes
+from service.api.connections import Wheel, patience_of
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
 from service.api.heads import Heads
@@ -72,11 +73,13 @@ def create_app(
         bulk = Admission("bulk", n_waiting=settings.max_queue, deadline_s=settings.bulk_deadline_s, slot=slot)
         admission = Admission("json", n_waiting=settings.max_queue, deadline_s=settings.deadline_s, slot=slot)
         watching = asyncio.create_task(keys.watch()) if keys is not None else None
+        wheel = Wheel(patience_of(settings), traffic)
         with drain_on_signal(draining, settings.drain_s):
             yield {
                 "settings": settings,
                 "registry": models,
                 "quick": quick,
+                "wheel": wheel,
                 "front": front,
                 "keys": keys,
                 "heads": Heads(front.max_large_bytes, keys),
@@ -87,6 +90,7 @@ def create_app(
             }
         if watching is not None:
             watching.cancel()
+        wheel.close()
         admission.close()
         bulk.close()
         if tracing is not None:

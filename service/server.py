@@ -16,6 +16,7 @@ from rich.table import Table
 from uvicorn import Config, Server
 
 from models.contract.repository import ModelRepository
+from service.api.connections import LimitedProtocol, allow_files
 from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models
@@ -92,6 +93,7 @@ def _serve(
     announced: bool = False,
 ) -> None:
     """Load the models and serve them in this process until it is told to stop."""
+    allow_files(settings.max_connections)
     registry = load_models(settings)
     if not announced:
         _announce(settings, registry, listener.getsockname()[1])
@@ -197,13 +199,14 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
     return Config(
         app,
         factory=True,
-        http=PredictProtocol if settings.http == "protocol" and settings.tracing == "off" else "auto",
+        http=PredictProtocol if settings.http == "protocol" and settings.tracing == "off" else LimitedProtocol,
         lifespan="on",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
 

@@ -77,12 +77,12 @@ def test_predictions_are_for_those_with_a_key(client: httpx2.Client, caplog: pyt
             assert answer.json()["predictions"] == [{"y": 15.0}]
         assert_refused(predict(client, None), 401, "unauthorized")
         kept = hash_of(PREDICT.encode()).hex()
-        for wrong in (EXPIRED, PREDICT[:-1], PREDICT + "x", PREDICT.upper(), " ", kept):
+        for wrong in (EXPIRED, PREDICT[:-1], PREDICT + "x", PREDICT.upper(), ".", kept):
             assert_refused(predict(client, wrong), 403, "forbidden", PREDICT)
         both = bearer(PREDICT) | {"X-API-Key": ADMIN}
         assert_refused(client.post("/predict", json=GOOD, headers=both), 403, "forbidden")
         assert_refused(client.post("/predict", json=GOOD, params={"key": PREDICT}), 401, "unauthorized")
-    logged = [record.getMessage() for record in caplog.records if not record.name.startswith("httpx2")]
+    logged = [record.getMessage() for record in caplog.records if record.name == "nalu"]
     assert len(logged) >= 20
     assert not [line for line in logged for key in (PREDICT, ADMIN, EXPIRED) if key in line]
 
