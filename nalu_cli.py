@@ -16,6 +16,7 @@ from rich.markup import escape
 
 import service.commands
 import service.key_commands
+import service.version_commands
 import training.bench_commands
 import training.commands
 import training.reproduce_commands

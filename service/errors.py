@@ -119,6 +119,10 @@ class ModelNotReadyError(ServiceError):
     """A model that is published and cannot answer."""
 
 
+class RepositoryFailedError(ServiceError):
+    """A change of what is served that could not be written to the model repository."""
+
+
 class OverloadedError(ServiceError):
     """More large requests than the service takes on at once."""
 

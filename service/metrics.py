@@ -11,7 +11,7 @@ import os
 import struct
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite, isnan
 from typing import Any, Final, Literal, NamedTuple
@@ -60,6 +60,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "nalu_rejected_total": Family("counter", "Large requests refused for queue or deadline, by kind and reason."),
     "nalu_models_loaded": Family("gauge", "Workers that can answer with a version, by model and version."),
     "nalu_models_failed": Family("gauge", "Workers in which a version could not be loaded, by model and version."),
+    "nalu_models_active": Family("gauge", "Workers in which a version answers by default, by model and version."),
     "nalu_model_loads_total": Family("counter", "Versions that a worker loaded or failed to, by model and outcome."),
     "nalu_workers": Family("gauge", "Workers that serve."),
     "nalu_worker_starts_total": Family("counter", "Starts of workers; more than there are where some were replaced."),
@@ -118,6 +119,13 @@ class Histogram:
         values = self._values
         values[self._buckets[bisect_left(DURATION_BUCKETS_S, seconds)]] += 1.0
         values[self._sum] += seconds
+
+    def observe_each(self, durations: Sequence[float]) -> None:
+        """Count durations."""
+        values, buckets = self._values, self._buckets
+        for seconds in durations:
+            values[buckets[bisect_left(DURATION_BUCKETS_S, seconds)]] += 1.0
+        values[self._sum] += sum(durations)
 
 
 RunListener = Callable[[dict[str, Any], float], None]

@@ -1,7 +1,6 @@
 """`nalu serve`: a listening socket, the models, and the server processes."""
 
 import asyncio
-import errno
 import gc
 import json
 import shlex
@@ -27,6 +26,7 @@ from service.key_file import read_records
 from service.key_limits import Ledger
 from service.logging import configure_logging
 from service.metrics import Counts
+from service.rpc_port import remedy, reserved_rpc_port, rpc_address
 from service.settings import Settings
 from service.supervisor import Channel, Supervisor
 
@@ -52,9 +52,9 @@ def serve_models(settings: Settings) -> None:
         ProviderError: When the provider is not available.
     """
     configure_logging(settings.log_level, settings.log_format)
-    check_authentication(settings)
     n_workers = settings.n_workers
-    with _bind(settings.host, settings.port) as listener:
+    with _bind(settings.host, settings.port) as listener, reserved_rpc_port(settings) as settings:
+        check_authentication(settings)  # an address that is none is told first
         if n_workers == 1:
             _serve(settings, listener, Counts(), None, 0)
             return
@@ -121,6 +121,7 @@ class _Server(Server):
     def __init__(self, config: Config, channel: Channel | None) -> None:
         super().__init__(config)
         self._channel = channel
+        self._beside: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, tell the supervisor, and stop when that one is gone."""
@@ -141,6 +142,8 @@ class _Server(Server):
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        if (beside := self.lifespan.state.get("rpc")) is not None:
+            self._beside = asyncio.ensure_future(beside.stop())  # the lifespan's end waits for it
         loop = asyncio.get_running_loop()
         closing = loop.time() + min(_LINGER_S, self.config.timeout_graceful_shutdown or 0)
         while self.server_state.connections and loop.time() < closing and not self.force_exit:
@@ -229,18 +232,12 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        msg = f"the service must be able to listen on {host}:{port}, however {error.strerror}; {_remedy(error)}"
+        msg = (
+            f"the service must be able to listen on {host}:{port}, however {error.strerror}; {remedy(error, '--port')}"
+        )
         raise StartError(msg) from error
     listener.set_inheritable(True)
     return listener
-
-
-def _remedy(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "stop what listens there, or choose another port with --port"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges; choose another with --port"
-    return "choose another address with --host"
 
 
 def _announce(settings: Settings, registry: Registry, port: int) -> None:
@@ -249,7 +246,9 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]NALU serving[/] at [bold]{url}[/] (interface: {url}/docs; stop with Ctrl-C)")
-    answering = [name for name in registry.names if registry.versions(name).latest in registry.versions(name).loaded]
+    answering = [name for name in registry.names if registry.versions(name).default is not None]
+    if settings.grpc_port is not None:
+        console.print(f"gRPC at [bold]{rpc_address(host, settings.grpc_port)}[/] (Open Inference Protocol)")
     console.print(f"Models: {', '.join(answering) or 'none'}")
     for fault in registry.faults():
         console.print(f"[yellow]Not ready:[/] {escape(fault)}")

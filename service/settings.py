@@ -43,9 +43,30 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="TCP port to listen on; 0 takes a free one. 8000 is what ASGI servers use by custom."
     )
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None,
+        description="TCP port of the Open Inference Protocol over gRPC; 0 takes a free one, none leaves it out. Off by "
+        "default: a second open port is a decision to take, and it needs the extra grpc. 8001 is the port by custom, "
+        "which the image sets.",
+    )
+    grpc_max_calls: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=256,
+        description="Calls over gRPC that each worker takes on at once, streams included; more are refused with "
+        "RESOURCE_EXHAUSTED before their message is read. Each may hold a message of the largest body's size.",
+    )
     model_repository: Path = Field(
         default=Path("model_repository"),
         description="Folder of published models. The default is where a fresh clone keeps its starter models.",
+    )
+    reload_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        default=1.0,
+        description="Seconds between two looks of each worker at the repository, to follow what is published, "
+        "activated, rolled back or removed. A look takes 0.2 ms with the starter models; 0 looks never.",
+    )
+    keep_versions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=8,
+        description="Newest versions of each model that are loaded, beside the active one, the one to roll back to and "
+        "those with an alias. Enough to compare recent ones, and bounded where a trainer publishes day and night.",
     )
     auth: Literal["auto", "required", "off"] = Field(
         default="auto",

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.contract.manifest import Certificate, Domain, Formula, ModelManifest, NumberColumn, OutputColumn, Provenance
-from models.contract.repository import ModelRepository, check_name
+from models.contract.names import check_name
+from models.contract.repository import ModelRepository
 from models.formula import formula_of
 from models.networks import ArithmeticNetwork
 from training.arithmetic_first_order import search_units

@@ -35,6 +35,10 @@ class PublicationError(RepositoryError):
     """A publication that failed; nothing of it was left behind."""
 
 
+class ActivationError(ContractError):
+    """A pointer to the active version that cannot be read, or cannot be changed so."""
+
+
 class TableError(ContractError):
     """A table that cannot be read as rows and columns."""
 
@@ -46,7 +50,7 @@ class ColumnNamesError(TableError):
 class ModelNotFoundError(ContractError):
     """No such model, or no such version of it, among those at hand."""
 
-    def __init__(self, name: str, version: int | None = None, available: Sequence[str | int] = ()) -> None:
+    def __init__(self, name: str, version: int | str | None = None, available: Sequence[str | int] = ()) -> None:
         """Keep the facts: the name asked for, the version asked for, and what there is instead."""
         self.name = name
         self.version = version

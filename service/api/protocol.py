@@ -34,8 +34,7 @@ _VARY: Final = b"vary: Accept-Encoding\r\n"
 class PredictProtocol(LimitedProtocol):
     """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front`, `heads` and `wheel`.
 
-    Only what is there is joined in one run: an answer goes out at the end of the turn of the event loop in which its
-    request came.
+    Only what is there is joined in one run: answers go out once the event loop has read all requests that have come.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class PredictProtocol(LimitedProtocol):
         self._body: Gathering | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._mid_message = False
-        self._started = 0.0
+        self.started = 0.0
         self._told = b""
         self._limit: Limit | None = None
         self._first_part = b""
@@ -80,7 +79,7 @@ class PredictProtocol(LimitedProtocol):
             super().data_received(data)
             return
         if not first_part:
-            self._started = time.perf_counter()
+            self.started = time.perf_counter()
         end = data.find(_HEAD_END, 0, _MAX_HEAD_BYTES) + len(_HEAD_END)
         told = self._heads.read(data[:end]) if end >= len(_START) else None
         if told is None:
@@ -106,9 +105,9 @@ class PredictProtocol(LimitedProtocol):
             return
         self._limit = limit
         self._taken, self._behind = data[: end + n_body], data[end + n_body :]
-        self._front.answer_soon(request, self, self.loop)
+        self._front.answer_soon(request, self, self.loop, self.connections)
 
-    def take(self, answer: bytes | None) -> None:
+    def take(self, answer: bytes | None) -> bool:
         """Send the answer to the request that was taken, then go on with what came behind it."""
         taken, self._taken = self._taken, b""
         behind, self._behind = self._behind, b""
@@ -116,8 +115,9 @@ class PredictProtocol(LimitedProtocol):
             if self._limit is not None:
                 self._limit.give_back()
             self._hand_on(taken + behind)
-            return
+            return False
         self._send(answer, behind)
+        return True
 
     def _begin_body(self, data: bytes, end: int, n_body: int) -> None:
         """Answer a large request, now or once its body is there."""
@@ -126,7 +126,7 @@ class PredictProtocol(LimitedProtocol):
             if answer is None:
                 super().data_received(data)
             else:
-                self._send(answer, data[end + n_body :], _VARY)
+                self._send_large(answer, data[end + n_body :])
             return
         memory = self._front.shelf.take()
         if memory is None:
@@ -145,7 +145,7 @@ class PredictProtocol(LimitedProtocol):
             self._hand_on_body()
         else:
             self._leave_body(self._body)
-            self._send(answer, b"", _VARY)
+            self._send_large(answer, b"")
 
     def _hand_on_body(self) -> None:
         """Give the server what has come of a large request, where one has begun; the rest it receives itself."""
@@ -160,6 +160,10 @@ class PredictProtocol(LimitedProtocol):
             self._patience.cancel()
         self._front.shelf.give_back(body.memory)
         self.transport.set_protocol(self)
+
+    def _send_large(self, answer: bytes, behind: bytes) -> None:
+        self._front.count_large(self.started)
+        self._send(answer, behind, _VARY)
 
     def _send(self, answer: bytes, behind: bytes, more: bytes = b"") -> None:
         """Send an answer, then go on with what came behind its request."""
@@ -178,7 +182,8 @@ class PredictProtocol(LimitedProtocol):
                     answer,
                 )
             )
-        self._front.count(own_id, self._started)
+        if self._front.logs:
+            self._front.log(own_id, self.started)
         self.server_state.total_requests += 1
         if last:
             self.transport.close()
@@ -194,7 +199,7 @@ class PredictProtocol(LimitedProtocol):
     def _hand_on(self, data: bytes) -> None:
         """Give the server what was kept from it, a wish to end included."""
         if self._gone:
-            self._front.count(id_of(self._told), self._started, CLIENT_LEFT)
+            self._front.count(id_of(self._told), self.started, CLIENT_LEFT)
             return
         super().data_received(data)
         if self._ends:
@@ -250,7 +255,7 @@ class PredictProtocol(LimitedProtocol):
         if self._taken or self._body is not None:
             return None
         if self._first_part:
-            return now - (time.perf_counter() - self._started)
+            return now - (time.perf_counter() - self.started)
         if self._idle_since and not self._mid_message and not self.is_answering:
             return None
         return super().waits_since(now)

@@ -1,12 +1,13 @@
 """The routes: HTTP here, meaning elsewhere."""
 
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, Protocol, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from service.administration import Administration
 from service.admission import Admission
 from service.api.bulk import answer_bulk
 from service.api.cards import CARD_HEADERS, card_path, read_card
@@ -45,6 +46,13 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RETRY_AFTER = {"Retry-After": "10"}
 
 
+class Stoppable(Protocol):
+    """A server beside this one, which stops with it."""
+
+    async def stop(self) -> None:
+        """Accept nothing more, and end when what is under way is answered."""
+
+
 class State(TypedDict):
     """What the application holds while it runs.
 
@@ -60,6 +68,8 @@ class State(TypedDict):
         counts: What all workers have counted.
         admission: Places for requests that are answered in a thread.
         bulk: Places for tables.
+        administration: Changes which versions answer.
+        rpc: The gRPC server, where there is one.
     """
 
     settings: Settings
@@ -73,6 +83,8 @@ class State(TypedDict):
     counts: Counts
     admission: Admission
     bulk: Admission
+    administration: Administration
+    rpc: Stoppable | None
 
 
 router = APIRouter()
@@ -153,13 +165,14 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/models/{name}", summary="Show a model", tags=["models"], responses=_problems(404, 422))
 async def show_model(request: Request, name: PathName) -> ModelSummary:
-    """Tell the versions of one model, and what the newest one takes and gives."""
+    """Tell the versions of one model, and what the one that answers by default takes and gives."""
     state = _state(request)
     registry = state["registry"]
-    versions = registry.versions(name)
-    newest = versions.loaded.get(versions.latest)
-    card = card_path(state["settings"].model_repository, name, versions.latest) if newest else None
-    return summary_of(_entry(registry, name), newest.manifest if newest else None, card)
+    default = registry.versions(name).default
+    if default is None:
+        return summary_of(_entry(registry, name), None, None)
+    card = card_path(state["settings"].model_repository, name, default.manifest.version)
+    return summary_of(_entry(registry, name), default.manifest, card)
 
 
 @router.get(
@@ -209,7 +222,11 @@ async def live(response: Response) -> Live:
     responses={503: {"description": "Not ready; the body says why.", "model": Ready}},
 )
 async def ready(request: Request, response: Response) -> Ready:
-    """Answer 200 when the newest version of every model is loaded, verified and warmed up, and no stop has begun."""
+    """Answer 200 when a version of every model is loaded, verified and warmed up, and no stop has begun.
+
+    Notices tell what a person should look at all the same: a version that could not be loaded, a repository that is
+    gone.
+    """
     response.headers["Cache-Control"] = "no-store"
     state = _state(request)
     reasons = state["registry"].faults()
@@ -218,7 +235,8 @@ async def ready(request: Request, response: Response) -> Ready:
     if reasons:
         response.status_code = 503
         response.headers.update(_RETRY_AFTER)
-    return Ready(status="not-ready" if reasons else "ready", reasons=reasons)
+    notices = state["registry"].notices()
+    return Ready(status="not-ready" if reasons else "ready", reasons=reasons, notices=notices)
 
 
 @router.get(
@@ -239,11 +257,16 @@ def _state(request: Request) -> State:
 
 def _entry(registry: Registry, name: str) -> ModelEntry:
     versions = registry.versions(name)
-    newest = versions.loaded.get(versions.latest)
+    default, activation = versions.default, versions.activation
     return ModelEntry(
         name=name,
         latest=versions.latest,
+        active=versions.active,
+        pinned=activation.active,
         versions=sorted(versions.loaded),
+        idle=sorted(versions.idle),
         failed=dict(versions.failed),
-        description=newest.manifest.description if newest else None,
+        aliases=dict(activation.aliases),
+        generation=activation.generation,
+        description=default.manifest.description if default else None,
     )

@@ -62,6 +62,7 @@ def test_an_extra_brings_one_runtime_or_none() -> None:
         "serve": {"onnxruntime"},
         "serve-cuda": {"onnxruntime-gpu"},
         "train": {"onnxruntime"},
+        "grpc": set(),
         "otel": set(),
         "search": set(),
         "peers": set(),

@@ -125,8 +125,8 @@ def test_a_limited_key_is_told_when_to_try_again(client: httpx2.Client) -> None:
 
 
 @pytest.fixture(name="app")
-def _app(root: Path, file: Path) -> FastAPI:
-    return create_app(Settings(model_repository=root, keys_file=file))
+def _app(tmp_path: Path, file: Path) -> FastAPI:
+    return create_app(Settings(model_repository=publish_all(tmp_path / "models"), keys_file=file))
 
 
 def routes_of(routes: Iterable[object]) -> list[tuple[str, str]]:

@@ -70,6 +70,18 @@ def test_a_histogram_is_cumulative_and_ends_with_its_count() -> None:
     assert read["nalu_request_duration_seconds_sum", path] == pytest.approx(2 * sum(seconds))
 
 
+def test_durations_counted_together_are_those_counted_one_by_one() -> None:
+    counts = Counts(2)
+    durations = [0.0, 5e-5, 6e-5, 0.3, 7.0]
+    together, alone = (Histogram(counts.slot(i), "nalu_request_duration_seconds", path="/") for i in range(2))
+
+    together.observe_each(durations)
+    for seconds in durations:
+        alone.observe(seconds)
+
+    assert dict(counts.slot(0).read()) == pytest.approx(dict(counts.slot(1).read()))
+
+
 def test_a_label_may_hold_any_text() -> None:
     counts = Counts()
     name = 'a"b\\c\nd'

@@ -128,12 +128,7 @@ def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
     reader: QuickReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wires: list[Wire] = []
-    rows: list[int] = []
-    run_session = ModelSession.run
-
-    def counting(session: ModelSession, encoded: Any, deadline_s: float | None = None) -> Any:
-        rows.append(encoded.n_rows)
-        return run_session(session, encoded, deadline_s)
+    rows = counted_runs(monkeypatch)
 
     async def scenario(served: Served) -> None:
         for a in range(5):
@@ -141,7 +136,6 @@ def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
             protocol.data_received(request(a))
             wires.append(wire)
 
-    monkeypatch.setattr(ModelSession, "run", counting)
     served = run(reader, scenario)
 
     assert [answers(wire) for wire in wires] == [[1], [2], [3], [4], [5]]
@@ -149,6 +143,49 @@ def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
     assert served.asked == []
     assert served.traffic.answered == {200: 5}
     assert served.state.total_requests == 5
+
+
+def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the rows of every run from now on."""
+    rows: list[int] = []
+    run_session = ModelSession.run
+
+    def counting(session: ModelSession, encoded: Any, deadline_s: float | None = None) -> Any:
+        rows.append(encoded.n_rows)
+        return run_session(session, encoded, deadline_s)
+
+    monkeypatch.setattr(ModelSession, "run", counting)
+    return rows
+
+
+def test_what_comes_while_others_are_read_is_in_their_run(reader: QuickReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = counted_runs(monkeypatch)
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        connected = [served.connect() for _ in range(4)]
+        wires.extend(wire for _connection, wire in connected)
+        for a, (connection, _wire) in enumerate(connected[:3]):
+            connection.data_received(request(a))
+            await asyncio.sleep(0)
+        await settle()
+        connected[3][0].data_received(request(3))
+
+    run(reader, scenario)
+
+    assert rows == [3, 1]
+    assert [answers(wire) for wire in wires] == [[1], [2], [3], [4]]
+
+
+def test_where_nobody_else_can_ask_nobody_is_looked_for(reader: QuickReader) -> None:
+    async def scenario(served: Served) -> None:
+        connected = [served.connect() for _ in range(2)]
+        for connection, _wire in connected:
+            connection.data_received(request(1))
+        await asyncio.sleep(0)
+        assert [answers(wire) for _connection, wire in connected] == [[2], [2]]
+
+    run(reader, scenario)
 
 
 def test_a_head_and_a_body_may_come_apart_once(reader: QuickReader) -> None:

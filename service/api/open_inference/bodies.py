@@ -87,7 +87,7 @@ def read_infer(body: bytes, json_length: str | None) -> InferRequest:
     rest, tensors = memoryview(body)[length:], dict[str, NDArray[Any]]()
     for item in inputs:
         tensor = _object(item, "an input")
-        name = _name(tensor)
+        name = checked_name(tensor.get("name"))
         if name in tensors:
             raise _invalid("an input must be given once, however it is given twice", name)
         tensors[name], rest = _read_tensor(name, tensor, rest)
@@ -160,7 +160,7 @@ def _outputs(content: Mapping[str, Any]) -> tuple[WantedOutput, ...]:
     wanted = []
     for item in outputs:
         output = _object(item, "an output")
-        name, parameters = _name(output), _parameters(output)
+        name, parameters = checked_name(output.get("name")), _parameters(output)
         refuse_classification(name, parameters)
         wanted.append(WantedOutput(name, _flag(parameters, "binary_data")))
     return tuple(wanted)
@@ -184,8 +184,12 @@ def _flag(parameters: Mapping[str, Any], name: str) -> bool | None:
     return value
 
 
-def _name(content: Mapping[str, Any]) -> str:
-    name = content.get("name")
+def checked_name(name: object) -> str:
+    """Return the name of a tensor.
+
+    Raises:
+        InvalidRequestError: When it is no text, empty or too long.
+    """
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
         raise _invalid(f"a name must be text of 1 to {_MAX_NAME} characters, however one is not")
     return name

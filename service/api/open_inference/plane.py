@@ -20,6 +20,7 @@ from service.api.open_inference.schemas import (
     TensorConfig,
     TensorMetadata,
 )
+from service.draining import Draining
 from service.errors import Fault, InputShapeError, InvalidRequestError
 from service.inference.batches import SequenceLimits
 from service.inference.predictor import predict
@@ -32,13 +33,22 @@ from service.inference.tensors import (
     input_signatures,
     output_signatures,
 )
+from service.inference.versions import Versions
 from service.settings import Settings
 
 PLATFORM: Final = "onnxruntime_onnx"
 
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository")
 
+_LONGEST_VERSION: Final = 20
+"""Digits of a version; a number of thousands of digits would not be read."""
+
 _STATEFUL: Final = ("sequence_id", "sequence_start", "sequence_end")
+
+
+def is_ready(registry: Registry, draining: Draining) -> bool:
+    """Return whether the newest version of every model can answer and no stop has begun."""
+    return not draining.begun and not registry.faults()
 
 
 def server_metadata() -> ServerMetadata:
@@ -60,7 +70,8 @@ def asked_session(registry: Registry, name: str, told: str | None) -> ModelSessi
     """
     if not told:
         return registry.get(name)
-    return registry.get(name, int(told) if told.isascii() and told.isdigit() else 0)
+    is_number = told.isascii() and told.isdigit() and len(told) < _LONGEST_VERSION
+    return registry.get(name, int(told) if is_number else told)
 
 
 def model_metadata(registry: Registry, session: ModelSession) -> ModelMetadata:
@@ -91,12 +102,16 @@ def model_config(session: ModelSession, max_rows: int) -> ModelConfig:
 def repository_entries(registry: Registry) -> list[RepositoryEntry]:
     """Return every version with its state, and of one that could not be loaded the reason."""
     listed: list[RepositoryEntry] = []
-    for name in registry.names:
-        versions = registry.versions(name)
-        for number in sorted((*versions.loaded, *versions.failed)):
-            reason = versions.failed.get(number)
-            state: Literal["READY", "UNAVAILABLE"] = "READY" if reason is None else "UNAVAILABLE"
-            listed.append(RepositoryEntry(name=name, version=str(number), state=state, reason=reason or ""))
+    names = {*registry.names, *((registry.loading[0],) if registry.loading else ())}
+    for name in sorted(names):
+        versions = registry.models.get(name, Versions())
+        loading = {registry.loading[1]} if registry.loading and registry.loading[0] == name else set[int]()
+        for number in sorted({*versions.published, *loading}):
+            state: Literal["READY", "LOADING", "UNAVAILABLE"] = "READY" if number in versions.loaded else "UNAVAILABLE"
+            reason = "" if state == "READY" else f"it {versions.reason(number)}"
+            if number in loading and state != "READY":
+                state, reason = "LOADING", ""
+            listed.append(RepositoryEntry(name=name, version=str(number), state=state, reason=reason))
     return listed
 
 

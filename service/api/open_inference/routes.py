@@ -71,7 +71,7 @@ async def live() -> ServerLive:
 async def ready(request: Request, response: Response) -> ServerReady:
     """Answer 200 when the newest version of every model can answer and no stop has begun."""
     state = _state(request)
-    is_ready = not state["draining"].begun and not state["registry"].faults()
+    is_ready = plane.is_ready(state["registry"], state["draining"])
     response.status_code = 200 if is_ready else 503
     return ServerReady(ready=is_ready)
 
