@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from models.contract.repository import ModelRepository
+from models.contract.signing import TrustedKeys
 from service.administration import Administration
 from service.admission import Admission
 from service.api import pages, routes, versions
@@ -181,7 +182,8 @@ def _loader(settings: Settings) -> Loader:
 
 
 def _repository(settings: Settings) -> ModelRepository:
-    return ModelRepository(settings.model_repository)
+    file = settings.signature_keys_file
+    return ModelRepository(settings.model_repository, trusted=None if file is None else TrustedKeys(file))
 
 
 def log_models(registry: Registry) -> None:

@@ -16,8 +16,9 @@ PREFIX = "NALU_"
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(:\d{1,5})?")
 
-OTHER_VARIABLES = frozenset({"NALU_DATA_DIR"})
-"""Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets."""
+OTHER_VARIABLES = frozenset({"NALU_DATA_DIR", "NALU_SIGN_KEY"})
+"""Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets,
+NALU_SIGN_KEY the key with which it signs what it publishes."""
 
 _MAX_DERIVED_WORKERS = 8
 """Eight answer some 100,000 small requests a second; whoever has more to answer has measured, and sets the number."""
@@ -62,6 +63,11 @@ class Settings(BaseSettings):
         default=1.0,
         description="Seconds between two looks of each worker at the repository, to follow what is published, "
         "activated, rolled back or removed. A look takes 0.2 ms with the starter models; 0 looks never.",
+    )
+    signature_keys_file: Path | None = Field(
+        default=None,
+        description="File of public keys, PEM, of which one must have signed every model that is loaded. None by "
+        "default: who may write to the repository may publish.",
     )
     keep_versions: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=8,

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.negotiation import MEDIA_TYPES
-from service.api.open_inference.schemas import InferRequestBody
+from service.api.open_inference.schemas import InferRequestBody, RepositoryRequestBody
 from service.api.problems import CONTENT_TYPE, PROBLEMS, is_foreign, listed_types
 from service.api.schemas import (
     PredictRecordsAnswer,
@@ -30,6 +30,7 @@ _BY_HAND: tuple[type[BaseModel], ...] = (
     PredictSplitAnswer,
     ProblemAnswer,
     InferRequestBody,
+    RepositoryRequestBody,
 )
 """Schemas of bodies that the routes read and write themselves."""
 

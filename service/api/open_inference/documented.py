@@ -1,0 +1,19 @@
+"""What the OpenAPI document says of the protocol's errors."""
+
+from typing import Annotated, Any
+
+from fastapi import Path
+
+from service.api.open_inference.schemas import ProtocolError
+from service.api.problems import PROBLEMS, foreign_status, listed_types
+
+PathVersion = Annotated[str, Path(max_length=20)]
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of the errors that a route answers with."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        kinds = [problem for problem in PROBLEMS.values() if foreign_status(problem.status) == status]
+        documented[status] = {"model": ProtocolError, "description": listed_types(kinds)}
+    return documented
