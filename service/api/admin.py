@@ -16,13 +16,22 @@ SCOPE_KEY: Final = "nalu.key"
 async def require_admin(request: Request) -> Key:
     """Return the admin key of a request.
 
-    Where the service takes no keys, nobody is an admin: a page in somebody's browser reaches a port on their machine.
-
     Raises:
         ForbiddenError: When the request has no key with the role `admin`.
     """
     key = request.scope.get(SCOPE_KEY)
-    if not isinstance(key, Key):
+    return checked_admin(key if isinstance(key, Key) else None)
+
+
+def checked_admin(key: Key | None) -> Key:
+    """Return a key that may change what is served.
+
+    Where the service takes no keys, nobody is an admin: a page in somebody's browser reaches a port on their machine.
+
+    Raises:
+        ForbiddenError: When there is no key, or it has not the role `admin`.
+    """
+    if key is None:
         msg = (
             "an admin key must be given, however the service runs without keys; make one with `nalu keys new NAME "
             "--role admin` and start the service with NALU_KEYS_FILE"

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.negotiation import MEDIA_TYPES
-from service.api.open_inference.schemas import InferRequestBody
+from service.api.open_inference.schemas import InferRequestBody, RepositoryRequestBody
 from service.api.problems import CONTENT_TYPE, PROBLEMS, is_foreign, listed_types
 from service.api.schemas import (
     PredictRecordsAnswer,
@@ -17,7 +17,7 @@ from service.api.schemas import (
     PredictSplitRequest,
     ProblemAnswer,
 )
-from service.errors import ForbiddenError, RateLimitedError, UnauthorizedError
+from service.errors import ForbiddenError, HeadTooLargeError, RateLimitedError, SlowRequestError, UnauthorizedError
 
 HEALTH_PATHS = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
 """Open to all: whoever restarts and balances has no key, and learns nothing but whether there is a service."""
@@ -30,6 +30,7 @@ _BY_HAND: tuple[type[BaseModel], ...] = (
     PredictSplitAnswer,
     ProblemAnswer,
     InferRequestBody,
+    RepositoryRequestBody,
 )
 """Schemas of bodies that the routes read and write themselves."""
 
@@ -139,7 +140,7 @@ def _tell_of_keys(path: str, operation: dict[str, Any], *, needed: bool) -> None
     if path in HEALTH_PATHS:
         return
     operation["security"] = [{name: []} for name in _SECURITY] if needed else [{}]
-    for kind in (UnauthorizedError, ForbiddenError, RateLimitedError):
+    for kind in (UnauthorizedError, ForbiddenError, SlowRequestError, RateLimitedError, HeadTooLargeError):
         problem = PROBLEMS[kind]
         answer, media_type = (
             ("ProtocolError", "application/json") if is_foreign(path) else ("ProblemAnswer", CONTENT_TYPE)

@@ -369,6 +369,46 @@ def test_calls_are_counted_as_requests(rpc: RpcClient, http: TestClient) -> None
         assert f'nalu_requests_total{{path="/inference.GRPCInferenceService/ModelInfer",status="{status}"}}' in told
 
 
+def test_what_was_counted_is_told_as_over_http(rpc: RpcClient, http: TestClient) -> None:
+    def counted(name: str = "subtract", version: str = "") -> Any:
+        return rpc.call("ModelStatistics", pb.ModelStatisticsRequest(name=name, version=version)).model_stats
+
+    rpc.infer("subtract", numbers([8, 2, 5, 5]))
+    rpc.infer("subtract", numbers([8, 2]))
+    rpc.refused("ModelInfer", request("subtract", numbers([1e308, -1e308])))
+
+    (told,) = counted()
+    assert (told.name, told.version, told.inference_count, told.execution_count) == ("subtract", "1", 3, 2)
+    spent = told.inference_stats
+    assert (spent.success.count, spent.fail.count, spent.compute_infer.count) == (2, 1, 2)
+    assert spent.success.ns > 0
+    assert counted(version="1") == [told]
+    for path in ("subtract/stats", "subtract/versions/1/stats", "stats"):
+        (over_http,) = [
+            one for one in http.get(f"/v2/models/{path}").json()["model_stats"] if one["name"] == "subtract"
+        ]
+        assert over_http["inference_stats"]["success"] == {"count": 2, "ns": spent.success.ns}
+        assert over_http["inference_count"] == 3
+    assert {one.name for one in counted("")} >= {"add", "subtract"}
+    for asked in (pb.ModelStatisticsRequest(name="unknown"), pb.ModelStatisticsRequest(version="1")):
+        error: Any = rpc.refused("ModelStatistics", asked)
+        assert error.code() == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("method", "asked"),
+    [
+        ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="divide")),
+        ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="divide")),
+    ],
+)
+def test_nobody_changes_the_models_of_a_service_without_keys(rpc: RpcClient, method: str, asked: Any) -> None:
+    error: Any = rpc.refused(method, asked)
+
+    assert error.code() == grpc.StatusCode.PERMISSION_DENIED
+    assert "nalu keys new" in error.details()
+
+
 def test_health_is_told(rpc: RpcClient) -> None:
     health: Any = HealthStub(rpc.channel)
     states = health_pb2.HealthCheckResponse

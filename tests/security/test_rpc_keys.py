@@ -21,8 +21,8 @@ from tests.rpc import PATIENCE_S, RpcClient, request, tensor
 
 METHODS = {method.name: method for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods}
 OPEN = {"ServerLive", "ServerReady"}
-NOT_YET = {"ModelStatistics", "RepositoryModelLoad", "RepositoryModelUnload"}
-KEYS = {name: new_key() for name in ("good", "old", "slow")}
+ADMIN = {"RepositoryModelLoad", "RepositoryModelUnload"}
+KEYS = {name: new_key() for name in ("good", "old", "slow", "admin")}
 ASKED = request("multiply", tensor("numeric", "FP64", [1, 2], "fp64_contents", [3, 5]))
 
 
@@ -32,7 +32,11 @@ def _rpc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RpcClient]:
     publish_arithmetic(root / "models", "multiply")
     file = root / "keys.jsonl"
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    limits: dict[str, dict[str, object]] = {"old": {"expires": yesterday}, "slow": {"rate": 0.001, "burst": 2}}
+    limits: dict[str, dict[str, object]] = {
+        "old": {"expires": yesterday},
+        "slow": {"rate": 0.001, "burst": 2},
+        "admin": {"role": "admin"},
+    }
     for name, key in KEYS.items():
         told = {"name": name, "role": "predict", "sha256": hash_of(key.encode()).hex(), **limits.get(name, {})}
         add_record(file, KeyRecord.model_validate(told))
@@ -58,7 +62,7 @@ def outcome(rpc: RpcClient, method: str, *metadata: tuple[str, str]) -> str:
     return "OK"
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.keys() - OPEN - NOT_YET))
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - OPEN))
 def test_a_call_without_a_key_that_is_taken_is_refused(rpc: RpcClient, method: str) -> None:
     good = KEYS["good"]
     assert outcome(rpc, method) == "UNAUTHENTICATED"
@@ -71,8 +75,38 @@ def test_a_call_without_a_key_that_is_taken_is_refused(rpc: RpcClient, method: s
         [("x-api-key", "")],
     ):
         assert outcome(rpc, method, *metadata) == "PERMISSION_DENIED"
+    good = KEYS["admin"] if method in ADMIN else good
     for metadata in ([("x-api-key", good)], [("authorization", f"Bearer {good}")]):
         assert outcome(rpc, method, *metadata) not in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+
+
+@pytest.mark.parametrize("method", sorted(ADMIN))
+def test_what_changes_the_models_needs_an_admin_key(rpc: RpcClient, method: str) -> None:
+    assert outcome(rpc, method, ("x-api-key", KEYS["good"])) == "PERMISSION_DENIED"
+    assert outcome(rpc, method, ("x-api-key", KEYS["admin"])) == "NOT_FOUND"
+
+
+def test_a_model_is_unloaded_and_loaded_as_it_was_published(rpc: RpcClient) -> None:
+    metadata = (("x-api-key", KEYS["admin"]),)
+    own = {"config": pb.ModelRepositoryParameter(string_param="{}")}
+    dependents = {"unload_dependents": pb.ModelRepositoryParameter(bool_param=False)}
+
+    rpc.call(
+        "RepositoryModelUnload",
+        pb.RepositoryModelUnloadRequest(model_name="multiply", parameters=dependents),
+        metadata=metadata,
+    )
+    unloaded: Any = rpc.refused("ModelInfer", ASKED, metadata=metadata)
+    refused: Any = rpc.refused(
+        "RepositoryModelLoad",
+        pb.RepositoryModelLoadRequest(model_name="multiply", parameters=own),
+        metadata=metadata,
+    )
+    rpc.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="multiply"), metadata=metadata)
+
+    assert unloaded.code() == grpc.StatusCode.UNAVAILABLE
+    assert "as it was published" in refused.details()
+    assert rpc.call("ModelInfer", ASKED, metadata=metadata).outputs[0].contents.fp64_contents == [15.0]
 
 
 def test_probes_need_no_key(rpc: RpcClient) -> None:

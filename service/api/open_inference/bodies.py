@@ -126,6 +126,15 @@ def write_infer(
     return (b"".join((head, *blobs)), len(head)) if blobs else (head, None)
 
 
+def read_parameters(content: object) -> dict[str, Any]:
+    """Return the parameters of a request that has nothing else.
+
+    Raises:
+        InvalidRequestError: When it is no object, or they are none.
+    """
+    return _parameters(_object(content, "a request"))
+
+
 def _json_length(told: str | None, n_bytes: int) -> int:
     if told is None:
         return n_bytes

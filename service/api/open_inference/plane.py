@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from numpy.typing import NDArray
 
+from service.administration import Administration
 from service.api.open_inference.datatypes import BYTES, OF_ELEMENT
 from service.api.open_inference.schemas import (
     ModelConfig,
@@ -21,7 +22,7 @@ from service.api.open_inference.schemas import (
     TensorMetadata,
 )
 from service.draining import Draining
-from service.errors import Fault, InputShapeError, InvalidRequestError
+from service.errors import Fault, InputShapeError, InvalidRequestError, quote
 from service.inference.batches import SequenceLimits
 from service.inference.predictor import predict
 from service.inference.registry import Registry
@@ -38,10 +39,13 @@ from service.settings import Settings
 
 PLATFORM: Final = "onnxruntime_onnx"
 
-EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository")
+EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 
 _LONGEST_VERSION: Final = 20
 """Digits of a version; a number of thousands of digits would not be read."""
+
+_DEPENDENTS: Final = "unload_dependents"
+"""Clients always say it; no model depends on another here."""
 
 _STATEFUL: Final = ("sequence_id", "sequence_start", "sequence_end")
 
@@ -113,6 +117,35 @@ def repository_entries(registry: Registry) -> list[RepositoryEntry]:
                 state, reason = "LOADING", ""
             listed.append(RepositoryEntry(name=name, version=str(number), state=state, reason=reason))
     return listed
+
+
+async def load(administration: Administration, name: str, parameters: Mapping[str, Any]) -> None:
+    """Serve a model that was unloaded, and try again what could not be loaded.
+
+    Raises:
+        InvalidRequestError: When it is to be loaded in another way than it was published, such as from a file sent.
+        ModelNotFoundError: When there is no such model.
+        ActivationError: When none of its versions can be loaded.
+        RepositoryFailedError: When the repository cannot be written.
+    """
+    if parameters:
+        msg = f"a model is loaded as it was published, however parameters were given: {quote(min(parameters))}"
+        raise InvalidRequestError([Fault(f"{msg}; leave them out")])
+    await administration.load(name)
+
+
+async def unload(administration: Administration, name: str, parameters: Mapping[str, Any]) -> None:
+    """Serve no version of a model until it is loaded again.
+
+    Raises:
+        InvalidRequestError: When there are parameters that mean something else.
+        ModelNotFoundError: When there is no such model.
+        RepositoryFailedError: When the repository cannot be written.
+    """
+    if others := sorted(parameters.keys() - {_DEPENDENTS}):
+        msg = f"a model is unloaded with no parameter but {_DEPENDENTS}, however with: {quote(others[0])}"
+        raise InvalidRequestError([Fault(msg)])
+    await administration.unload(name)
 
 
 def refuse_what_is_kept(parameters: Mapping[str, Any]) -> None:

@@ -5,49 +5,37 @@ Clients send no content type and put bytes behind the JSON, so that bodies are r
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Final, cast
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from starlette.requests import Request
 
 from service.api.large_bodies import answer_in_thread, is_small
-from service.api.open_inference import plane
+from service.api.open_inference import plane, repository, statistics
 from service.api.open_inference.bodies import JSON_LENGTH_HEADER, read_infer, write_infer
+from service.api.open_inference.documented import PREFIX, PathVersion, errors
 from service.api.open_inference.schemas import (
     InferAnswerBody,
     InferRequestBody,
     ModelConfig,
     ModelMetadata,
     ModelReady,
-    ProtocolError,
-    RepositoryEntry,
     ServerLive,
     ServerMetadata,
     ServerReady,
 )
 from service.api.openapi import json_content
-from service.api.problems import PROBLEMS, foreign_status, listed_types
 from service.api.routes import PathName, State
 from service.inference.session import ModelSession
 from service.settings import Settings
 
-PREFIX: Final = "/v2"
-
 _BINARY_MEDIA_TYPE: Final = "application/octet-stream"
-
-PathVersion = Annotated[str, Path(max_length=20)]
 
 router = APIRouter(prefix=PREFIX, tags=["open inference protocol"])
 
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of the errors that a route answers with."""
-    documented: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        kinds = [problem for problem in PROBLEMS.values() if foreign_status(problem.status) == status]
-        documented[status] = {"model": ProtocolError, "description": listed_types(kinds)}
-    return documented
+ROUTERS: Final = (repository.router, statistics.router, router)
+"""All of the protocol, statistics before the models, whose routes would take its path for a name."""
 
 
 @router.get("", summary="Tell what this server is")
@@ -74,12 +62,6 @@ async def ready(request: Request, response: Response) -> ServerReady:
     is_ready = plane.is_ready(state["registry"], state["draining"])
     response.status_code = 200 if is_ready else 503
     return ServerReady(ready=is_ready)
-
-
-@router.post("/repository/index", summary="List the versions of all models")
-async def repository_index(request: Request) -> list[RepositoryEntry]:
-    """Tell every version with its state, and of one that could not be loaded the reason."""
-    return plane.repository_entries(_state(request)["registry"])
 
 
 @dataclass(frozen=True)

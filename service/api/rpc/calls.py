@@ -4,11 +4,18 @@ import time
 from typing import Final
 
 from service.api.open_inference import plane
+from service.api.open_inference.statistics import model_statistics
 from service.api.predictions import INLINE_BODY_BYTES
 from service.api.routes import State
 from service.api.rpc import open_inference_pb2 as pb
 from service.api.rpc.frame import Context
-from service.api.rpc.messages import config_message, metadata_message, read_infer, write_infer
+from service.api.rpc.messages import (
+    config_message,
+    metadata_message,
+    read_infer,
+    statistics_message,
+    write_infer,
+)
 from service.errors import ModelNotReadyError
 from service.inference.session import ModelSession
 
@@ -75,6 +82,25 @@ class Calls:
             if entry.state == "READY" or not request.ready
         ]
         return pb.RepositoryIndexResponse(models=listed)
+
+    async def load(self, request: pb.RepositoryModelLoadRequest, _context: Context) -> pb.RepositoryModelLoadResponse:
+        """Serve a model that was unloaded, and try again what could not be loaded."""
+        await plane.load(self._state["administration"], request.model_name, request.parameters)
+        return pb.RepositoryModelLoadResponse()
+
+    async def unload(
+        self, request: pb.RepositoryModelUnloadRequest, _context: Context
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Serve no version of a model until it is loaded again."""
+        await plane.unload(self._state["administration"], request.model_name, request.parameters)
+        return pb.RepositoryModelUnloadResponse()
+
+    async def model_statistics(
+        self, request: pb.ModelStatisticsRequest, _context: Context
+    ) -> pb.ModelStatisticsResponse:
+        """Tell what was counted of one version, of a model, or of all."""
+        totals = self._state["counts"].totals()
+        return statistics_message(model_statistics(self._state["registry"], totals, request.name, request.version))
 
     async def model_infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Answer tensors; large ones in a thread, in their turn, and no longer than the client waits."""

@@ -5,11 +5,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from service.api.admin import checked_admin
 from service.api.middleware import CLIENT_LEFT, Traffic, log_answer, new_id, sane_id
 from service.api.rpc.statuses import TYPE_KEY, refusal_of
 from service.errors import ForbiddenError, ModelNotReadyError, UnauthorizedError, UnreadableBodyError
@@ -21,6 +22,8 @@ Item = TypeVar("Item")
 Answered = TypeVar("Answered")
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+Need = Literal["all", "key", "admin"]
 
 ID_KEY: Final = "x-request-id"
 
@@ -47,7 +50,7 @@ class CallFrame:
         asked: type[Asked],
         answer: Callable[[Asked, Context], Awaitable[Answered]],
         *,
-        needs_key: bool = True,
+        need: Need = "key",
     ) -> Callable[[bytes, Context], Awaitable[Answered]]:
         """Return a handler of calls with one request and one answer.
 
@@ -55,7 +58,8 @@ class CallFrame:
             method: Its name.
             asked: Its requests.
             answer: Answers a request.
-            needs_key: Whether it is answered only to those who bring a key, where the service takes keys.
+            need: Whether it is answered to all, to those who bring a key where the service takes keys, or to those
+                alone who bring an admin key.
         """
         path = f"/{self._service}/{method}"
 
@@ -63,7 +67,7 @@ class CallFrame:
             own_id = _id_of(context)
             context.set_trailing_metadata(((ID_KEY, own_id),))
             try:
-                with self._counted(path, own_id), self._admitted(context) if needs_key else nullcontext():
+                with self._counted(path, own_id), self._admitted(context, need):
                     if self._stopping.is_set():
                         raise ModelNotReadyError("the service is stopping; ask again, on a connection of its successor")
                     return await answer(_parsed(asked, raw), context)
@@ -98,7 +102,7 @@ class CallFrame:
             async for raw in _until(self._stopping, requests):
                 request = asked()
                 try:
-                    with self._counted(path, own_id), self._admitted(context):
+                    with self._counted(path, own_id), self._admitted(context, "key"):
                         request = _parsed(asked, raw)
                         answered = await answer(request, context)
                 except (UnauthorizedError, ForbiddenError) as error:
@@ -112,17 +116,19 @@ class CallFrame:
 
         return handle
 
-    def _admitted(self, context: Context) -> AbstractContextManager[None]:
+    def _admitted(self, context: Context, need: Need) -> AbstractContextManager[None]:
         """Return what lasts as long as a request is under way.
 
         Raises:
             UnauthorizedError: When a key is needed and none was brought.
-            ForbiddenError: When it is none that is taken now.
+            ForbiddenError: When it is none that is taken now, or no admin's where one is needed.
             RateLimitedError: On entering, when it has sent too many.
         """
-        if self._keys is None:
+        if need == "all" or (need == "key" and self._keys is None):
             return nullcontext()
-        key = self._keys.admit(presented_key(_headers(context)))
+        key = self._keys.admit(presented_key(_headers(context))) if self._keys else None
+        if need == "admin" or key is None:
+            key = checked_admin(key)
         return key.limit.admitted() if key.limit else nullcontext()
 
     @contextmanager

@@ -22,7 +22,7 @@ from service.api.open_inference.datatypes import (
     to_binary,
 )
 from service.api.open_inference.plane import refuse_classification, refuse_what_is_kept
-from service.api.open_inference.schemas import ModelConfig, ModelMetadata
+from service.api.open_inference.schemas import ModelConfig, ModelMetadata, Statistics
 from service.api.rpc import open_inference_pb2 as pb
 from service.errors import Fault, InputShapeError, InvalidRequestError
 
@@ -131,6 +131,28 @@ def config_message(told: ModelConfig) -> pb.ModelConfigResponse:
         output=[pb.ModelOutput(name=one.name, data_type=one.data_type, dims=one.dims) for one in told.output],
     )
     return pb.ModelConfigResponse(config=config)
+
+
+def statistics_message(told: Statistics) -> pb.ModelStatisticsResponse:
+    """Return what was counted as a message."""
+    return pb.ModelStatisticsResponse(
+        model_stats=[
+            pb.ModelStatistics(
+                name=one.name,
+                version=one.version,
+                last_inference=one.last_inference,
+                inference_count=one.inference_count,
+                execution_count=one.execution_count,
+                inference_stats=pb.InferStatistics(
+                    **{
+                        part: pb.StatisticDuration(count=duration.count, ns=duration.ns)
+                        for part, duration in one.inference_stats
+                    }
+                ),
+            )
+            for one in told.model_stats
+        ]
+    )
 
 
 def _tensor(name: str, item: pb.ModelInferRequest.InferInputTensor, raw: bytes | None) -> NDArray[Any]:

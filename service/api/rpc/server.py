@@ -15,7 +15,7 @@ from service.api.routes import State
 from service.api.rpc import health
 from service.api.rpc import open_inference_pb2 as pb
 from service.api.rpc.calls import SERVICE, STREAM_METHOD, Calls
-from service.api.rpc.frame import CallFrame
+from service.api.rpc.frame import CallFrame, Need
 from service.errors import StartError
 from service.rpc_port import rpc_address
 from service.settings import Settings
@@ -27,7 +27,7 @@ _LINGER_S: Final = 0.5
 class _Method(NamedTuple):
     answer: Callable[[Any, Any], Any]
     asked: type[Message]
-    needs_key: bool = True
+    need: Need = "key"
 
 
 class RpcServer:
@@ -94,18 +94,21 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 def _handlers(calls: Calls, frame: CallFrame) -> grpc.GenericRpcHandler:
     methods = {
-        "ServerLive": _Method(calls.server_live, pb.ServerLiveRequest, needs_key=False),
-        "ServerReady": _Method(calls.server_ready, pb.ServerReadyRequest, needs_key=False),
+        "ServerLive": _Method(calls.server_live, pb.ServerLiveRequest, need="all"),
+        "ServerReady": _Method(calls.server_ready, pb.ServerReadyRequest, need="all"),
         "ModelReady": _Method(calls.model_ready, pb.ModelReadyRequest),
         "ServerMetadata": _Method(calls.server_metadata, pb.ServerMetadataRequest),
         "ModelMetadata": _Method(calls.model_metadata, pb.ModelMetadataRequest),
         "ModelConfig": _Method(calls.model_config, pb.ModelConfigRequest),
         "ModelInfer": _Method(calls.model_infer, pb.ModelInferRequest),
+        "ModelStatistics": _Method(calls.model_statistics, pb.ModelStatisticsRequest),
         "RepositoryIndex": _Method(calls.repository_index, pb.RepositoryIndexRequest),
+        "RepositoryModelLoad": _Method(calls.load, pb.RepositoryModelLoadRequest, "admin"),
+        "RepositoryModelUnload": _Method(calls.unload, pb.RepositoryModelUnloadRequest, "admin"),
     }
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         name: grpc.unary_unary_rpc_method_handler(
-            frame.unary(name, method.asked, method.answer, needs_key=method.needs_key),
+            frame.unary(name, method.asked, method.answer, need=method.need),
             response_serializer=_written,
         )
         for name, method in methods.items()
