@@ -13,6 +13,7 @@ from models.contract.signing import TrustedKeys
 from service.administration import Administration
 from service.admission import Admission
 from service.api import pages, routes, versions
+from service.api.connections import Wheel, patience_of
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
 from service.api.heads import Heads
@@ -81,6 +82,7 @@ def create_app(
             "settings": settings,
             "registry": models,
             "quick": quick,
+            "wheel": Wheel(patience_of(settings), traffic),
             "front": front,
             "keys": keys,
             "heads": Heads(front.max_large_bytes, keys),
@@ -101,6 +103,7 @@ def create_app(
         switching.close()
         if watching is not None:
             watching.cancel()
+        state["wheel"].close()
         admission.close()
         bulk.close()
         if tracing is not None:
@@ -119,7 +122,8 @@ def create_app(
     )
     install_problem_handlers(app)
     app.include_router(routes.router)
-    app.include_router(open_inference.router)
+    for router in open_inference.ROUTERS:
+        app.include_router(router)
     app.include_router(versions.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
