@@ -12,7 +12,7 @@ COPY deploy/wheels /wheels
 COPY pyproject.toml constraints.txt deploy/requirements.py ./
 
 FROM build AS build-service
-RUN python3 requirements.py serve > requirements.txt \
+RUN python3 requirements.py serve grpc > requirements.txt \
     && /opt/build/bin/pip --python /opt/nalu/bin/python install --find-links /wheels ${PIP_ARGS} -c constraints.txt -r requirements.txt
 COPY README.md LICENSE nalu_cli.py ./
 COPY models models
@@ -35,7 +35,8 @@ USER 10001:10001
 FROM runtime AS service
 COPY --from=build-service /opt/nalu /opt/nalu
 COPY deploy/healthcheck.py /opt/nalu/healthcheck.py
-EXPOSE 8000
+ENV NALU_GRPC_PORT=8001
+EXPOSE 8000 8001
 HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "/opt/nalu/healthcheck.py"]
 CMD ["nalu", "serve", "--host", "0.0.0.0", "--port", "8000"]

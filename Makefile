@@ -20,6 +20,7 @@ test: .venv/.made ## set up everything, then check, try the wheel and test: all 
 	@.ci/check
 	@.ci/wheel
 	@.ci/test
+	@.venv/bin/python deploy/check-metrics
 
 .PHONY: check
 check: .venv/.made ## lint, formatting, types, import contracts, Dockerfile and compose file
@@ -28,7 +29,7 @@ check: .venv/.made ## lint, formatting, types, import contracts, Dockerfile and 
 .PHONY: format
 format: .venv/.made ## put the code into the house's format
 	@.venv/bin/ruff check --quiet --fix-only .
-	@.venv/bin/ruff format --quiet . deploy/check-containers
+	@.venv/bin/ruff format --quiet . deploy/check-containers deploy/check-metrics
 
 .PHONY: wheel
 wheel: .venv/.made ## build the wheel, inspect it, install and use it from another folder
@@ -37,6 +38,10 @@ wheel: .venv/.made ## build the wheel, inspect it, install and use it from anoth
 .PHONY: containers
 containers: ## build the images and try the composition for real (needs Docker with compose)
 	@deploy/check-containers
+
+.PHONY: metrics
+metrics: .venv/.made ## try dashboard and alerts on a real Prometheus (skipped where there is none)
+	@.venv/bin/python deploy/check-metrics
 
 .PHONY: clean
 clean: ## remove the environments and whatever was built

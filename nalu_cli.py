@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 import service.commands
+import service.key_commands
+import service.version_commands
 import training.bench_commands
 import training.commands
 import training.reproduce_commands
@@ -22,6 +24,7 @@ from models.contract.errors import NaluError
 
 _EXTRA_OF = {
     "train": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "sklearn", "matplotlib", "scipy"}),
+    "sign": frozenset({"cryptography"}),
     "serve": frozenset({"fastapi", "uvicorn", "starlette", "onnxruntime", "orjson", "pyarrow", "pydantic_settings"}),
 }
 """Extra → the modules that it installs, to tell a user which one is missing."""
@@ -39,6 +42,7 @@ app = typer.Typer(
 app.command("serve")(service.commands.serve)
 app.command("predict")(service.commands.predict)
 app.add_typer(service.commands.models_app, name="models")
+app.add_typer(service.key_commands.keys_app, name="keys")
 app.add_typer(training.commands.train_app, name="train")
 app.add_typer(training.commands.data_app, name="data")
 app.add_typer(training.bench_commands.bench_app, name="bench")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from service.errors import DeadlineExceededError, OverloadedError
-from service.metrics import Slot
+from service.metrics import Histogram, Slot
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -44,6 +44,7 @@ class Admission:
         self.threads = ThreadPoolExecutor(n_running, thread_name_prefix=f"nalu-{kind}")
         self.waiting = slot.cell("nalu_admission_waiting", kind=kind)
         self.running = slot.cell("nalu_admission_running", kind=kind)
+        self.waits = Histogram(slot, "nalu_admission_wait_seconds", kind=kind)
         self._n_places = n_running + n_waiting
         self._n_taken = 0
         self._full = slot.cell("nalu_rejected_total", kind=kind, reason="overloaded")
@@ -87,7 +88,8 @@ class Place:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + admission.deadline_s
+        self._taken_at = self._loop.time()
+        self._deadline = self._taken_at + admission.deadline_s
         self._has_turn = False
         self._work: asyncio.Future[Any] | None = None
         admission.waiting.add()
@@ -119,6 +121,7 @@ class Place:
         self._has_turn = True
         self._admission.waiting.add(-1.0)
         self._admission.running.add()
+        self._admission.waits.observe(self._loop.time() - self._taken_at)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread, in its turn.

@@ -18,6 +18,15 @@ def serve(
         int | None,
         typer.Option(help="TCP port to listen on; 0 takes a free one.", min=0, max=65535, show_default="8000"),
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(
+            help="TCP port of the Open Inference Protocol over gRPC; 0 takes a free one.",
+            min=0,
+            max=65535,
+            show_default="no gRPC",
+        ),
+    ] = None,
     repository: Annotated[
         Path | None, typer.Option(help="Folder of published models.", show_default="model_repository")
     ] = None,
@@ -40,7 +49,14 @@ def serve(
     from service.settings import read_settings
 
     settings = read_settings(
-        {"host": host, "port": port, "model_repository": repository, "provider": provider, "workers": workers}
+        {
+            "host": host,
+            "port": port,
+            "grpc_port": grpc_port,
+            "model_repository": repository,
+            "provider": provider,
+            "workers": workers,
+        }
     )
     if check:
         check_models(settings)
@@ -55,7 +71,7 @@ def predict(
         Path | None,
         typer.Option(help="CSV, Parquet or JSON-lines file to write, by its extension; by default standard output."),
     ] = None,
-    version: Annotated[int | None, typer.Option(help="Version of the model. [default: the latest]", min=1)] = None,
+    version: Annotated[int | None, typer.Option(help="Version of the model. [default: the active one]", min=1)] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     provider: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(envvar="NALU_PROVIDER", help="Execution provider.")
@@ -92,7 +108,8 @@ def predict(
 
     if interval is not None and not 0 < interval < 1:
         raise typer.BadParameter(f"a level must lie between 0 and 1, however: {interval:g}", param_hint="--interval")
-    published = ModelRepository(repository).load(model, version)
+    models = ModelRepository(repository)
+    published = models.load(model, version or models.activation(model).active)
     session = load_session(published, provider, min(2, usable_cores()))
     asked = Asked(interval, explain)
     summary = predict_file(session, file, out, keep=keep or None, on_error=on_error, asked=asked)
@@ -150,6 +167,10 @@ def verify_models(
     model: Annotated[str | None, typer.Argument(help="Name of a published model. [default: all]")] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+    trusted: Annotated[
+        Path | None,
+        typer.Option(envvar="NALU_SIGNATURE_KEYS_FILE", help="Public keys, of which one must have signed each model."),
+    ] = None,
 ) -> None:
     """Verify models as the service would on loading them; exit code 1 when one cannot be served.
 
@@ -158,11 +179,13 @@ def verify_models(
     from rich.console import Console
 
     from models.contract.repository import ModelRepository
+    from models.contract.signing import TrustedKeys
     from service import inventory
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     results = []
-    for result in inventory.verify_models(ModelRepository(repository), model):
+    published = ModelRepository(repository, trusted=None if trusted is None else TrustedKeys(trusted))
+    for result in inventory.verify_models(published, model):
         results.append(result)
         if not json:
             console.print(f"{result.name} version {result.version}: {result.fault or 'good'}")

@@ -1,5 +1,6 @@
 """Errors of the service: each carries the facts, none knows HTTP."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,6 +119,10 @@ class ModelNotReadyError(ServiceError):
     """A model that is published and cannot answer."""
 
 
+class RepositoryFailedError(ServiceError):
+    """A change of what is served that could not be written to the model repository."""
+
+
 class OverloadedError(ServiceError):
     """More large requests than the service takes on at once."""
 
@@ -136,6 +141,79 @@ class DeadlineExceededError(ServiceError):
             f"a large request must have arrived, had its turn and been answered within {deadline_s:g} s, however it "
             "was not; send fewer rows at a time"
         )
+
+
+class NotHttpError(ServiceError):
+    """Bytes that are no HTTP request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a request must be HTTP/1.1, however: {reason}")
+
+
+class HeadTooLargeError(ServiceError):
+    """A request whose head is over the limit."""
+
+    def __init__(self, n_bytes: int, n_headers: int) -> None:
+        super().__init__(
+            f"the head of a request must not exceed {n_bytes} bytes and {n_headers} headers, however it does; send "
+            "data in the body"
+        )
+
+
+class SlowRequestError(ServiceError):
+    """A request that arrives too slowly."""
+
+    def __init__(self, receive_s: float) -> None:
+        super().__init__(
+            f"a request must arrive within {receive_s:g} s and the time that its body takes at a modem's speed, "
+            "however it did not; send it again on a new connection"
+        )
+
+
+class TooManyConnectionsError(ServiceError):
+    """More connections than a worker takes on."""
+
+    def __init__(self, n_connections: int) -> None:
+        super().__init__(
+            f"at most {n_connections} connections are taken on at once by a worker, however so many are open; try again"
+        )
+
+
+class UnauthorizedError(ServiceError):
+    """A request without a key, where one is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a request must bring an API key, however it brings none; send `Authorization: Bearer KEY` or "
+            "`X-API-Key: KEY`"
+        )
+
+
+class ForbiddenError(ServiceError):
+    """A request whose key is none that is taken now, or may not do this."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(
+            reason
+            or "an API key must be one that is taken now, however this one is not; ask the service's operator for one"
+        )
+
+
+class RateLimitedError(ServiceError):
+    """More requests than a key may send.
+
+    Args:
+        reason: Which limit it is over.
+        wait_s: Time after which to try again.
+    """
+
+    def __init__(self, reason: str, wait_s: float) -> None:
+        self.retry_after_s = max(1, math.ceil(wait_s))
+        super().__init__(f"{reason}; try again in {self.retry_after_s} s")
+
+
+class KeyFileError(ServiceError):
+    """A file of API keys that cannot be read or changed."""
 
 
 class UnsafeModelError(ServiceError):

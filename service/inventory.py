@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from models.contract.errors import ContractError, NaluError, RepositoryError
+from models.contract.errors import (
+    ActivationError,
+    ContractError,
+    ModelNotFoundError,
+    NaluError,
+    RepositoryError,
+)
 from models.contract.manifest import (
     CategoryColumn,
     Certificate,
@@ -22,6 +28,7 @@ from models.contract.manifest import (
     StepsColumn,
     TextColumn,
 )
+from models.contract.names import LATEST
 from models.contract.repository import CARD_PAGE, ModelRepository
 
 _MAX_SHOWN = 12
@@ -41,15 +48,19 @@ class Listed:
     Attributes:
         name: Its name.
         versions: Its versions, ascending.
-        kind: Kind of the latest version, or None where its manifest cannot be read; likewise the following.
+        active: The version that is to answer: the one chosen, else the latest.
+        aliases: Alias → version.
+        kind: Kind of the active version, or None where its manifest cannot be read; likewise the following.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         dtype: Floating-point type of the graph.
-        fault: Why the manifest of the latest version cannot be read, or None.
+        fault: Why the pointer or the manifest of the active version cannot be read, or None.
     """
 
     name: str
     versions: tuple[int, ...]
+    active: int | None = None
+    aliases: dict[str, int] = field(default_factory=dict)
     kind: str | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -90,13 +101,24 @@ def list_models(repository: ModelRepository) -> list[Listed]:
     for name in repository.names():
         versions = tuple(repository.versions(name))
         try:
-            manifest = repository.manifest(name)
+            activation = repository.activation(name)
+            active = activation.chosen(versions)
+            manifest = repository.manifest(name, active)
         except ContractError as error:
             listed.append(Listed(name, versions, fault=str(error)))
         else:
-            inputs = tuple(column.name for column in manifest.inputs)
-            outputs = tuple(column.name for column in manifest.outputs)
-            listed.append(Listed(name, versions, manifest.kind, inputs, outputs, manifest.graph.dtype))
+            listed.append(
+                Listed(
+                    name,
+                    versions,
+                    active,
+                    dict(activation.aliases),
+                    manifest.kind,
+                    tuple(column.name for column in manifest.inputs),
+                    tuple(column.name for column in manifest.outputs),
+                    manifest.graph.dtype,
+                )
+            )
     return listed
 
 
@@ -111,7 +133,7 @@ def verify_models(repository: ModelRepository, name: str | None = None) -> Itera
         ModelNotFoundError: When there is no model of that name.
         RepositoryError: When the repository holds no model at all.
     """
-    from service.inference.registry import warm_up
+    from service.inference.loading import warm_up
     from service.inference.session import load_session
 
     names = repository.names() if name is None else [repository.path(name).parent.name]
@@ -131,26 +153,66 @@ def verify_models(repository: ModelRepository, name: str | None = None) -> Itera
                 yield Verified(one, version)
 
 
+def numbered(repository: ModelRepository, name: str, version: str) -> int:
+    """Return the number of a version given by its number, an alias or `latest`.
+
+    Raises:
+        ModelNotFoundError: When there is no such model, version or alias.
+        ActivationError: When the model's pointer cannot be read.
+    """
+    versions = repository.versions(name)
+    if version.isascii() and version.isdigit() and int(version) in versions:
+        return int(version)
+    aliases = repository.activation(name).aliases
+    wanted = max(versions, default=None) if version == LATEST else aliases.get(version)
+    if wanted is None:
+        raise ModelNotFoundError(name, version[:100] if versions else None, (*versions, *aliases))
+    return wanted
+
+
+def check_loads(repository: ModelRepository, name: str, version: int) -> None:
+    """Load a version as a service would.
+
+    Raises:
+        ActivationError: When it cannot be.
+    """
+    from service.inference.loading import Loader
+
+    found = Loader(repository, "cpu").load(name, version)
+    if isinstance(found, str):
+        msg = (
+            f"a version must be one that can be loaded to be activated, however {name}/{version} is not: {found}; "
+            "activate it nevertheless with --unverified"
+        )
+        raise ActivationError(msg)
+
+
 def models_table(models: list[Listed], root: Path) -> RenderableType:
     """Return the list of models, drawn."""
     if not models:
         return Text(f"no model is published at {root}")
     table = Table(title=f"models at {root}", title_justify="left")
-    for heading in ("name", "versions", "kind", "inputs", "outputs", "dtype"):
+    for heading in ("name", "versions", "answers", "kind", "inputs", "outputs", "dtype"):
         table.add_column(heading, overflow="fold")
     for model in models:
         if model.fault is not None:
-            table.add_row(model.name, _some(map(str, model.versions)), Text(f"fault: {model.fault}", style="red"))
+            table.add_row(model.name, _some(map(str, model.versions)), "", Text(f"fault: {model.fault}", style="red"))
             continue
         table.add_row(
             Text(model.name),
             _some(map(str, model.versions)),
+            _answering(model),
             Text(model.kind or ""),
             _few(model.inputs),
             _few(model.outputs),
             Text(model.dtype or ""),
         )
     return table
+
+
+def _answering(model: Listed) -> Text:
+    """Return the version that answers, and what the aliases stand for."""
+    return Text("; ".join([str(model.active), *(f"{alias}: {one}" for alias, one in model.aliases.items())]))
 
 
 def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:

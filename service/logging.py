@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from contextvars import ContextVar
@@ -9,6 +10,9 @@ from typing import Literal
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request being answered."""
+
+trace_id: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""Id of the trace that it belongs to, where requests are traced."""
 
 LOGGER = logging.getLogger("nalu")
 """The service's logger."""
@@ -20,6 +24,8 @@ class _PlainFormatter(logging.Formatter):
         line = f"{_time(record)} {record.levelname.lower():7} {_printable(record.getMessage())}"
         if told is not None:
             line += f" request_id={told}"
+        if (traced := trace_id.get()) is not None:
+            line += f" trace_id={traced}"
         if record.exc_info:
             line += f"\n{self.formatException(record.exc_info)}"
         return line
@@ -35,6 +41,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if (told := request_id.get()) is not None:
             line["request_id"] = told
+        if (traced := trace_id.get()) is not None:
+            line["trace_id"] = traced
         line.update(getattr(record, "facts", {}))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -51,6 +59,12 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], form:
     # The server's own lines about starting and stopping repeat ours.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))
+
+
+def drop_standard_output() -> None:
+    """Let what is still to be written to standard output go nowhere, so that the process does not fail at its end."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path of ours
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -1,7 +1,6 @@
 """`nalu serve`: a listening socket, the models, and the server processes."""
 
 import asyncio
-import errno
 import gc
 import json
 import shlex
@@ -16,13 +15,18 @@ from rich.table import Table
 from uvicorn import Config, Server
 
 from models.contract.repository import ModelRepository
+from service.api.connections import LimitedProtocol, allow_files
 from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models
+from service.authentication import check_authentication
 from service.errors import StartError
 from service.inference.registry import Registry
-from service.logging import configure_logging
+from service.key_file import read_records
+from service.key_limits import Ledger
+from service.logging import LOGGER, configure_logging, drop_standard_output
 from service.metrics import Counts
+from service.rpc_port import remedy, reserved_rpc_port, rpc_address
 from service.settings import Settings
 from service.supervisor import Channel, Supervisor
 
@@ -41,27 +45,36 @@ def serve_models(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are answered first.
 
     Raises:
-        StartError: When the port is taken, the address is not this machine's, or a worker cannot start.
+        StartError: When the port is taken, the address is not this machine's, a worker cannot start, or others reach
+            the address and there are no keys.
+        KeyFileError: When there is a keys file that cannot be read.
         RepositoryError: When the repository cannot be read.
         ProviderError: When the provider is not available.
     """
     configure_logging(settings.log_level, settings.log_format)
     n_workers = settings.n_workers
-    with _bind(settings.host, settings.port) as listener:
+    with _bind(settings.host, settings.port) as listener, reserved_rpc_port(settings) as settings:
+        check_authentication(settings)  # an address that is none is told first
         if n_workers == 1:
-            _serve(settings, listener, Counts(), 0)
+            _serve(settings, listener, Counts(), None, 0)
             return
         ModelRepository(settings.model_repository).names()  # one that cannot be read is told once, not by each worker
         counts = Counts(n_workers + 1)
+        ledger = Ledger(n_workers + 1) if settings.keys_file is not None else None
+
+        def forget(number: int) -> None:
+            counts.slot(number).clear_gauges()
+            if ledger is not None:
+                ledger.clear_worker(number)
 
         def work(number: int, channel: Channel) -> None:
             first = number == 0 and not counts.slot(0).used
-            _serve(settings, listener, counts, number, channel=channel, announced=not first)
+            _serve(settings, listener, counts, ledger, number, channel=channel, announced=not first)
 
         supervisor = Supervisor(
             n_workers,
             work,
-            on_end=lambda number: counts.slot(number).clear_gauges(),
+            on_end=forget,
             stop_s=settings.drain_s + settings.shutdown_grace_s + _STOP_MARGIN_S,
         )
         gc.collect()
@@ -73,16 +86,22 @@ def _serve(
     settings: Settings,
     listener: socket.socket,
     counts: Counts,
+    ledger: Ledger | None,
     worker: int,
     *,
     channel: Channel | None = None,
     announced: bool = False,
 ) -> None:
     """Load the models and serve them in this process until it is told to stop."""
+    allow_files(settings.max_connections)
     registry = load_models(settings)
     if not announced:
-        _announce(settings, registry, listener.getsockname()[1])
-    config = _config(settings, partial(create_app, settings, registry, counts, worker))
+        try:
+            _announce(settings, registry, listener.getsockname()[1])
+        except OSError as error:  # a full disk or a closed pipe is no reason not to serve
+            LOGGER.warning("how to reach the service cannot be told on standard output: %s", error.strerror)
+            drop_standard_output()
+    config = _config(settings, partial(create_app, settings, registry, counts, worker, ledger))
     if channel is not None:
         channel.loaded(ready=not registry.faults())
     server = _Server(config, channel)
@@ -106,6 +125,7 @@ class _Server(Server):
     def __init__(self, config: Config, channel: Channel | None) -> None:
         super().__init__(config)
         self._channel = channel
+        self._beside: asyncio.Future[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, tell the supervisor, and stop when that one is gone."""
@@ -126,6 +146,8 @@ class _Server(Server):
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        if (beside := self.lifespan.state.get("rpc")) is not None:
+            self._beside = asyncio.ensure_future(beside.stop())  # the lifespan's end waits for it
         loop = asyncio.get_running_loop()
         closing = loop.time() + min(_LINGER_S, self.config.timeout_graceful_shutdown or 0)
         while self.server_state.connections and loop.time() < closing and not self.force_exit:
@@ -141,10 +163,13 @@ def check(settings: Settings) -> None:
     """Print what was resolved and load every model, without listening.
 
     Raises:
-        StartError: When a model could not be loaded, or there is none.
+        StartError: When a model could not be loaded, or there is none, or others reach the address and there are no
+            keys.
+        KeyFileError: When there is a keys file that cannot be read.
         RepositoryError: When the repository cannot be read.
         ProviderError: When the provider is not available.
     """
+    check_authentication(settings)
     console = Console(highlight=False)
     resolved = Table(title="Settings", title_justify="left", box=None, header_style="bold")
     for heading in ("setting", "value"):
@@ -155,6 +180,9 @@ def check(settings: Settings) -> None:
     resolved.add_row("threads per model run", str(settings.threads))
     resolved.add_row("model repository at", escape(str(settings.model_repository.resolve())))
     console.print(resolved)
+    if settings.keys_file is not None:
+        keys = read_records(settings.keys_file)
+        console.print(f"{len(keys)} API keys, {sum(key.has_expired for key in keys)} of them expired")
     registry = load_models(settings)
     models = Table(title="Models", title_justify="left", box=None, header_style="bold")
     for heading in ("model", "version", "state"):
@@ -178,13 +206,14 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
     return Config(
         app,
         factory=True,
-        http=PredictProtocol if settings.http == "protocol" else "auto",
+        http=PredictProtocol if settings.http == "protocol" and settings.tracing == "off" else LimitedProtocol,
         lifespan="on",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
 
@@ -207,18 +236,12 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        msg = f"the service must be able to listen on {host}:{port}, however {error.strerror}; {_remedy(error)}"
+        msg = (
+            f"the service must be able to listen on {host}:{port}, however {error.strerror}; {remedy(error, '--port')}"
+        )
         raise StartError(msg) from error
     listener.set_inheritable(True)
     return listener
-
-
-def _remedy(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "stop what listens there, or choose another port with --port"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges; choose another with --port"
-    return "choose another address with --host"
 
 
 def _announce(settings: Settings, registry: Registry, port: int) -> None:
@@ -227,7 +250,9 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]NALU serving[/] at [bold]{url}[/] (interface: {url}/docs; stop with Ctrl-C)")
-    answering = [name for name in registry.names if registry.versions(name).latest in registry.versions(name).loaded]
+    answering = [name for name in registry.names if registry.versions(name).default is not None]
+    if settings.grpc_port is not None:
+        console.print(f"gRPC at [bold]{rpc_address(host, settings.grpc_port)}[/] (Open Inference Protocol)")
     console.print(f"Models: {', '.join(answering) or 'none'}")
     for fault in registry.faults():
         console.print(f"[yellow]Not ready:[/] {escape(fault)}")

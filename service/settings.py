@@ -1,11 +1,12 @@
 """The service's settings: one frozen object, read once from `NALU_*` variables and the command line, then passed in."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError, quote
@@ -13,8 +14,11 @@ from service.machine import has_cuda_runtime, usable_cores
 
 PREFIX = "NALU_"
 
-OTHER_VARIABLES = frozenset({"NALU_DATA_DIR"})
-"""Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets."""
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(:\d{1,5})?")
+
+OTHER_VARIABLES = frozenset({"NALU_DATA_DIR", "NALU_SIGN_KEY"})
+"""Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets,
+NALU_SIGN_KEY the key with which it signs what it publishes."""
 
 _MAX_DERIVED_WORKERS = 8
 """Eight answer some 100,000 small requests a second; whoever has more to answer has measured, and sets the number."""
@@ -34,15 +38,67 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(min_length=1)] = Field(
         default="127.0.0.1",
-        description="Address to listen on. The default is reached from this machine only: the bare port has no "
-        "authentication, so opening it to others is a decision to take (0.0.0.0 in a container).",
+        description="Address to listen on. The default is reached from this machine only. With any other the service "
+        "does not start before there are API keys, or it is told to do without (0.0.0.0 in a container).",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="TCP port to listen on; 0 takes a free one. 8000 is what ASGI servers use by custom."
     )
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None,
+        description="TCP port of the Open Inference Protocol over gRPC; 0 takes a free one, none leaves it out. Off by "
+        "default: a second open port is a decision to take, and it needs the extra grpc. 8001 is the port by custom, "
+        "which the image sets.",
+    )
+    grpc_max_calls: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=256,
+        description="Calls over gRPC that each worker takes on at once, streams included; more are refused with "
+        "RESOURCE_EXHAUSTED before their message is read. Each may hold a message of the largest body's size.",
+    )
     model_repository: Path = Field(
         default=Path("model_repository"),
         description="Folder of published models. The default is where a fresh clone keeps its starter models.",
+    )
+    reload_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        default=1.0,
+        description="Seconds between two looks of each worker at the repository, to follow what is published, "
+        "activated, rolled back or removed. A look takes 0.2 ms with the starter models; 0 looks never.",
+    )
+    signature_keys_file: Path | None = Field(
+        default=None,
+        description="File of public keys, PEM, of which one must have signed every model that is loaded. None by "
+        "default: who may write to the repository may publish.",
+    )
+    keep_versions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=8,
+        description="Newest versions of each model that are loaded, beside the active one, the one to roll back to and "
+        "those with an alias. Enough to compare recent ones, and bounded where a trainer publishes day and night.",
+    )
+    auth: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="Whether requests need an API key: auto where there is a keys file, which there must be unless "
+        "only this machine reaches the address; required always; off never, for where the network lets in only those "
+        "who may ask anything.",
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File of API keys, made by `nalu keys`; read anew within a second of a change. None by default: a "
+        "key that everybody knows would be none.",
+    )
+    open_metrics: bool = Field(
+        default=False,
+        description="Whether /metrics is told without a key. Not by default: it names models and says how busy they "
+        "are; a Prometheus can send a key.",
+    )
+    open_docs: bool = Field(
+        default=False,
+        description="Whether the pages for people and the OpenAPI document are shown without a key. Not by default; "
+        "a browser sends no key by itself, so a service whose pages are to be seen opens them.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may call the service from a browser, separated by commas, such as "
+        "https://dash.example. None by default: another site's page has no business here.",
     )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
@@ -99,6 +155,27 @@ class Settings(BaseSettings):
         description="Most pixels of all images of one request together, once decoded. The default is 21,000 digits of "
         "28 × 28 pixels, 64 MiB as float32.",
     )
+    max_head_bytes: Annotated[int, Field(ge=1024, le=1024**2)] = Field(
+        default=32 * 1024,
+        description="Largest head of a request, in bytes: its line and headers, of which there may be 100. The default "
+        "is what nginx takes with its own.",
+    )
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=8192,
+        description="Most connections of each worker. Where one more comes, one that keeps the service waiting is "
+        "closed for it; where there is none, it is refused with 503. The default takes some 100 MB at most.",
+    )
+    receive_timeout_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = Field(
+        default=10.0,
+        description="Seconds in which a connection must bring its first request, a head must have arrived, and a body "
+        "beside one second for each 4 KiB of it; also those in which a client must read on of its answer. Enough for "
+        "any link that is not lost.",
+    )
+    keep_alive_s: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=5,
+        description="Seconds after which a connection between two requests is closed. The default is the server's own; "
+        "behind a proxy that keeps connections open, set it above the proxy's.",
+    )
     max_queue: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=16,
         description="Large requests that may arrive or wait for their turn in each worker, beside the two that it "
@@ -124,6 +201,11 @@ class Settings(BaseSettings):
         description="Seconds between SIGTERM and closing the port, in which readiness is already false and requests "
         "are still answered. 0 suits a terminal; behind a load balancer set it to the interval of its probe.",
     )
+    tracing: Literal["off", "otlp"] = Field(
+        default="off",
+        description="Whether requests are traced and sent with OTLP over HTTP to the collector that the standard "
+        "OTEL_* variables name (extra otel). Off by default: a traced request costs several times an untraced one.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
         description="Least severe lines to log; info has one line per request except good health probes, warning none.",
@@ -131,6 +213,20 @@ class Settings(BaseSettings):
     log_format: Literal["plain", "json"] = Field(
         default="plain", description="Log lines for people, or one JSON object per line for a collector."
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: str) -> str:
+        for origin in filter(None, (one.strip() for one in value.split(","))):
+            if not _ORIGIN.fullmatch(origin):
+                msg = f"an origin must be like https://dash.example or http://localhost:3000, however: {quote(origin)}"
+                raise ValueError(msg)
+        return value
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """Origins of `cors_origins`."""
+        return [one.strip() for one in self.cors_origins.split(",") if one.strip()]
 
     @property
     def n_workers(self) -> int:

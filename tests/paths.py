@@ -35,6 +35,7 @@ def client_on(path: str, settings: Settings) -> Iterator[httpx2.Client]:
         if path == "ordinary route":
             patch.setattr(QuickReader, "read", lambda _reader, _body: None)
             patch.setattr(QuickReader, "read_small", lambda _reader, _body: None)
+            patch.setattr(QuickReader, "read_at_once", lambda _reader, _body, _n_bytes: None)
         with TestClient(create_app(settings)) as test_client:
             yield test_client
 

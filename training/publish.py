@@ -32,7 +32,8 @@ from models.contract.manifest import (
     row_format_version,
     tensor_numbers,
 )
-from models.contract.repository import ModelRepository, check_name
+from models.contract.names import check_name
+from models.contract.repository import ModelRepository
 from models.contract.trust import Importance
 from models.networks import ArithmeticNetwork
 from training.evaluation.metrics import Metrics

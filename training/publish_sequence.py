@@ -23,7 +23,8 @@ from models.contract.manifest import (
     TextColumn,
     Value,
 )
-from models.contract.repository import ModelRepository, check_name
+from models.contract.names import check_name
+from models.contract.repository import ModelRepository
 from models.networks import SequenceNetwork
 from training.errors import ExportError
 from training.evaluation.metrics import Metrics

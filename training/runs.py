@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from models.contract.errors import InvalidNameError
-from models.contract.repository import check_name
+from models.contract.names import check_name
 from training.config import RunConfig
 from training.errors import ConfigError, TrainingError
 

@@ -27,12 +27,24 @@ class IntegrityError(ContractError):
     """A published file that is not the one its manifest describes."""
 
 
+class SignatureError(IntegrityError):
+    """A manifest that is not signed with a key that is trusted."""
+
+
+class SigningKeyError(ContractError):
+    """A file that does not hold the key that it should."""
+
+
 class RepositoryError(ContractError):
     """A model repository that cannot be read or written."""
 
 
 class PublicationError(RepositoryError):
     """A publication that failed; nothing of it was left behind."""
+
+
+class ActivationError(ContractError):
+    """A pointer to the active version that cannot be read, or cannot be changed so."""
 
 
 class TableError(ContractError):
@@ -46,7 +58,7 @@ class ColumnNamesError(TableError):
 class ModelNotFoundError(ContractError):
     """No such model, or no such version of it, among those at hand."""
 
-    def __init__(self, name: str, version: int | None = None, available: Sequence[str | int] = ()) -> None:
+    def __init__(self, name: str, version: int | str | None = None, available: Sequence[str | int] = ()) -> None:
         """Keep the facts: the name asked for, the version asked for, and what there is instead."""
         self.name = name
         self.version = version

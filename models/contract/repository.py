@@ -2,23 +2,24 @@
 
 Layout: `<root>/<name>/<version>/` with `model.onnx`, `manifest.json`, `companion.onnx` where the model has one, and
 whatever else belongs to the version (`report.json`, model card, plots). Versions are positive integers, counted up.
+`<root>/<name>/active.json`, where there is one, says which of them answers (`models.contract.activation`).
 This is the only place that joins these paths.
 """
 
 import contextlib
 import errno
 import hashlib
-import os
 import re
 import shutil
-import stat
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.contract.activation import ACTIVATION_FILE, MAX_ACTIVATION_BYTES, Activation, parse_activation
 from models.contract.errors import (
+    ActivationError,
     ContractError,
     IntegrityError,
     InvalidNameError,
@@ -26,7 +27,10 @@ from models.contract.errors import (
     PublicationError,
     RepositoryError,
 )
+from models.contract.files import flush_folder, is_locked, locked, read_regular, replace_durably, write_durably
 from models.contract.manifest import MAX_MANIFEST_BYTES, ModelManifest, parse_manifest
+from models.contract.names import check_name
+from models.contract.signing import MAX_SIGNATURE_BYTES, SIGNATURE_FILE, Signer, TrustedKeys
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
@@ -40,31 +44,12 @@ MAX_CARD_BYTES = 16 * 1024 * 1024
 MAX_MODEL_BYTES = 512 * 1024 * 1024
 """Largest ONNX file read; arithmetic networks take kilobytes, boosted residuals a few megabytes."""
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*")
-_MAX_NAME = 64
-_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))})
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _LAST_VERSION = 999_999_999
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _STAGING = ".staging-"
 _STALE_STAGING_S = 24 * 3600
 """Age after which a staging folder is taken for the leftover of a killed run; no publication takes a day."""
-
-
-def check_name(name: str) -> str:
-    """Return `name` if it may name a model.
-
-    Raises:
-        InvalidNameError: When it is not lower-case letters, digits and single inner `_` or `-`, starting with a letter,
-            at most 64 characters, and no device name of Windows.
-    """
-    if len(name) > _MAX_NAME or not _NAME.fullmatch(name) or name in _DEVICES:
-        msg = (
-            "a model name must be 1 to 64 lower-case letters, digits and single inner '_' or '-', starting with a "
-            f"letter, however: {name[:80]!a}"
-        )
-        raise InvalidNameError(msg)
-    return name
 
 
 @dataclass(frozen=True)
@@ -87,10 +72,14 @@ class ModelRepository:
 
     Args:
         root: The folder; it need not exist until something is published.
+        signer: Signs what is published; None leaves it unsigned.
+        trusted: Keys of which one must have signed what is loaded; None loads what is not signed, too.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, signer: Signer | None = None, trusted: TrustedKeys | None = None) -> None:
         self.root = Path(root)
+        self._signer = signer
+        self._trusted = trusted
 
     def names(self) -> list[str]:
         """Return the names with at least one version, sorted.
@@ -113,6 +102,10 @@ class ModelRepository:
                 return []
             found = [entry for entry in self._entries(folder) if _VERSION.fullmatch(entry)]
             return sorted(int(entry) for entry in found if not (folder / entry).is_symlink())
+
+    def is_kept(self) -> bool:
+        """Return whether a model's pointer is there: models whose every version was removed leave it behind."""
+        return any((self.root / entry / ACTIVATION_FILE).is_file() for entry in self._entries(self.root))
 
     def path(self, name: str, version: int | None = None) -> Path:
         """Return the folder of a version, the latest by default.
@@ -139,15 +132,20 @@ class ModelRepository:
             ManifestError: When it cannot be read.
             IntegrityError: When it names another model or version than its path.
         """
+        return self._manifest(name, version)[0]
+
+    def _manifest(self, name: str, version: int | None) -> tuple[ModelManifest, bytes]:
+        """Read a manifest; return it and its bytes."""
         folder = self.path(name, version)
-        manifest = parse_manifest(_read_regular(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES))
+        raw = read_regular(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        manifest = parse_manifest(raw)
         if (manifest.name, str(manifest.version)) != (name, folder.name):
             msg = (
                 f"a manifest must name the model it lies with, however {name}/{folder.name} holds the manifest of "
                 f"{manifest.name}/{manifest.version}; publish the model again"
             )
             raise IntegrityError(msg)
-        return manifest
+        return manifest, raw
 
     def load(self, name: str, version: int | None = None) -> PublishedModel:
         """Read a version, the latest by default, and verify its checksum.
@@ -156,12 +154,46 @@ class ModelRepository:
             ModelNotFoundError: When it is not there.
             ManifestError: When its manifest cannot be read.
             IntegrityError: When a file is missing, is no regular file or is not the one the manifest describes.
+            SignatureError: When keys are trusted and none of them signed the manifest.
         """
-        manifest = self.manifest(name, version)
+        manifest, raw = self._manifest(name, version)
+        if self._trusted is not None:
+            self._trusted.check(f"{manifest.name}/{manifest.version}", raw, self._signature(manifest))
         onnx = self._graph(manifest, MODEL_FILE, manifest.graph.sha256)
         if manifest.companion is None:
             return PublishedModel(manifest, onnx)
         return PublishedModel(manifest, onnx, self._graph(manifest, COMPANION_FILE, manifest.companion.sha256))
+
+    def sign(self, name: str, version: int | None = None) -> ModelManifest:
+        """Verify a version, the latest by default, and sign it with the repository's signer.
+
+        Raises:
+            ModelNotFoundError: When it is not there.
+            IntegrityError: When its files are not those that its manifest describes.
+            PublicationError: When there is no signer, or the repository cannot be written.
+        """
+        manifest, raw = self._manifest(name, version)
+        if self._signer is None:
+            msg = "a repository must have a signer to sign, however it has none"
+            raise PublicationError(msg)
+        for file, graph in ((MODEL_FILE, manifest.graph), (COMPANION_FILE, manifest.companion)):
+            if graph is not None:
+                self._graph(manifest, file, graph.sha256)
+        path = self.path(name, manifest.version) / SIGNATURE_FILE
+        try:
+            replace_durably(path, self._signer.sign(raw), _STAGING)
+        except OSError as error:
+            raise _unwritable(error, self.root) from error
+        return manifest
+
+    def _signature(self, manifest: ModelManifest) -> bytes | None:
+        path = self.path(manifest.name, manifest.version) / SIGNATURE_FILE
+        try:
+            return read_regular(path, MAX_SIGNATURE_BYTES)
+        except IntegrityError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     def has_card(self, name: str, version: int | None = None) -> bool:
         """Tell whether a version, the latest by default, was published with a model card.
@@ -180,10 +212,71 @@ class ModelRepository:
             ModelNotFoundError: When the version is not there.
             IntegrityError: When it has no card, or one that is no regular file or too large.
         """
-        return _read_regular(self.path(name, version) / CARD_PAGE, MAX_CARD_BYTES)
+        return read_regular(self.path(name, version) / CARD_PAGE, MAX_CARD_BYTES)
+
+    def activation(self, name: str) -> Activation:
+        """Return which version of a model is to answer; that of a model that was never asked about says the newest.
+
+        Raises:
+            InvalidNameError: When `name` cannot name a model.
+            ActivationError: When the pointer cannot be read.
+        """
+        path = self.root / check_name(name) / ACTIVATION_FILE
+        try:
+            raw = read_regular(path, MAX_ACTIVATION_BYTES)
+        except IntegrityError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return Activation()
+            raise ActivationError(str(error)) from error
+        return parse_activation(raw)
+
+    def change_activation(self, name: str, change: Callable[[Activation, list[int]], Activation]) -> Activation:
+        """Replace a model's pointer in one step, nobody else changing it meanwhile.
+
+        Args:
+            name: The model.
+            change: Gives what the pointer is to say, from what it says and the versions there are.
+
+        Returns:
+            What it says now.
+
+        Raises:
+            ModelNotFoundError: When there is no version of the model.
+            ActivationError: When the pointer there cannot be read.
+            PublicationError: When the repository cannot be written; nothing was changed.
+        """
+        folder = self.path(name).parent
+        try:
+            with locked(folder):
+                changed = change(self.activation(name), self.versions(name))
+                replace_durably(folder / ACTIVATION_FILE, changed.to_json(), _STAGING)
+        except OSError as error:
+            raise _unwritable(error, self.root) from error
+        return changed
+
+    def remove(self, name: str, version: int) -> Activation:
+        """Remove a version that is not active and has no alias; a reader sees all of it or nothing.
+
+        Its number is not given again.
+
+        Raises:
+            ModelNotFoundError: When it is not there.
+            ActivationError: When it is active while there are others, or an alias stands for it.
+            PublicationError: When the repository cannot be written.
+        """
+        changed = self.change_activation(name, lambda now, versions: now.without(name, version, versions))
+        folder = self.root / name
+        removed = folder / f"{_STAGING}{uuid.uuid4().hex}"
+        try:
+            (folder / str(version)).rename(removed)
+            flush_folder(folder)
+        except OSError as error:
+            raise _unwritable(error, self.root) from error
+        shutil.rmtree(removed, ignore_errors=True)
+        return changed
 
     def _graph(self, manifest: ModelManifest, file: str, expected: str) -> bytes:
-        onnx = _read_regular(self.path(manifest.name, manifest.version) / file, MAX_MODEL_BYTES)
+        onnx = read_regular(self.path(manifest.name, manifest.version) / file, MAX_MODEL_BYTES)
         digest = hashlib.sha256(onnx).hexdigest()
         if digest != expected:
             msg = (
@@ -227,7 +320,7 @@ class ModelRepository:
             raise IntegrityError(msg)
         extra = dict(files or {})
         for file in extra:
-            if not _FILE.fullmatch(file) or file in (MODEL_FILE, COMPANION_FILE, MANIFEST_FILE):
+            if not _FILE.fullmatch(file) or file in (MODEL_FILE, COMPANION_FILE, MANIFEST_FILE, SIGNATURE_FILE):
                 msg = f"a published file must have a plain name of its own, however: {file!a}"
                 raise PublicationError(msg)
         folder = self.root / name
@@ -239,16 +332,19 @@ class ModelRepository:
                 raise PublicationError(msg)
             existed = folder.is_dir()
             staging.mkdir(parents=True)
-            _remove_stale(folder)
-            while True:
-                version = _next_version(folder)
-                manifest = manifest.model_copy(update={"version": version})
-                for file, content in {**extra, **graphs, MANIFEST_FILE: manifest.to_json()}.items():
-                    _write_durably(staging / file, content)
-                _flush_folder(staging)
-                if _rename_new(staging, folder / str(version)):
-                    break
-            _flush_folder(folder)
+            with locked(staging):
+                _remove_stale(folder)
+                while True:
+                    version = self._next_version(name)
+                    manifest = manifest.model_copy(update={"version": version})
+                    raw = manifest.to_json()
+                    signed = {} if self._signer is None else {SIGNATURE_FILE: self._signer.sign(raw)}
+                    for file, content in {**extra, **graphs, **signed, MANIFEST_FILE: raw}.items():
+                        write_durably(staging / file, content)
+                    flush_folder(staging)
+                    if _rename_new(staging, folder / str(version)):
+                        break
+            flush_folder(folder)
         except OSError as error:
             raise _unwritable(error, self.root) from error
         finally:
@@ -283,6 +379,17 @@ class ModelRepository:
                 else:
                     yield name, version, None
 
+    def _next_version(self, name: str) -> int:
+        """Return the version after every entry that has the name of one, be it a version or something in its way."""
+        folder = self.root / name
+        last = max((int(entry.name) for entry in folder.iterdir() if _VERSION.fullmatch(entry.name)), default=0)
+        with contextlib.suppress(ActivationError):
+            last = max(last, self.activation(name).last)
+        if last >= _LAST_VERSION:
+            msg = f"versions must not exceed {_LAST_VERSION}, however {folder} has {last}; remove it"
+            raise PublicationError(msg)
+        return last + 1
+
     @staticmethod
     def _is_name(name: str) -> bool:
         try:
@@ -309,52 +416,6 @@ def _reading(folder: Path) -> Iterator[None]:
         raise RepositoryError(msg) from error
 
 
-def _read_regular(path: Path, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes, following no symbolic link."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "Not a regular file")  # a device may never end
-            with os.fdopen(descriptor, "rb", closefd=False) as stream:
-                content = stream.read(limit + 1)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        msg = f"{path.name} must be a readable regular file, however {error.strerror} at {path}"
-        raise IntegrityError(msg) from error
-    if len(content) > limit:
-        msg = f"{path.name} must not exceed {limit} bytes, however {path} does"
-        raise IntegrityError(msg)
-    return content
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _next_version(folder: Path) -> int:
-    """Return the version after every entry that has the name of one, be it a version or something in its way."""
-    last = max((int(entry.name) for entry in folder.iterdir() if _VERSION.fullmatch(entry.name)), default=0)
-    if last >= _LAST_VERSION:
-        msg = f"versions must not exceed {_LAST_VERSION}, however {folder} has {last}; remove it"
-        raise PublicationError(msg)
-    return last + 1
-
-
 def _rename_new(staging: Path, target: Path) -> bool:
     """Rename onto a path that must be new; False when somebody else published it first."""
     try:
@@ -367,10 +428,15 @@ def _rename_new(staging: Path, target: Path) -> bool:
 
 
 def _remove_stale(folder: Path) -> None:
+    """Remove what killed runs left; the lock keeps what is under way where the clock jumped."""
     now = time.time()
     for entry in folder.glob(f"{_STAGING}*"):
         with contextlib.suppress(OSError):
-            if now - entry.stat().st_mtime > _STALE_STAGING_S:
+            if now - entry.stat().st_mtime <= _STALE_STAGING_S:
+                continue
+            if not entry.is_dir():  # the pointer of a change that was killed
+                entry.unlink()
+            elif not is_locked(entry):
                 shutil.rmtree(entry, ignore_errors=True)
 
 

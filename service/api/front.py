@@ -7,13 +7,17 @@ the same time. It has no limits and no problems of its own: any other request is
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
+from service.api.gathering import Shelf
 from service.api.middleware import SECURITY_HEADERS, Traffic, log_answer, new_id, sane_id
 from service.api.negotiation import PREDICT_PATH
 from service.api.predictions import INLINE_BODY_BYTES
-from service.api.together import Turn, answer_together
+from service.api.together import Turn, answer_at_once, answer_together
+from service.inference.joint_runs import MAX_ROWS
+from service.inference.number_blocks import bytes_at_once
 from service.inference.quick_rows import QuickReader, SmallRequest
 from service.logging import LOGGER, request_id
 
@@ -21,17 +25,23 @@ JSON_HEADER: Final = (b"content-type", b"application/json")
 
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
-_UNUSUAL: Final = frozenset({b"content-encoding", b"transfer-encoding", b"expect"})
+_UNUSUAL: Final = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"origin"})
 """Headers of which the ordinary application knows what to do."""
 
 _ASKED: Final[Mapping[str, Any]] = {"method": "POST", "path": PREDICT_PATH}
 
 
 class Waiter(Protocol):
-    """Who waits for an answer that comes at the end of the turn."""
+    """Who waits for an answer that comes at the end of the turn.
 
-    def take(self, answer: bytes | None) -> None:
-        """Take the answer; None where the ordinary application has to decide."""
+    Attributes:
+        started: When its request came, on the performance counter.
+    """
+
+    started: float
+
+    def take(self, answer: bytes | None) -> bool:
+        """Take the answer, None where the ordinary application has to decide; return whether it was sent."""
 
 
 class Front:
@@ -43,13 +53,21 @@ class Front:
         traffic: The counters that the frame keeps too.
 
     Attributes:
-        max_body_bytes: Largest body that a front answers.
+        max_body_bytes: Largest body that a front answers together with others.
+        max_large_bytes: Largest body of plain numbers that it answers at once, by what reading was measured to take.
+        shelf: Memory for such bodies.
+        read: Reads a small request.
+        logs: Whether answers are logged.
     """
 
     def __init__(self, reader: QuickReader, *, max_body_bytes: int, traffic: Traffic) -> None:
         self.max_body_bytes = min(max_body_bytes, INLINE_BODY_BYTES)
+        self.max_large_bytes = min(max_body_bytes, max(bytes_at_once(), self.max_body_bytes))
+        self.shelf = Shelf(self.max_large_bytes)
         self.read = reader.read_small
+        self._read_large = reader.read_at_once
         self._traffic = traffic
+        self.logs = True
         self._turn = Turn()
         self._waiting: list[tuple[SmallRequest, Waiter]] = []
 
@@ -59,29 +77,70 @@ class Front:
             self._turn = Turn()
         return self._turn, self._turn.add(request)
 
-    def answer_soon(self, request: SmallRequest, waiter: Waiter, loop: asyncio.AbstractEventLoop) -> None:
-        """Give the waiter its answer at the end of this turn of the event loop."""
+    def answer_soon(
+        self, request: SmallRequest, waiter: Waiter, loop: asyncio.AbstractEventLoop, waiters: Sized
+    ) -> None:
+        """Give the waiter its answer once the event loop finds no other request that is there already.
+
+        Args:
+            request: Its request.
+            waiter: Who waits.
+            loop: The event loop.
+            waiters: All who can have a request, each one at a time.
+        """
         if not self._waiting:
-            loop.call_soon(self._answer_all)
+            loop.call_soon(self._answer_what_is_there, loop, waiters, 0)
         self._waiting.append((request, waiter))
+
+    def _answer_what_is_there(self, loop: asyncio.AbstractEventLoop, waiters: Sized, n_seen: int) -> None:
+        """Look again as long as that finds requests: some have come while others were read."""
+        n_waiting = len(self._waiting)
+        if n_seen < n_waiting < min(MAX_ROWS, len(waiters)):
+            loop.call_soon(self._answer_what_is_there, loop, waiters, n_waiting)
+        else:
+            self._answer_all()
+
+    def answer_large(self, body: bytes | bytearray, n_bytes: int) -> bytes | None:
+        """Return the answer to a large request at once, or None where it is the ordinary application's.
+
+        Args:
+            body: Memory that begins with the body.
+            n_bytes: Length of the body.
+        """
+        request = self._read_large(body, n_bytes) if n_bytes <= self.max_large_bytes else None
+        return None if request is None else answer_at_once(request)
 
     def _answer_all(self) -> None:
         waiting, self._waiting = self._waiting, []
         answers = answer_together([request for request, _waiter in waiting])
+        self.logs = LOGGER.isEnabledFor(logging.INFO)
+        answered_at = time.perf_counter()
+        durations = []
         for (_request, waiter), answer in zip(waiting, answers, strict=True):
+            elapsed_s = answered_at - waiter.started
             try:
-                waiter.take(answer)
+                if waiter.take(answer):
+                    durations.append(elapsed_s)
             except Exception:
                 LOGGER.exception("an answer could not be given")
+        self._traffic.count_each(PREDICT_PATH, HTTPStatus.OK, durations)
+
+    def count_large(self, started: float) -> None:
+        """Count an answer to a large request."""
+        self.logs = LOGGER.isEnabledFor(logging.INFO)
+        self._traffic.count(PREDICT_PATH, HTTPStatus.OK, time.perf_counter() - started)
 
     def count(self, own_id: str, started: float, status: int = 200) -> None:
         """Count and log an answer as the frame does."""
-        elapsed_s = time.perf_counter() - started
-        self._traffic.count(PREDICT_PATH, status, elapsed_s)
+        self._traffic.count(PREDICT_PATH, status, time.perf_counter() - started)
         if LOGGER.isEnabledFor(logging.INFO):
-            token = request_id.set(own_id)
-            log_answer(logging.INFO, _ASKED, status, elapsed_s)
-            request_id.reset(token)
+            self.log(own_id, started, status)
+
+    def log(self, own_id: str, started: float, status: int = 200) -> None:
+        """Log an answer as the frame does."""
+        token = request_id.set(own_id)
+        log_answer(logging.INFO, _ASKED, status, time.perf_counter() - started)
+        request_id.reset(token)
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tuple[int, bytes] | None:
@@ -91,7 +150,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tu
         headers: Names in lower case, and values.
         max_body_bytes: Largest body that a front answers.
     """
-    plain, told, declared = None, b"", b""
+    plain, told, declared, packs = None, b"", b"", False
     for name, value in headers:
         if name == b"content-type":
             if plain is not None:
@@ -101,11 +160,15 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tu
             told = value
         elif name == b"content-length":
             declared = value
+        elif name == b"accept-encoding":
+            packs = value != b"identity"
         elif name in _UNUSUAL:
             return None
-    if not plain or not declared.isdigit() or int(declared) > max_body_bytes:
+    if not plain or not declared.isdigit() or (n_body := int(declared)) > max_body_bytes:
         return None
-    return int(declared), told
+    if packs and n_body > INLINE_BODY_BYTES:  # its answer may be compressed
+        return None
+    return n_body, told
 
 
 def id_of(told: bytes) -> str:

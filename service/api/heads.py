@@ -11,6 +11,8 @@ import httptools
 
 from service.api.front import head_of_answers, read_head
 from service.api.negotiation import PREDICT_PATH
+from service.key_limits import Limit
+from service.keys import KeyRing
 
 _MAX_HEADS: Final = 256
 """Heads remembered: a client's differ in the length of the body, those behind some proxies in an id each."""
@@ -24,24 +26,42 @@ class Heads:
 
     Args:
         max_body_bytes: Largest body that a front answers.
+        keys: The keys that are taken; None where the service takes none. A head whose key is none of them is not a
+            front's to answer, and all heads are read anew when a key may have begun or ceased to be valid.
     """
 
-    def __init__(self, max_body_bytes: int) -> None:
+    def __init__(self, max_body_bytes: int, keys: KeyRing | None = None) -> None:
         self._max_body_bytes = max_body_bytes
-        self._known: dict[bytes, tuple[int, bytes] | None] = {}
+        self._keys = keys
+        self._known: dict[bytes, tuple[int, bytes, Limit | None] | None] = {}
+        if keys is not None:
+            keys.on_change(self._known.clear)
         self._default: Sequence[tuple[bytes, bytes]] | None = None
         self._answer = b""
         self.closing = False
 
-    def read(self, head: bytes) -> tuple[int, bytes] | None:
-        """Return the length of the body and the request id told, or None where the head is not a front's to answer."""
+    def read(self, head: bytes) -> tuple[int, bytes, Limit | None] | None:
+        """Return the length of the body, the request id told and what limits the key, or None.
+
+        None means that the head is not a front's to answer.
+        """
         try:
             return self._known[head]
         except KeyError:
             if len(self._known) >= _MAX_HEADS:
                 self._known.clear()
-            told = self._known[head] = _HeadParser(head).told(self._max_body_bytes)
+            told = self._known[head] = self._parsed(head)
             return told
+
+    def _parsed(self, head: bytes) -> tuple[int, bytes, Limit | None] | None:
+        parser = _HeadParser(head)
+        told = parser.told(self._max_body_bytes)
+        if told is None:
+            return None
+        if self._keys is None:
+            return *told, None
+        key = self._keys.find(parser.headers)
+        return None if key is None else (*told, key.limit)
 
     def of_answers(self, default_headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Return what an answer begins with; the server replaces its default headers every second, with the date."""
@@ -55,12 +75,15 @@ class Heads:
 class _HeadParser:
     """The server's parser on a head alone.
 
+    Attributes:
+        headers: Names in lower case, and values.
+
     Args:
         head: A request up to its empty line.
     """
 
     def __init__(self, head: bytes) -> None:
-        self._headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self._url = b""
         self._complete = False
         self._beyond = False
@@ -82,13 +105,13 @@ class _HeadParser:
             or self._parser.should_upgrade()
         ):
             return None
-        return read_head(self._headers, max_body_bytes)
+        return read_head(self.headers, max_body_bytes)
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._complete = True

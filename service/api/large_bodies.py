@@ -22,7 +22,11 @@ def is_small(request: Request) -> bool:
 
 
 async def answer_in_thread(
-    request: Request, admission: Admission, max_body_bytes: int, answer: Callable[[bytes, float], bytes]
+    request: Request,
+    admission: Admission,
+    max_body_bytes: int,
+    answer: Callable[[bytes, float], bytes],
+    at_once: Callable[[bytes, int], bytes | None] = lambda _body, _n_bytes: None,
 ) -> tuple[bytes, dict[str, str]]:
     """Read a body once there is a place, and call `answer` in a thread with it and the time that is left.
 
@@ -31,6 +35,8 @@ async def answer_in_thread(
         admission: Who gives places.
         max_body_bytes: Most bytes of the body once it is not compressed any more.
         answer: Takes body and seconds, and returns the body of the answer.
+        at_once: Takes body and length, and returns the body of the answer where it takes no longer than a change of
+            threads; asked first, where nothing is compressed.
 
     Returns:
         The answer, compressed where it is large and the client can read that, and the headers that say so.
@@ -54,4 +60,6 @@ async def answer_in_thread(
 
     async with admission.place() as place:
         body = await place.within(request.body())
+        if encoding is None and wanted is None and (answered := at_once(body, len(body))) is not None:
+            return answered, {"Vary": "Accept-Encoding"}
         return await place.run(work, body, place.remaining_s)

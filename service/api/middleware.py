@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -62,12 +62,26 @@ def sane_id(told: bytes) -> str | None:
 
 _PATHS = frozenset({"/", "/predict", "/models", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
 
+_FOLDERS = ("/models/", "/static/", "/v2/", "/v1/", "/admin/")
 
-def _counted_path(path: str) -> str:
+CALLS = frozenset(
+    f"/inference.GRPCInferenceService/{method}"
+    for method in (
+        *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
+        *("ModelStreamInfer", "ModelConfig", "ModelStatistics"),
+        *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+    )
+)
+"""Paths of the calls over gRPC."""
+
+
+def counted_path(path: str) -> str:
     """Return the path that a request counts under: one of a few, whatever a client asks for."""
-    if path in _PATHS:
+    if path in _PATHS or path in CALLS:
         return path
-    return next((f"{folder}…" for folder in ("/models/", "/static/") if path.startswith(folder)), "other")
+    if path.startswith("/v2/models/") and path.endswith("/infer"):
+        return "/v2/models/…/infer"
+    return next((f"{folder}…" for folder in _FOLDERS if path.startswith(folder)), "other")
 
 
 class Traffic:
@@ -97,9 +111,16 @@ class Traffic:
     def count(self, path: str, status: int, elapsed_s: float) -> None:
         """Count an answer."""
         self.answered[status] += 1
-        series = self._series.get((path, status)) or self._found(_counted_path(path), status)
+        series = self._series.get((path, status)) or self._found(counted_path(path), status)
         series[0].add()
         series[1].observe(elapsed_s)
+
+    def count_each(self, path: str, status: int, durations: Sequence[float]) -> None:
+        """Count answers of one path and status."""
+        self.answered[status] += len(durations)
+        requests, histogram = self._series.get((path, status)) or self._found(counted_path(path), status)
+        requests.add(len(durations))
+        histogram.observe_each(durations)
 
     def _found(self, path: str, status: int) -> tuple[Cell, Histogram]:
         if (path, status) not in self._series:

@@ -1,5 +1,6 @@
 """What the OpenAPI document holds beyond what FastAPI finds by itself."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -7,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.negotiation import MEDIA_TYPES
-from service.api.open_inference.schemas import InferRequestBody
+from service.api.open_inference.schemas import InferRequestBody, RepositoryRequestBody
+from service.api.problems import CONTENT_TYPE, PROBLEMS, is_foreign, listed_types
 from service.api.schemas import (
     PredictRecordsAnswer,
     PredictRecordsRequest,
@@ -15,6 +17,10 @@ from service.api.schemas import (
     PredictSplitRequest,
     ProblemAnswer,
 )
+from service.errors import ForbiddenError, HeadTooLargeError, RateLimitedError, SlowRequestError, UnauthorizedError
+
+HEALTH_PATHS = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+"""Open to all: whoever restarts and balances has no key, and learns nothing but whether there is a service."""
 
 _REF = "#/components/schemas/{model}"
 _BY_HAND: tuple[type[BaseModel], ...] = (
@@ -24,6 +30,7 @@ _BY_HAND: tuple[type[BaseModel], ...] = (
     PredictSplitAnswer,
     ProblemAnswer,
     InferRequestBody,
+    RepositoryRequestBody,
 )
 """Schemas of bodies that the routes read and write themselves."""
 
@@ -98,8 +105,20 @@ PREDICT_PARAMETERS: list[dict[str, Any]] = [
 """A request in JSON names all that in its body."""
 
 
+_SECURITY: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, as `Authorization: Bearer KEY`."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in a header."},
+}
+
+
 class DocumentedFastAPI(FastAPI):
-    """FastAPI whose OpenAPI document holds the schemas that routes refer to by hand, and no answer never given."""
+    """FastAPI whose OpenAPI document holds the schemas that routes refer to by hand, and no answer never given.
+
+    Attributes:
+        needs_key: Which paths are answered only to a request with a key; none where the service takes no keys.
+    """
+
+    needs_key: Callable[[str], bool] = staticmethod(lambda _path: False)
 
     def openapi(self) -> dict[str, Any]:
         """Return the document, made once."""
@@ -109,7 +128,27 @@ class DocumentedFastAPI(FastAPI):
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(definitions["$defs"])
             _drop_validation_errors(document["paths"], schemas)
+            document["components"]["securitySchemes"] = _SECURITY
+            for path, operations in document["paths"].items():
+                for operation in operations.values():
+                    _tell_of_keys(path, operation, needed=self.needs_key(path))
         return super().openapi()
+
+
+def _tell_of_keys(path: str, operation: dict[str, Any], *, needed: bool) -> None:
+    """Document what the guard of all routes answers, also where this service runs without keys, except on health."""
+    if path in HEALTH_PATHS:
+        return
+    operation["security"] = [{name: []} for name in _SECURITY] if needed else [{}]
+    for kind in (UnauthorizedError, ForbiddenError, SlowRequestError, RateLimitedError, HeadTooLargeError):
+        problem = PROBLEMS[kind]
+        answer, media_type = (
+            ("ProtocolError", "application/json") if is_foreign(path) else ("ProblemAnswer", CONTENT_TYPE)
+        )
+        operation["responses"][str(problem.status)] = {
+            "description": listed_types([problem]),
+            "content": {media_type: {"schema": {"$ref": _REF.format(model=answer)}}},
+        }
 
 
 def _drop_validation_errors(paths: dict[str, Any], schemas: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from models.contract.errors import ModelNotFoundError
+from models.contract.errors import ActivationError, InvalidNameError, ModelNotFoundError
 from service.api.negotiation import MEDIA_TYPES
 from service.errors import (
     BodyTooLargeError,
@@ -20,14 +20,22 @@ from service.errors import (
     DeadlineExceededError,
     Fault,
     FaultyInputError,
+    ForbiddenError,
+    HeadTooLargeError,
     InputOutOfDomainError,
     InputShapeError,
     InvalidRequestError,
     ModelNotReadyError,
     NonFinitePredictionError,
     NotAcceptableError,
+    NotHttpError,
     NotOfferedError,
     OverloadedError,
+    RateLimitedError,
+    RepositoryFailedError,
+    SlowRequestError,
+    TooManyConnectionsError,
+    UnauthorizedError,
     UnreadableBodyError,
     UnsupportedMediaTypeError,
 )
@@ -64,20 +72,30 @@ INTERNAL_ERROR = Problem(500, "internal-error", "The service failed")
 
 PROBLEMS: dict[type[Exception], Problem] = {
     UnreadableBodyError: Problem(400, "bad-request", "The body cannot be read"),
+    UnauthorizedError: Problem(401, "unauthorized", "A key is needed", {"WWW-Authenticate": 'Bearer realm="nalu"'}),
+    ForbiddenError: Problem(403, "forbidden", "The key does not open this"),
     CardNotFoundError: Problem(404, "card-not-found", "The version has no model card"),
     ModelNotFoundError: Problem(404, "model-not-found", "No such model or version"),
     NotAcceptableError: Problem(406, "not-acceptable", "No answer in a format that is wanted"),
+    NotHttpError: Problem(400, "bad-request", "This is no HTTP request", {"Connection": "close"}),
+    SlowRequestError: Problem(408, "request-timeout", "The request arrives too slowly", {"Connection": "close"}),
+    ActivationError: Problem(409, "activation-refused", "What is served cannot be changed so"),
     BodyTooLargeError: Problem(413, "body-too-large", "The body is over the limit", {"Connection": "close"}),
     UnsupportedMediaTypeError: Problem(
         415, "unsupported-media-type", "The body's format is not read", {"Accept-Post": ", ".join(MEDIA_TYPES.values())}
     ),
+    InvalidNameError: Problem(422, "invalid-request", "The request does not follow the rules"),
     InvalidRequestError: Problem(422, "invalid-request", "The request does not follow the rules"),
     NotOfferedError: Problem(422, "not-offered", "The model does not have what the request asks for"),
     InputShapeError: Problem(422, "input-shape-mismatch", "Rows and columns are not those of the model"),
     InputOutOfDomainError: Problem(422, "input-out-of-domain", "The model has no answer for this input"),
     NonFinitePredictionError: Problem(422, "non-finite-prediction", "The model's answer is not a finite number"),
+    RateLimitedError: Problem(429, "rate-limited", "Too many requests with this key"),
+    HeadTooLargeError: Problem(431, "head-too-large", "The head is over the limit", {"Connection": "close"}),
     ModelNotReadyError: Problem(503, "model-not-ready", "The model cannot answer", {"Retry-After": _RETRY_AFTER_S}),
+    RepositoryFailedError: Problem(503, "repository-failed", "The model repository cannot be read or written"),
     OverloadedError: Problem(503, "overloaded", "Too many large requests at once", {"Retry-After": "1"}),
+    TooManyConnectionsError: Problem(503, "overloaded", "Too many connections at once", {"Retry-After": "1"}),
     DeadlineExceededError: Problem(504, "deadline-exceeded", "Time is up", {"Connection": "close"}),
 }
 """Domain error → what HTTP says; any other error is `INTERNAL_ERROR`."""
@@ -105,14 +123,20 @@ def problem_of(error: Exception, path: str) -> Response:
         error: What happened.
         path: Path of the request, which decides the form.
     """
-    problem = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), INTERNAL_ERROR)
-    if problem is INTERNAL_ERROR:
-        return problem_response(problem, _INTERNAL_DETAIL, path)
+    problem, detail = told_of(error)
     more: dict[str, Any] = {}
+    if isinstance(error, RateLimitedError):
+        problem = replace(problem, headers={"Retry-After": str(error.retry_after_s)})
     if isinstance(error, FaultyInputError):
         more["errors"] = [_listed(fault) for fault in error.faults]
         more["n_errors"] = error.n_faults
-    return problem_response(problem, str(error), path, **more)
+    return problem_response(problem, detail, path, **more)
+
+
+def told_of(error: Exception) -> tuple[Problem, str]:
+    """Return the class of an error, and what is told of it: nothing of one that should not be."""
+    problem = next((PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS), INTERNAL_ERROR)
+    return problem, _INTERNAL_DETAIL if problem is INTERNAL_ERROR else str(error)
 
 
 def problem_response(problem: Problem, detail: str, path: str, **more: Any) -> Response:

@@ -12,12 +12,14 @@ import time
 from typing import Any, Final
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.api.connections import LimitedProtocol
 from service.api.front import Front, id_of
+from service.api.gathering import PATIENCE_S, Gathering
 from service.api.heads import Heads
 from service.api.middleware import CLIENT_LEFT
+from service.key_limits import Limit
 
 _START: Final = b"POST /predict HTTP/1.1\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
@@ -26,13 +28,13 @@ _MAX_HEAD_BYTES: Final = 8 * 1024
 """Longest head that is looked at here; nginx gives heads as much."""
 
 _CLOSE: Final = b"connection: close\r\n"
+_VARY: Final = b"vary: Accept-Encoding\r\n"
 
 
-class PredictProtocol(HttpToolsProtocol):
-    """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front` and `heads`.
+class PredictProtocol(LimitedProtocol):
+    """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front`, `heads` and `wheel`.
 
-    Only what is there is joined in one run: an answer goes out at the end of the turn of the event loop in which its
-    request came.
+    Only what is there is joined in one run: answers go out once the event loop has read all requests that have come.
     """
 
     def __init__(
@@ -45,9 +47,13 @@ class PredictProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._front: Front = app_state["front"]
         self._heads: Heads = app_state["heads"]
+        self._max_small_bytes = self._front.max_body_bytes
+        self._body: Gathering | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._mid_message = False
-        self._started = 0.0
+        self.started = 0.0
         self._told = b""
+        self._limit: Limit | None = None
         self._first_part = b""
         self._taken = b""
         self._behind = b""
@@ -73,13 +79,19 @@ class PredictProtocol(HttpToolsProtocol):
             super().data_received(data)
             return
         if not first_part:
-            self._started = time.perf_counter()
+            self.started = time.perf_counter()
         end = data.find(_HEAD_END, 0, _MAX_HEAD_BYTES) + len(_HEAD_END)
         told = self._heads.read(data[:end]) if end >= len(_START) else None
         if told is None:
             super().data_received(data)
             return
-        n_body, self._told = told
+        n_body, self._told, limit = told
+        if n_body > self._max_small_bytes:
+            if limit is None:
+                self._begin_body(data, end, n_body)
+            else:  # the guard counts what is under way
+                super().data_received(data)
+            return
         if len(data) < end + n_body:
             if first_part:  # a body in many small parts is the server's to collect
                 super().data_received(data)
@@ -88,19 +100,73 @@ class PredictProtocol(HttpToolsProtocol):
                 self._first_part = data
             return
         request = self._front.read(data[end : end + n_body])
-        if request is None:
+        if request is None or (limit is not None and limit.take()):  # the server's to ask again, and to refuse
             super().data_received(data)
             return
+        self._limit = limit
         self._taken, self._behind = data[: end + n_body], data[end + n_body :]
-        self._front.answer_soon(request, self, self.loop)
+        self._front.answer_soon(request, self, self.loop, self.connections)
 
-    def take(self, answer: bytes | None) -> None:
+    def take(self, answer: bytes | None) -> bool:
         """Send the answer to the request that was taken, then go on with what came behind it."""
         taken, self._taken = self._taken, b""
         behind, self._behind = self._behind, b""
         if answer is None:
+            if self._limit is not None:
+                self._limit.give_back()
             self._hand_on(taken + behind)
+            return False
+        self._send(answer, behind)
+        return True
+
+    def _begin_body(self, data: bytes, end: int, n_body: int) -> None:
+        """Answer a large request, now or once its body is there."""
+        if len(data) >= end + n_body:
+            answer = self._front.answer_large(data[end : end + n_body], n_body)
+            if answer is None:
+                super().data_received(data)
+            else:
+                self._send_large(answer, data[end + n_body :])
             return
+        memory = self._front.shelf.take()
+        if memory is None:
+            super().data_received(data)
+            return
+        self._body = Gathering(self, data[:end], memoryview(data)[end:], n_body, memory)
+        self._patience = self.loop.call_later(PATIENCE_S, self._hand_on_body)
+        self.transport.set_protocol(self._body)
+
+    def gathered(self) -> None:
+        """Answer the request whose body is there."""
+        if self._body is None:
+            return
+        answer = self._front.answer_large(self._body.memory, self._body.n_bytes)
+        if answer is None:
+            self._hand_on_body()
+        else:
+            self._leave_body(self._body)
+            self._send_large(answer, b"")
+
+    def _hand_on_body(self) -> None:
+        """Give the server what has come of a large request, where one has begun; the rest it receives itself."""
+        if self._body is not None:
+            received = self._body.received()
+            self._leave_body(self._body)
+            super().data_received(received)
+
+    def _leave_body(self, body: Gathering) -> None:
+        self._body = None
+        if self._patience is not None:
+            self._patience.cancel()
+        self._front.shelf.give_back(body.memory)
+        self.transport.set_protocol(self)
+
+    def _send_large(self, answer: bytes, behind: bytes) -> None:
+        self._front.count_large(self.started)
+        self._send(answer, behind, _VARY)
+
+    def _send(self, answer: bytes, behind: bytes, more: bytes = b"") -> None:
+        """Send an answer, then go on with what came behind its request."""
         own_id = id_of(self._told)
         start = self._heads.of_answers(self.server_state.default_headers)
         closing = self._heads.closing
@@ -112,11 +178,12 @@ class PredictProtocol(HttpToolsProtocol):
                     start,
                     len(answer),
                     own_id.encode(),
-                    _CLOSE if last and not closing else b"",
+                    more + _CLOSE if last and not closing else more,
                     answer,
                 )
             )
-        self._front.count(own_id, self._started)
+        if self._front.logs:
+            self._front.log(own_id, self.started)
         self.server_state.total_requests += 1
         if last:
             self.transport.close()
@@ -132,7 +199,7 @@ class PredictProtocol(HttpToolsProtocol):
     def _hand_on(self, data: bytes) -> None:
         """Give the server what was kept from it, a wish to end included."""
         if self._gone:
-            self._front.count(id_of(self._told), self._started, CLIENT_LEFT)
+            self._front.count(id_of(self._told), self.started, CLIENT_LEFT)
             return
         super().data_received(data)
         if self._ends:
@@ -140,6 +207,7 @@ class PredictProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the server count a request that was broken off."""
+        self._hand_on_body()
         first_part, self._first_part = self._first_part, b""
         if first_part:
             super().data_received(first_part)
@@ -151,6 +219,7 @@ class PredictProtocol(HttpToolsProtocol):
         if self._taken:
             self._ends = True
             return
+        self._hand_on_body()
         first_part, self._first_part = self._first_part, b""
         if first_part:
             super().data_received(first_part)
@@ -171,13 +240,39 @@ class PredictProtocol(HttpToolsProtocol):
         super().on_response_complete()
         self._idle_since = self.loop.time()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is being answered, so that the connection may be closed for others."""
+        return not self._taken and self._body is None and super().is_waiting
+
+    @property
+    def has_begun_a_request(self) -> bool:
+        """Whether the client has begun a request, which nothing was answered to yet."""
+        return bool(self._first_part) or super().has_begun_a_request
+
+    def waits_since(self, now: float) -> float | None:
+        """Return since when the client owes the rest of a request; None where it does not."""
+        if self._taken or self._body is not None:
+            return None
+        if self._first_part:
+            return now - (time.perf_counter() - self.started)
+        if self._idle_since and not self._mid_message and not self.is_answering:
+            return None
+        return super().waits_since(now)
+
+    def idle_since(self) -> float | None:
+        """Return since when the connection is idle between two requests; None where it is not."""
+        if self._taken or self._first_part or self._body is not None or self.is_answering:
+            return None
+        return self._idle_since or None
+
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that has been idle for long enough.
 
         The timer is not set anew for each request: it looks at the clock when it is over.
         """
         self.timeout_keep_alive_task = None
-        if self._taken or self._first_part or self._mid_message or self._gone:
+        if self._taken or self._first_part or self._mid_message or self._gone or self._body is not None:
             return
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:

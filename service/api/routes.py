@@ -1,15 +1,17 @@
 """The routes: HTTP here, meaning elsewhere."""
 
-from typing import Annotated, Any, TypedDict, cast
+from typing import Annotated, Any, Protocol, TypedDict, cast
 
 from fastapi import APIRouter, Path, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from service.administration import Administration
 from service.admission import Admission
 from service.api.bulk import answer_bulk
 from service.api.cards import CARD_HEADERS, card_path, read_card
+from service.api.connections import Wheel
 from service.api.front import Front
 from service.api.heads import Heads
 from service.api.large_bodies import answer_in_thread, is_small
@@ -33,6 +35,7 @@ from service.draining import Draining
 from service.inference.batches import SequenceLimits
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
+from service.keys import KeyRing
 from service.metrics import Counts
 from service.settings import Settings
 
@@ -43,6 +46,13 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RETRY_AFTER = {"Retry-After": "10"}
 
 
+class Stoppable(Protocol):
+    """A server beside this one, which stops with it."""
+
+    async def stop(self) -> None:
+        """Accept nothing more, and end when what is under way is answered."""
+
+
 class State(TypedDict):
     """What the application holds while it runs.
 
@@ -50,23 +60,31 @@ class State(TypedDict):
         settings: The settings.
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
+        wheel: Looks at the connections.
         front: Answers the small ones of them.
+        keys: The API keys that are taken; None where the service takes none.
         heads: What their heads tell, where the HTTP protocol answers them.
         draining: Whether it has been told to stop.
         counts: What all workers have counted.
         admission: Places for requests that are answered in a thread.
         bulk: Places for tables.
+        administration: Changes which versions answer.
+        rpc: The gRPC server, where there is one.
     """
 
     settings: Settings
     registry: Registry
     quick: QuickReader
+    wheel: Wheel
     front: Front
+    keys: KeyRing | None
     heads: Heads
     draining: Draining
     counts: Counts
     admission: Admission
     bulk: Admission
+    administration: Administration
+    rpc: Stoppable | None
 
 
 router = APIRouter()
@@ -132,7 +150,9 @@ async def _answer_large(request: Request, state: State, limits: SequenceLimits) 
     def answer(body: bytes, deadline_s: float) -> bytes:
         return answer_large(state["quick"], registry, body, settings.max_rows, limits, deadline_s)
 
-    content, headers = await answer_in_thread(request, state["admission"], settings.max_body_bytes, answer)
+    content, headers = await answer_in_thread(
+        request, state["admission"], settings.max_body_bytes, answer, state["front"].answer_large
+    )
     return Response(content, media_type=JSON, headers=headers)
 
 
@@ -145,13 +165,14 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/models/{name}", summary="Show a model", tags=["models"], responses=_problems(404, 422))
 async def show_model(request: Request, name: PathName) -> ModelSummary:
-    """Tell the versions of one model, and what the newest one takes and gives."""
+    """Tell the versions of one model, and what the one that answers by default takes and gives."""
     state = _state(request)
     registry = state["registry"]
-    versions = registry.versions(name)
-    newest = versions.loaded.get(versions.latest)
-    card = card_path(state["settings"].model_repository, name, versions.latest) if newest else None
-    return summary_of(_entry(registry, name), newest.manifest if newest else None, card)
+    default = registry.versions(name).default
+    if default is None:
+        return summary_of(_entry(registry, name), None, None)
+    card = card_path(state["settings"].model_repository, name, default.manifest.version)
+    return summary_of(_entry(registry, name), default.manifest, card)
 
 
 @router.get(
@@ -201,7 +222,11 @@ async def live(response: Response) -> Live:
     responses={503: {"description": "Not ready; the body says why.", "model": Ready}},
 )
 async def ready(request: Request, response: Response) -> Ready:
-    """Answer 200 when the newest version of every model is loaded, verified and warmed up, and no stop has begun."""
+    """Answer 200 when a version of every model is loaded, verified and warmed up, and no stop has begun.
+
+    Notices tell what a person should look at all the same: a version that could not be loaded, a repository that is
+    gone.
+    """
     response.headers["Cache-Control"] = "no-store"
     state = _state(request)
     reasons = state["registry"].faults()
@@ -210,7 +235,8 @@ async def ready(request: Request, response: Response) -> Ready:
     if reasons:
         response.status_code = 503
         response.headers.update(_RETRY_AFTER)
-    return Ready(status="not-ready" if reasons else "ready", reasons=reasons)
+    notices = state["registry"].notices()
+    return Ready(status="not-ready" if reasons else "ready", reasons=reasons, notices=notices)
 
 
 @router.get(
@@ -231,11 +257,16 @@ def _state(request: Request) -> State:
 
 def _entry(registry: Registry, name: str) -> ModelEntry:
     versions = registry.versions(name)
-    newest = versions.loaded.get(versions.latest)
+    default, activation = versions.default, versions.activation
     return ModelEntry(
         name=name,
         latest=versions.latest,
+        active=versions.active,
+        pinned=activation.active,
         versions=sorted(versions.loaded),
+        idle=sorted(versions.idle),
         failed=dict(versions.failed),
-        description=newest.manifest.description if newest else None,
+        aliases=dict(activation.aliases),
+        generation=activation.generation,
+        description=default.manifest.description if default else None,
     )

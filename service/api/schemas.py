@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from models.contract.manifest import Certificate, Column, Formula, ModelManifest, OutputColumn, Provenance
+from models.contract.names import MAX_NAME, NAME
 from models.contract.trust import Importance, Intervals, JointRange, OutputTerms
 from service.errors import Fault, InvalidRequestError, quote
 
@@ -15,7 +16,10 @@ Value = Annotated[Any, WithJsonSchema({"type": ["number", "string", "array", "nu
 """One value of a row. Its type is checked against the model's manifest, where the fault can name row and column."""
 
 ModelName = Annotated[str, Field(description="Name of the model.", min_length=1, max_length=100)]
-VersionNumber = Annotated[int, Field(description="Version of the model; the newest by default.", ge=1, le=MAX_VERSION)]
+VersionNumber = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_VERSION)] | Annotated[str, Field(max_length=MAX_NAME, pattern=f"^{NAME}$")],
+    Field(description="Version of the model, an alias of one, or `latest`; the active one by default."),
+]
 
 Interval = Annotated[
     float | None,
@@ -138,10 +142,15 @@ class ModelEntry(_Answer):
     """A model, in brief."""
 
     name: str
-    latest: int = Field(description="The newest version published: the one that answers when none is named.")
+    latest: int = Field(description="The newest version published.")
+    active: int | None = Field(description="The version that answers when none is named; null where none is loaded.")
+    pinned: int | None = Field(description="The version chosen to answer; null where it is the newest that can.")
     versions: list[int] = Field(description="Versions that can answer.")
+    idle: list[int] = Field(description="Versions that are published and not loaded: older ones, or all of a model.")
     failed: dict[int, str] = Field(description="Versions that could not be loaded, each with the reason.")
-    description: str | None = Field(description="One sentence; null where the newest version could not be loaded.")
+    aliases: dict[str, int] = Field(description="Names that may stand for a version in a request.")
+    generation: int = Field(description="Changes so far of what is chosen, as far as this worker has followed.")
+    description: str | None = Field(description="One sentence; null where no version answers by default.")
 
 
 class ModelList(_Answer):
@@ -154,9 +163,9 @@ Card = Annotated[str | None, Field(description="Path of its model card, a page f
 
 
 class ModelSummary(ModelEntry):
-    """A model, with the signature of its newest version."""
+    """A model, with the signature of the version that answers by default."""
 
-    inputs: list[Column] | None = Field(description="What it takes; null where the newest version could not be loaded.")
+    inputs: list[Column] | None = Field(description="What it takes; null where no version answers by default.")
     outputs: list[OutputColumn] | None = Field(description="What it gives; likewise.")
     example: dict[str, Any] | None = Field(description="A request body for POST /predict; likewise.")
     card: Card
@@ -207,6 +216,9 @@ class Ready(_Answer):
 
     status: Literal["ready", "not-ready"]
     reasons: list[str] = Field(description="Why not; empty when ready.")
+    notices: list[str] = Field(
+        default=[], description="What is wrong though every model answers, such as a version that was not loaded."
+    )
 
 
 class ProblemFault(_Answer):

@@ -14,6 +14,8 @@ from service.api.middleware import SECURITY_HEADERS
 from service.api.negotiation import PREDICT_PATH
 from service.api.together import next_turn
 from service.inference.quick_rows import SmallRequest
+from service.key_limits import Limit
+from service.keys import KeyRing
 
 
 class ShortPath:
@@ -37,13 +39,25 @@ class ShortPath:
         if head is None:
             await self._app(scope, receive, send)
             return
+        limit: Limit | None = None
+        keys: KeyRing | None = scope["state"].get("keys")
+        if keys is not None:
+            key = keys.find(scope["headers"])
+            if key is None:
+                await self._app(scope, receive, send)
+                return
+            limit = key.limit
         message = await receive()
         request = _read(front, message)
+        if request is not None and limit is not None and limit.take():
+            request = None
         if request is not None:
             turn, place = front.turn_with(request)
             await next_turn()
             answer = turn.answers()[place]
         if request is None or answer is None:
+            if request is not None and limit is not None:
+                limit.give_back()
             await self._app(scope, _again(message, receive), send)
             return
         own_id = id_of(head[1])

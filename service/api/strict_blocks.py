@@ -58,7 +58,7 @@ def read_strictly_in_blocks(
         ModelNotFoundError: When there is no such model or version.
         ModelNotReadyError: When the version could not be loaded.
     """
-    found = find_rows(body)
+    found = find_rows(body, len(body))
     if found is None:
         return None
     start, end, split = found

@@ -4,24 +4,21 @@ A kernel may add up a matrix product in another order for one row than for many,
 round differently, so this is measured for each model when the service starts, at every number of rows that is joined.
 """
 
-import time
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.contract.manifest import ModelManifest
 from service.errors import InferenceError
+from service.inference.costs import TIMED_ROWS, run_seconds, sample_rows
 from service.inference.encoding import Encoded
 from service.inference.session import ModelSession
 
-MAX_ROWS: Final = 32
+MAX_ROWS: Final = TIMED_ROWS
 """Most rows of one run: with more, the first request of a turn begins to wait for the last."""
 
 _MAX_RUN_S: Final = 0.002
 """Longest run of `MAX_ROWS` rows that is worth joining; beyond, the work per row outweighs what a run costs."""
 
-_N_TIMED: Final = 3
 _N_DRAWS: Final = 2
 
 
@@ -31,26 +28,20 @@ def runs_jointly(session: ModelSession) -> bool:
     Takes a few milliseconds: rows are drawn inside and around the range seen in training, always the same ones.
     """
     random = np.random.default_rng(0)
+    if run_seconds(session) > _MAX_RUN_S:
+        return False
     try:
-        rows = _rows(session.manifest, random)
-        if min(_run_s(session, rows) for _ in range(_N_TIMED)) > _MAX_RUN_S:
-            return False
+        rows = sample_rows(session.manifest, random, MAX_ROWS)
         for _ in range(_N_DRAWS):
             alone = [_bits(session, _some(rows, i, i + 1))[0] for i in range(MAX_ROWS)]
             for n_rows in range(2, MAX_ROWS + 1):
                 first = int(random.integers(MAX_ROWS - n_rows + 1))
                 if _bits(session, _some(rows, first, first + n_rows)) != alone[first : first + n_rows]:
                     return False
-            rows = _rows(session.manifest, random)
+            rows = sample_rows(session.manifest, random, MAX_ROWS)
     except InferenceError:
         return False
     return True
-
-
-def _run_s(session: ModelSession, rows: Encoded) -> float:
-    started = time.perf_counter()
-    _bits(session, rows)
-    return time.perf_counter() - started
 
 
 def _bits(session: ModelSession, rows: Encoded) -> list[bytes]:
@@ -59,23 +50,6 @@ def _bits(session: ModelSession, rows: Encoded) -> list[bytes]:
         return [answer.tobytes() for answer in session.run(rows)]
     answers, distances = session.run_marked(rows)
     return [answer.tobytes() + distance.tobytes() for answer, distance in zip(answers, distances, strict=True)]
-
-
-def _rows(manifest: ModelManifest, random: np.random.Generator) -> Encoded:
-    columns: list[NDArray[np.float64]] = []
-    for number in manifest.numbers:
-        place = random.uniform(-0.1, 1.1, MAX_ROWS)
-        column = (1 - place) * number.minimum + place * number.maximum
-        if number.may_be_missing:
-            column[random.random(MAX_ROWS) < 0.1] = np.nan
-        columns.append(column)
-    numeric = np.column_stack(columns) if columns else np.empty((MAX_ROWS, 0))
-    categorical = np.empty((MAX_ROWS, len(manifest.categories)), dtype=object)
-    for j, category in enumerate(manifest.categories):
-        levels = [*category.categories, *([""] if category.may_be_missing else [])]
-        categorical[:, j] = random.choice(np.array(levels, dtype=object), MAX_ROWS)
-    with np.errstate(over="ignore"):  # a range that the graph's type does not hold is an infinity there
-        return Encoded(numeric.astype(manifest.graph.dtype), categorical, np.ones(MAX_ROWS, dtype=np.bool_))
 
 
 def _some(rows: Encoded, start: int, stop: int) -> Encoded:

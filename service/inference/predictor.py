@@ -37,7 +37,12 @@ class Prediction(NamedTuple):
 
 
 def predict(
-    session: ModelSession, encoded: Encoded, deadline_s: float | None = None, *, tentative: bool = False
+    session: ModelSession,
+    encoded: Encoded,
+    deadline_s: float | None = None,
+    *,
+    tentative: bool = False,
+    n_requests: int = 1,
 ) -> Prediction:
     """Answer encoded rows.
 
@@ -46,6 +51,7 @@ def predict(
         encoded: The rows.
         deadline_s: Time after which the run is stopped, or None for no limit.
         tentative: Whether the same rows are asked for again where they have no answer, so that this is not counted.
+        n_requests: Requests to which the rows belong.
 
     Raises:
         InputOutOfDomainError: When a row holds a value for which the model has no answer.
@@ -60,10 +66,11 @@ def predict(
         prediction = _predict(session, encoded, deadline_s)
     except Exception as error:
         if not tentative:
-            meter.failed(_OUTCOMES.get(type(error), "error"))
+            meter.failed(_OUTCOMES.get(type(error), "error"), time.perf_counter() - started)
         raise
-    n_rows = len(prediction.in_range)
-    meter.answered(n_rows, n_rows - prediction.in_range.tobytes().count(1), time.perf_counter() - started)
+    in_range = prediction.in_range
+    n_outside = len(in_range) - in_range.tobytes().count(1)
+    meter.answered(prediction.values, n_outside, time.perf_counter() - started, n_requests)
     return prediction
 
 

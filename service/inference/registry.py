@@ -1,54 +1,47 @@
-"""The models loaded in this process."""
+"""The models loaded in this process, replaced as a whole when the repository has changed."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-import numpy as np
-
-from models.contract.errors import ModelNotFoundError, NaluError
+from models.contract.errors import ModelNotFoundError
 from models.contract.repository import ModelRepository
-from service.errors import ModelLoadError, ModelNotReadyError, ProviderError
-from service.inference.encoding import encode_records
-from service.inference.predictor import predict
+from service.errors import ModelNotReadyError
+from service.inference.following import DEFAULT_KEEP, Follower
+from service.inference.loading import Loader
 from service.inference.providers import Wanted
-from service.inference.session import ModelSession, load_session
+from service.inference.session import ModelSession
+from service.inference.versions import Versions
 
-WARM_UP_DEADLINE_S = 10.0
-"""Time for the sample of at most 100 rows; the largest graph measured, an LSTM unrolled over ten steps, takes 0.2 ms
-a row."""
-
-
-@dataclass(frozen=True)
-class Versions:
-    """The versions of one model.
-
-    Attributes:
-        loaded: Version → session, for those that can answer.
-        failed: Version → why it cannot.
-    """
-
-    loaded: Mapping[int, ModelSession] = field(default_factory=dict)
-    failed: Mapping[int, str] = field(default_factory=dict)
-
-    @property
-    def latest(self) -> int:
-        """The newest version published, whether it can answer or not."""
-        return max((*self.loaded, *self.failed))
+__all__ = ["Registry", "Versions", "load_registry"]
 
 
 class Registry:
     """Models by name and version.
 
-    A version that cannot be loaded is kept with its reason and stops no other. A request that names no version is for
-    the newest one published: where that one failed, an older one does not answer in its place unasked.
+    A version that cannot be loaded is kept with its reason and stops no other. A request that names no version is
+    answered by the active one: the one chosen, else the newest, and where that one cannot be loaded, the one before it.
 
     Args:
         models: Model name → its versions.
+
+    Attributes:
+        trouble: Why the repository cannot be followed at the moment, or None.
+        loading: Model and version that is being loaded at the moment, or None.
     """
 
     def __init__(self, models: Mapping[str, Versions]) -> None:
+        self._models: Mapping[str, Versions] = {}
+        self.trouble: str | None = None
+        self.loading: tuple[str, int] | None = None
+        self.switch(models)
+
+    def switch(self, models: Mapping[str, Versions]) -> None:
+        """Answer with these models from now on; one assignment, so that no request sees half of it."""
         self._models = dict(sorted(models.items()))
+
+    @property
+    def models(self) -> Mapping[str, Versions]:
+        """Model name → its versions, by name."""
+        return self._models
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,88 +59,63 @@ class Registry:
         except KeyError:
             raise ModelNotFoundError(name[:100], available=self.names) from None
 
-    def get(self, name: str, version: int | None = None) -> ModelSession:
-        """Return the session of a model, the newest version by default.
+    def get(self, name: str, version: int | str | None = None) -> ModelSession:
+        """Return the session of a model, the active version by default.
+
+        Args:
+            name: The model.
+            version: A version, an alias, or `latest`.
 
         Raises:
-            ModelNotFoundError: When it is not published.
-            ModelNotReadyError: When it is published and could not be loaded.
+            ModelNotFoundError: When it is not published, or there is no such alias.
+            ModelNotReadyError: When it is published and not loaded.
         """
         versions = self.versions(name)
-        wanted = versions.latest if version is None else version
-        if wanted in versions.loaded:
-            return versions.loaded[wanted]
-        if wanted in versions.failed:
-            msg = f"version {wanted} of model {name!r} is published but could not be loaded: {versions.failed[wanted]}"
+        if version is None:
+            if versions.default is not None:
+                return versions.default
+            reason = "the model was unloaded" if versions.unloaded else versions.fault_of_default()
+            msg = f"a version of model {name!r} must be loaded to answer, however none is: {reason}"
             raise ModelNotReadyError(msg)
-        raise ModelNotFoundError(name, version, sorted((*versions.loaded, *versions.failed)))
+        wanted = versions.number(name, version)
+        if wanted not in versions.loaded:
+            msg = f"version {wanted} of model {name!r} is published but {versions.reason(wanted)}"
+            raise ModelNotReadyError(msg)
+        return versions.loaded[wanted]
 
     def faults(self) -> list[str]:
-        """Return why the service is not ready; empty when the newest version of every model can answer."""
+        """Return why the service is not ready; empty when every model that is to be served can answer."""
         if not self._models:
-            return ["the model repository holds no published model; publish one and start the service again"]
-        return [
-            f"{name}/{versions.latest}: {versions.failed[versions.latest]}"
-            for name, versions in self._models.items()
-            if versions.latest in versions.failed
-        ]
+            return ["the model repository holds no published model; publish one"]
+        told = ((name, versions, versions.fault_of_default()) for name, versions in self._models.items())
+        return [f"{name}/{versions.latest}: {fault}" for name, versions, fault in told if fault is not None]
+
+    def notices(self) -> list[str]:
+        """Return what a person should look at though every request is answered."""
+        told = [] if self.trouble is None else [self.trouble]
+        for name, versions in self._models.items():
+            told += [f"{name}/{number} could not be loaded: {reason}" for number, reason in versions.failed.items()]
+            told += [f"{name}/{number} still answers, however: {reason}" for number, reason in versions.stale.items()]
+            if versions.fault is not None and versions.default is not None:
+                told.append(f"{name}: {versions.fault}")
+        return told
 
 
-def load_registry(repository: ModelRepository, *, provider: Wanted = "auto", n_threads: int = 1) -> Registry:
-    """Load every version of every model in a repository, each verified and warmed up.
+def load_registry(
+    repository: ModelRepository, *, provider: Wanted = "auto", n_threads: int = 1, keep: int = DEFAULT_KEEP
+) -> Registry:
+    """Load the models in a repository, each version verified and warmed up.
 
     Args:
         repository: Where the models are published.
         provider: Execution provider wanted.
         n_threads: Threads of one run.
+        keep: Newest versions of each model to load, beside the active one and those with an alias.
 
     Raises:
         RepositoryError: When the repository cannot be read at all.
         ProviderError: When the provider is not available.
     """
-    models = {}
-    for name in repository.names():
-        loaded: dict[int, ModelSession] = {}
-        failed: dict[int, str] = {}
-        for version in repository.versions(name):
-            try:
-                session = load_session(repository.load(name, version), provider, n_threads)
-                warm_up(session)
-            except ProviderError:
-                raise
-            except NaluError as error:
-                failed[version] = _told(error, repository)
-            else:
-                loaded[version] = session
-        models[name] = Versions(loaded, failed)
-    return Registry(models)
-
-
-def _told(error: NaluError, repository: ModelRepository) -> str:
-    """Return the reason as anyone may read it under `/models`: without where the repository lies on this machine."""
-    reason = str(error)
-    for root in (repository.root.resolve(), repository.root):
-        reason = reason.replace(f"{root}{os.sep}", "")
-    return reason
-
-
-def warm_up(session: ModelSession) -> None:
-    """Answer the manifest's sample: a model is ready when its predictions are those measured at publication.
-
-    Raises:
-        ModelLoadError: When they are not, or the sample is refused.
-    """
-    manifest = session.manifest
-    try:
-        values = predict(session, encode_records(manifest, manifest.sample.rows), WARM_UP_DEADLINE_S).values
-    except NaluError as error:
-        msg = f"a model must answer its own sample, however: {error}; publish the model again"
-        raise ModelLoadError(msg) from error
-    expected = np.array(manifest.sample.predictions)
-    difference = np.abs(values - expected)
-    if not (difference <= np.array(manifest.sample.atol) + manifest.sample.rtol * np.abs(expected)).all():
-        msg = (
-            "a model must answer its sample within the tolerance of its manifest, however the largest difference is "
-            f"{difference.max():.3g}; publish the model again"
-        )
-        raise ModelLoadError(msg)
+    repository.names()
+    found = Follower(Loader(repository, provider, n_threads), keep, strict=True).look({})
+    return Registry(found or {})

@@ -28,7 +28,7 @@ from service.inference.joint_range import JointLimits
 from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
 from service.inference.runtime import RuntimeSession, Tensor
 from service.inference.sequence_encoding import TENSORS
-from service.metrics import ModelMeter
+from service.model_meter import ModelMeter
 
 
 class ModelSession:

@@ -4,6 +4,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
+from service.key_file import KeyRecord, add_record, hash_of, new_key
 from service.settings import Settings
 from tests.published import GRADES, publish_all
 from tests.sequences import publish_sequences
@@ -310,3 +312,36 @@ def test_the_repository_is_listed(client: TestClient) -> None:
     listed = client.post("/v2/repository/index").json()
 
     assert {"name": "divide", "version": "1", "state": "READY", "reason": ""} in listed
+
+
+@pytest.mark.parametrize("what", ["load", "unload"])
+def test_nobody_changes_the_models_of_a_service_without_keys(client: TestClient, what: str) -> None:
+    answer = client.post(f"/v2/repository/models/divide/{what}")
+
+    assert answer.status_code == 403
+    assert "nalu keys new" in answer.json()["error"]
+
+
+def test_a_model_is_unloaded_and_loaded_as_it_was_published(tmp_path: Path) -> None:
+    publish_all(tmp_path / "models")
+    key, file = new_key(), tmp_path / "keys.jsonl"
+    add_record(file, KeyRecord(name="operator", role="admin", sha256=hash_of(key.encode()).hex()))
+    application = create_app(Settings(model_repository=tmp_path / "models", keys_file=file))
+    with TestClient(application, headers={"X-API-Key": key}) as admin:
+
+        def asked(what: str, content: bytes = b"", model: str = "divide") -> tuple[int, str]:
+            answer = admin.post(f"/v2/repository/models/{model}/{what}", content=content)
+            return answer.status_code, answer.json().get("error", "")
+
+        assert asked("unload", b'{"parameters": {"unload_dependents": false}}') == (200, "")
+        assert admin.get("/v2/models/divide/ready").status_code == 503
+        for parameters in (b'{"config": "{}"}', b'{"file:1/model.onnx": "AAAA"}'):
+            status, error = asked("load", b'{"parameters": ' + parameters + b"}")
+            assert status == 400
+            assert "as it was published" in error
+        assert asked("unload", b'{"parameters": {"force": true}}')[0] == 400
+        for content in (b"[]", b"{", b'{"parameters": 7}'):
+            assert asked("load", content)[0] == 400
+        assert asked("load", b"{}") == (200, "")
+        assert admin.get("/v2/models/divide/ready").status_code == 200
+        assert asked("load", model="unknown")[0] == 404

@@ -247,7 +247,7 @@ def test_delimited_text_that_is_no_table_is_refused(client: TestClient, body: by
 
 
 @pytest.mark.parametrize(
-    "query", ["", "?version=1", "?model=add&model=add", "?model=add&rows=1", "?model=add&version=x"]
+    "query", ["", "?version=1", "?model=add&model=add", "?model=add&rows=1", "?model=add&version=1.5"]
 )
 def test_a_query_that_does_not_name_one_model_is_refused(client: TestClient, query: str) -> None:
     answer = client.post(f"/predict{query}", content=b"a,b\n1,2\n", headers={"Content-Type": CSV})

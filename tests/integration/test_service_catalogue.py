@@ -141,13 +141,15 @@ def test_a_wrong_method_names_those_allowed(client: TestClient) -> None:
 
 
 def test_live_and_ready(client: TestClient) -> None:
-    for path, body in (
-        ("/health/live", {"status": "live"}),
-        ("/health/ready", {"status": "ready", "reasons": []}),
-    ):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json()) == (200, body)
+    live, ready = client.get("/health/live"), client.get("/health/ready")
+
+    for answer in (live, ready):
+        assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-store"
+    assert live.json() == {"status": "live"}
+    assert (ready.json()["status"], ready.json()["reasons"]) == ("ready", [])
+    (notice,) = ready.json()["notices"]
+    assert notice.startswith("add/1 could not be loaded: ")
 
 
 def test_an_empty_repository_is_live_and_not_ready_and_says_why(tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_an_empty_repository_is_live_and_not_ready_and_says_why(tmp_path: Path) 
     assert "available: none" in prediction.json()["detail"]
 
 
-def test_a_broken_newest_version_is_not_ready_and_the_others_answer(tmp_path: Path) -> None:
+def test_a_model_whose_only_version_is_broken_is_not_ready_and_the_others_answer(tmp_path: Path) -> None:
     publish_all(tmp_path)
     model = tmp_path / "multiply" / "1" / "model.onnx"
     model.write_bytes(model.read_bytes()[:-10])

@@ -96,8 +96,8 @@ def test_a_killed_worker_is_replaced_and_takes_nothing_with_it_but_its_own_reque
     assert f"worker {victim} ended by signal 9; starting another" in served.output
 
 
-def test_workers_are_renewed_under_load_and_a_broken_version_is_not_taken(repository: Path) -> None:
-    with serve(repository, "--workers", "2", NALU_LOG_LEVEL="warning") as served:
+def test_workers_are_renewed_under_load_and_a_broken_model_is_not_taken(repository: Path) -> None:
+    with serve(repository, "--workers", "2", NALU_LOG_LEVEL="warning", NALU_RELOAD_S="0") as served:
         until(lambda: metric(served, "nalu_workers") == 2)
         asking = Asking(served)
         asking.start()
@@ -109,8 +109,8 @@ def test_workers_are_renewed_under_load_and_a_broken_version_is_not_taken(reposi
         until(lambda: asking.right > asked)
         renewed = workers(served)
 
-        publish_arithmetic(repository, "multiply")
-        (repository / "multiply" / "3" / "model.onnx").write_bytes(b"broken")
+        for version in (1, 2):
+            (repository / "multiply" / str(version) / "model.onnx").write_bytes(b"broken")
         served.process.send_signal(signal.SIGHUP)
         until(lambda: "stays: its successor is not ready" in served.output)
         until(lambda: len(workers(served)) == 2)

@@ -67,11 +67,18 @@ def test_every_tmpfs_is_one_mount(name: str) -> None:
         assert re.fullmatch(r"/\w+:size=\d+[mg],mode=1777", mount)
 
 
-def test_only_this_machine_reaches_the_published_port() -> None:
-    """The bare port has no timeout for slow clients, so it is not for open networks."""
-    (port,) = COMPOSE["services"]["service"]["ports"]
+def test_only_this_machine_reaches_the_published_ports() -> None:
+    """The composition runs without API keys by default, so nobody else may reach it."""
+    assert COMPOSE["services"]["service"]["ports"] == [
+        "127.0.0.1:${NALU_PORT:-8000}:8000",
+        "127.0.0.1:${NALU_GRPC_PORT:-8001}:8001",
+    ]
 
-    assert port == "127.0.0.1:${NALU_PORT:-8000}:8000"
+
+def test_the_service_does_without_keys_only_where_its_port_is_published_on_this_machine() -> None:
+    """In a container it listens on every address, so that it would not start without keys unless told to."""
+    assert COMPOSE["services"]["service"]["environment"]["NALU_AUTH"] == "${NALU_AUTH:-off}"
+    assert "NALU_AUTH" not in DOCKERFILE
 
 
 def test_the_trainer_writes_where_the_service_only_reads() -> None:
@@ -85,4 +92,6 @@ def test_the_images_install_extras_that_exist() -> None:
         "optional-dependencies"
     ]
 
-    assert set(re.findall(r"requirements\.py (\w+) >", DOCKERFILE)) == {"serve", "train"} <= set(extras)
+    named = [word for words in re.findall(r"requirements\.py ([\w ]+) >", DOCKERFILE) for word in words.split()]
+    assert named == ["serve", "grpc", "train"]
+    assert set(named) <= set(extras)

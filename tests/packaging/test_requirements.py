@@ -62,7 +62,10 @@ def test_an_extra_brings_one_runtime_or_none() -> None:
         "serve": {"onnxruntime"},
         "serve-cuda": {"onnxruntime-gpu"},
         "train": {"onnxruntime"},
+        "grpc": set(),
+        "otel": set(),
         "search": set(),
+        "sign": set(),
         "peers": set(),
         "dev": set(),  # through serve and train
     }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from service.api.json_body import parse_json
 from service.api.schemas import PredictRecordsRequest, read_predict_request
 from service.api.strict_blocks import read_strictly_in_blocks
 from service.errors import MAX_FAULTS, FaultyInputError, InputShapeError, InvalidRequestError
-from service.inference import quick_rows
+from service.inference import costs, quick_rows
 from service.inference.batches import UNLIMITED
 from service.inference.encoding import Encoded, encode_records, encode_split
-from service.inference.quick_rows import QuickReader
+from service.inference.quick_rows import QuickReader, QuickRequest
 from service.inference.registry import Registry, load_registry
 from service.inference.session import ModelSession
 from tests.published import GRADES, publish_all, publish_arithmetic
@@ -84,10 +85,15 @@ def read_strictly(registry: Registry, body: bytes) -> tuple[ModelSession, Encode
 
 def assert_never_disagree(registry: Registry, reader: QuickReader, body: bytes) -> bool:
     """Check that the strict reader agrees with what the quick one accepted; return whether it accepted."""
-    quick = reader.read(body)
-    if quick is None:
-        return False
-    session, encoded, split = read_strictly(registry, body)
+    found = reader.read(body)
+    at_once = reader.read_at_once(bytearray(body + b"]}]}"), len(body))  # what is behind the body is another's
+    for quick in (found, at_once):
+        if quick is not None:
+            assert_read_alike(quick, *read_strictly(registry, body))
+    return found is not None
+
+
+def assert_read_alike(quick: QuickRequest, session: ModelSession, encoded: Encoded, split: bool) -> None:
     assert quick.session is session
     assert quick.split is split
     assert quick.encoded.numeric.dtype == encoded.numeric.dtype
@@ -95,7 +101,6 @@ def assert_never_disagree(registry: Registry, reader: QuickReader, body: bytes) 
     assert quick.encoded.numeric.tobytes() == encoded.numeric.tobytes()
     assert quick.encoded.categorical.tolist() == encoded.categorical.tolist()
     assert quick.encoded.in_range.tolist() == encoded.in_range.tolist()
-    return True
 
 
 @st.composite
@@ -262,7 +267,9 @@ RIGHT: list[dict[str, Any]] = [
 def test_ordinary_requests_are_not_left_to_the_strict_reader(
     registry: Registry, reader: QuickReader, request_: dict[str, Any], indent: int | None
 ) -> None:
-    assert assert_never_disagree(registry, reader, json.dumps(request_, indent=indent).encode())
+    body = json.dumps(request_, indent=indent).encode()
+    assert assert_never_disagree(registry, reader, body)
+    assert (reader.read_at_once(body, len(body)) is not None) is ("data" in request_ and request_["model"] != "graded")
 
 
 @pytest.mark.usefixtures("whole_and_in_blocks")
@@ -292,6 +299,7 @@ def test_ordinary_requests_are_not_left_to_the_strict_reader(
 )
 def test_doubt_is_left_to_the_strict_reader(reader: QuickReader, body: str) -> None:
     assert reader.read(body.encode()) is None
+    assert reader.read_at_once(body.encode(), len(body)) is None
 
 
 @pytest.mark.usefixtures("whole_and_in_blocks")
@@ -310,10 +318,21 @@ def test_a_large_body_is_read_in_blocks(registry: Registry) -> None:
     reader = QuickReader(registry, 100_000)
 
     assert min(len(split), len(records)) > 4 * quick_rows.BLOCK_BYTES
-    for body in (split, records):
-        request = reader.read(body)
+    for request in (reader.read(split), reader.read(records)):
         assert request is not None
         assert request.encoded.numeric.tolist() == rows
+
+
+def test_what_would_hold_up_the_event_loop_is_not_read_there(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({"model": "add", "columns": ["a", "b"], "data": [[1, 2]] * 50}).encode()
+    for run_s, is_read in ((1e-6, True), (costs.AT_ONCE_S * costs.TIMED_ROWS / 49, False), (inf, False)):
+        monkeypatch.setattr(quick_rows, "run_seconds", lambda _session, run_s=run_s: run_s)
+        reader = QuickReader(registry, 100)
+
+        assert (reader.read_at_once(body, len(body)) is not None) is is_read
+        assert reader.read(body) is not None
 
 
 def test_a_registry_without_models_leaves_everything_to_the_strict_reader() -> None:

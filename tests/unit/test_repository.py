@@ -21,7 +21,8 @@ from models.contract.errors import (
     RepositoryError,
 )
 from models.contract.manifest import ModelManifest
-from models.contract.repository import MANIFEST_FILE, MODEL_FILE, ModelRepository, check_name
+from models.contract.names import check_name
+from models.contract.repository import MANIFEST_FILE, MODEL_FILE, ModelRepository
 from tests.published import arithmetic_graph, arithmetic_manifest, publish_arithmetic
 
 GRAPH = arithmetic_graph("add")

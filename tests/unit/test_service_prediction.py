@@ -19,8 +19,9 @@ from service.errors import (
     NonFinitePredictionError,
 )
 from service.inference.encoding import encode_columns, encode_split
+from service.inference.loading import warm_up
 from service.inference.predictor import predict
-from service.inference.registry import load_registry, warm_up
+from service.inference.registry import load_registry
 from service.inference.session import ModelSession, load_session
 from tests.published import (
     GRADES,
@@ -179,21 +180,33 @@ def test_the_registry_knows_every_version_and_takes_the_newest(tmp_path: Path) -
         registry.get("ad")
 
 
-def test_a_broken_version_stops_no_other_and_no_older_one_answers_in_its_place(tmp_path: Path) -> None:
+def test_a_broken_version_stops_no_other_and_the_one_before_it_answers(tmp_path: Path) -> None:
     publish_all(tmp_path)
     publish_arithmetic(tmp_path, "add")
     (tmp_path / "add" / "2" / "model.onnx").write_bytes(b"edited")
 
     registry = load_registry(ModelRepository(tmp_path), provider="cpu")
 
-    (fault,) = registry.faults()
-    assert fault.startswith("add/2: ")
-    assert "checksum" in fault
-    assert registry.get("add", 1).manifest.version == 1
+    assert registry.faults() == []
+    (notice,) = registry.notices()
+    assert notice.startswith("add/2 could not be loaded: ")
+    assert "checksum" in notice
+    assert registry.get("add").manifest.version == 1
     assert registry.get("multiply").manifest.name == "multiply"
-    for version in (None, 2):
-        with pytest.raises(ModelNotReadyError, match="could not be loaded"):
-            registry.get("add", version)
+    with pytest.raises(ModelNotReadyError, match="could not be loaded"):
+        registry.get("add", 2)
+
+
+def test_a_model_without_a_version_that_loads_is_not_ready(tmp_path: Path) -> None:
+    publish_all(tmp_path)
+    (tmp_path / "add" / "1" / "model.onnx").write_bytes(b"edited")
+
+    registry = load_registry(ModelRepository(tmp_path), provider="cpu")
+
+    (fault,) = registry.faults()
+    assert fault.startswith("add/1: ")
+    with pytest.raises(ModelNotReadyError, match=r"however none is: .*checksum"):
+        registry.get("add")
 
 
 def test_an_older_broken_version_does_not_make_the_service_unready(tmp_path: Path) -> None:

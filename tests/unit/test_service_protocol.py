@@ -12,8 +12,10 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from models.contract.repository import ModelRepository
-from service.api import heads
+from service.api import front, heads, protocol
+from service.api.connections import Wheel, patience_of
 from service.api.front import Front
+from service.api.gathering import Gathering
 from service.api.heads import Heads
 from service.api.middleware import CLIENT_LEFT, Traffic
 from service.api.protocol import PredictProtocol
@@ -21,6 +23,7 @@ from service.inference.quick_rows import QuickReader
 from service.inference.registry import load_registry
 from service.inference.session import ModelSession
 from service.metrics import Counts
+from service.settings import Settings
 from tests.published import publish_arithmetic
 
 
@@ -31,6 +34,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.sent = b""
         self.closed = False
+        self.protocol: asyncio.BaseProtocol | None = None
 
     def write(self, data: Any) -> None:
         self.sent += data
@@ -45,22 +49,25 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None: ...
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
 
 class Served:
     """Connections to one server, whose application says only what it was asked."""
 
-    def __init__(self, reader: QuickReader) -> None:
+    def __init__(self, reader: QuickReader, max_body_bytes: int = 10_000) -> None:
         self.traffic = Traffic(Counts().slot(0))
-        self.front = Front(reader, max_body_bytes=10_000, traffic=self.traffic)
-        self.heads = Heads(self.front.max_body_bytes)
+        self.front = Front(reader, max_body_bytes=max_body_bytes, traffic=self.traffic)
+        self.wheel = Wheel(patience_of(Settings()), self.traffic)
+        self.heads = Heads(self.front.max_large_bytes)
+        self.app_state = {"front": self.front, "heads": self.heads, "wheel": self.wheel}
         self.asked: list[tuple[str, bytes]] = []
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
         self.state = ServerState()
 
     def connect(self) -> tuple[PredictProtocol, Wire]:
-        protocol = PredictProtocol(
-            self.config, self.state, {"front": self.front, "heads": self.heads}, asyncio.get_running_loop()
-        )
+        protocol = PredictProtocol(self.config, self.state, self.app_state, asyncio.get_running_loop())
         wire = Wire()
         protocol.connection_made(wire)
         return protocol, wire
@@ -100,11 +107,12 @@ def answers(wire: Wire) -> list[Any]:
     return found
 
 
-def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]]) -> Served:
+def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]], max_body_bytes: int = 10_000) -> Served:
     async def main() -> Served:
-        served = Served(reader)
+        served = Served(reader, max_body_bytes)
         await scenario(served)
         await settle()
+        served.wheel.close()
         return served
 
     return asyncio.run(main())
@@ -120,12 +128,7 @@ def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
     reader: QuickReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wires: list[Wire] = []
-    rows: list[int] = []
-    run_session = ModelSession.run
-
-    def counting(session: ModelSession, encoded: Any, deadline_s: float | None = None) -> Any:
-        rows.append(encoded.n_rows)
-        return run_session(session, encoded, deadline_s)
+    rows = counted_runs(monkeypatch)
 
     async def scenario(served: Served) -> None:
         for a in range(5):
@@ -133,7 +136,6 @@ def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
             protocol.data_received(request(a))
             wires.append(wire)
 
-    monkeypatch.setattr(ModelSession, "run", counting)
     served = run(reader, scenario)
 
     assert [answers(wire) for wire in wires] == [[1], [2], [3], [4], [5]]
@@ -141,6 +143,49 @@ def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
     assert served.asked == []
     assert served.traffic.answered == {200: 5}
     assert served.state.total_requests == 5
+
+
+def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the rows of every run from now on."""
+    rows: list[int] = []
+    run_session = ModelSession.run
+
+    def counting(session: ModelSession, encoded: Any, deadline_s: float | None = None) -> Any:
+        rows.append(encoded.n_rows)
+        return run_session(session, encoded, deadline_s)
+
+    monkeypatch.setattr(ModelSession, "run", counting)
+    return rows
+
+
+def test_what_comes_while_others_are_read_is_in_their_run(reader: QuickReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = counted_runs(monkeypatch)
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        connected = [served.connect() for _ in range(4)]
+        wires.extend(wire for _connection, wire in connected)
+        for a, (connection, _wire) in enumerate(connected[:3]):
+            connection.data_received(request(a))
+            await asyncio.sleep(0)
+        await settle()
+        connected[3][0].data_received(request(3))
+
+    run(reader, scenario)
+
+    assert rows == [3, 1]
+    assert [answers(wire) for wire in wires] == [[1], [2], [3], [4]]
+
+
+def test_where_nobody_else_can_ask_nobody_is_looked_for(reader: QuickReader) -> None:
+    async def scenario(served: Served) -> None:
+        connected = [served.connect() for _ in range(2)]
+        for connection, _wire in connected:
+            connection.data_received(request(1))
+        await asyncio.sleep(0)
+        assert [answers(wire) for _connection, wire in connected] == [[2], [2]]
+
+    run(reader, scenario)
 
 
 def test_a_head_and_a_body_may_come_apart_once(reader: QuickReader) -> None:
@@ -336,3 +381,84 @@ def test_few_heads_are_remembered(reader: QuickReader, monkeypatch: pytest.Monke
 
     assert run(reader, scenario).asked == []
     assert answers(wires[0]) == [a + 1 for a in range(10)]
+
+
+LARGE = json.dumps({"model": "add", "columns": ["a", "b"], "data": [[1, 2]] * 10_000}).encode()
+LARGE_REQUEST = b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(LARGE),
+    LARGE,
+)
+
+
+def give(wire: Wire, data: bytes) -> None:
+    """Give data to a protocol that says where it goes."""
+    assert isinstance(wire.protocol, Gathering)
+    wire.protocol.get_buffer(-1)[: len(data)] = data
+    wire.protocol.buffer_updated(len(data))
+
+
+@pytest.fixture(name="patient")
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr(front, "bytes_at_once", lambda: 1_000_000)
+    monkeypatch.setattr(protocol, "PATIENCE_S", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_large_body_is_put_where_it_is_read(reader: QuickReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Front, "answer_large", lambda _front, body, n: b"%d" % len(json.loads(body[:n])["data"]))
+
+    async def scenario(served: Served) -> None:
+        for n_first in (120, 5_000):
+            connection, wire = served.connect()
+            connection.data_received(LARGE_REQUEST[:n_first])
+            give(wire, LARGE_REQUEST[n_first:7_000])
+            connection.timeout_keep_alive_handler()  # a connection on which a body arrives is not idle
+            assert wire.sent == b""
+            give(wire, LARGE_REQUEST[7_000:])
+            assert wire.protocol is connection
+            assert wire.sent.endswith(b"vary: Accept-Encoding\r\n\r\n10000")
+            assert not wire.closed
+        assert served.front.shelf._n_taken == 0
+
+    served = run(reader, scenario, 10**6)
+
+    assert served.asked == []
+    assert served.traffic.answered == {200: 2}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_stop_while_a_large_body_arrives_lets_the_application_have_it(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+
+    async def scenario(served: Served) -> None:
+        connection, wire = served.connect()
+        connection.data_received(LARGE_REQUEST[:5_000])
+        give(wire, LARGE_REQUEST[5_000:6_000])
+        connection.shutdown()
+        assert wire.protocol is connection
+        connection.data_received(LARGE_REQUEST[6_000:])
+        wires.append(wire)
+
+    served = run(reader, scenario, 10**6)
+
+    assert served.asked == [("/predict", LARGE)]
+    assert wires[0].closed
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_client_that_goes_while_a_large_body_arrives_is_told_to_the_application(reader: QuickReader) -> None:
+    async def scenario(served: Served) -> None:
+        connection, wire = served.connect()
+        connection.data_received(LARGE_REQUEST[:5_000])
+        assert isinstance(wire.protocol, Gathering)
+        wire.protocol.pause_writing()
+        assert connection.flow.write_paused
+        wire.protocol.resume_writing()
+        wire.protocol.eof_received()
+        wire.close()
+        wire.protocol.connection_lost(None)
+        await settle()
+        assert served.front.shelf._n_taken == 0
+
+    assert run(reader, scenario, 10**6).asked == [("http.disconnect", b"")]

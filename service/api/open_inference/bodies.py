@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from models.contract.manifest import ModelManifest
 from service.api.json_body import parse_json
-from service.api.open_inference.datatypes import checked_datatype, checked_shape, from_binary, from_json, to_binary
+from service.api.open_inference.datatypes import (
+    OF_ARRAY,
+    checked_datatype,
+    checked_shape,
+    from_binary,
+    from_json,
+    to_binary,
+)
+from service.api.open_inference.plane import refuse_classification, refuse_what_is_kept
 from service.errors import Fault, InputShapeError, InvalidRequestError, UnreadableBodyError, quote
 
 JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
@@ -20,8 +28,6 @@ JSON_LENGTH_HEADER: Final = "Inference-Header-Content-Length"
 
 _BINARY_SIZE: Final = "binary_data_size"
 _MAX_NAME = 200
-_STATEFUL: Final = ("sequence_id", "sequence_start", "sequence_end")
-_DATATYPES: Final = {"f4": "FP32", "f8": "FP64", "b1": "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -74,15 +80,14 @@ def read_infer(body: bytes, json_length: str | None) -> InferRequest:
     length = _json_length(json_length, len(body))
     content = _object(parse_json(body[:length]), "a request")
     parameters = _parameters(content)
-    if stateful := [name for name in _STATEFUL if parameters.get(name)]:
-        raise _invalid(f"models keep nothing between requests, however the request has {stateful[0]}; leave it out")
+    refuse_what_is_kept(parameters)
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or not inputs:
         raise _invalid("a request must have a list of inputs, however it has none")
     rest, tensors = memoryview(body)[length:], dict[str, NDArray[Any]]()
     for item in inputs:
         tensor = _object(item, "an input")
-        name = _name(tensor)
+        name = checked_name(tensor.get("name"))
         if name in tensors:
             raise _invalid("an input must be given once, however it is given twice", name)
         tensors[name], rest = _read_tensor(name, tensor, rest)
@@ -106,7 +111,7 @@ def write_infer(
     """
     described, blobs = [], []
     for name, array in outputs.items():
-        output: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": _DATATYPES[array.dtype.str[1:]]}
+        output: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": OF_ARRAY[array.dtype.str[1:]]}
         if request.is_binary(name):
             blobs.append(to_binary(output["datatype"], array))
             output["parameters"] = {_BINARY_SIZE: len(blobs[-1])}
@@ -119,6 +124,15 @@ def write_infer(
     content["outputs"] = described
     head = orjson.dumps(content)
     return (b"".join((head, *blobs)), len(head)) if blobs else (head, None)
+
+
+def read_parameters(content: object) -> dict[str, Any]:
+    """Return the parameters of a request that has nothing else.
+
+    Raises:
+        InvalidRequestError: When it is no object, or they are none.
+    """
+    return _parameters(_object(content, "a request"))
 
 
 def _json_length(told: str | None, n_bytes: int) -> int:
@@ -155,9 +169,8 @@ def _outputs(content: Mapping[str, Any]) -> tuple[WantedOutput, ...]:
     wanted = []
     for item in outputs:
         output = _object(item, "an output")
-        name, parameters = _name(output), _parameters(output)
-        if parameters.get("classification"):
-            raise _invalid("the models answer numbers, however a classification was asked for", name)
+        name, parameters = checked_name(output.get("name")), _parameters(output)
+        refuse_classification(name, parameters)
         wanted.append(WantedOutput(name, _flag(parameters, "binary_data")))
     return tuple(wanted)
 
@@ -180,8 +193,12 @@ def _flag(parameters: Mapping[str, Any], name: str) -> bool | None:
     return value
 
 
-def _name(content: Mapping[str, Any]) -> str:
-    name = content.get("name")
+def checked_name(name: object) -> str:
+    """Return the name of a tensor.
+
+    Raises:
+        InvalidRequestError: When it is no text, empty or too long.
+    """
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
         raise _invalid(f"a name must be text of 1 to {_MAX_NAME} characters, however one is not")
     return name

@@ -39,6 +39,9 @@ DATATYPES: Final = (*NUMBERS, BYTES)
 OF_ELEMENT: Final[dict[ElementType, Datatype]] = {"float32": "FP32", "float64": "FP64", "bool": "BOOL", "text": BYTES}
 """Element type of a model's tensor → what the protocol calls it."""
 
+OF_ARRAY: Final = {"f4": "FP32", "f8": "FP64", "b1": "BOOL"}
+"""Type of an answered array, without its byte order → what the protocol calls it."""
+
 _LENGTH = struct.Struct("<I")
 _MAX_AXES = 8
 _PLAIN_NUMBERS = frozenset({int, float})
@@ -85,11 +88,20 @@ def _elements(name: str, raw: memoryview) -> Iterator[str]:
         if end + length > len(raw):
             msg = f"an element of the binary data must not end beyond it, however one at byte {at} does"
             raise InputShapeError([Fault(msg, name)])
-        yield _text(name, bytes(raw[end : end + length]))
+        yield text_of(name, bytes(raw[end : end + length]))
         at = end + length
 
 
-def _text(name: str, raw: bytes) -> str:
+def text_of(name: str, raw: bytes) -> str:
+    """Return an element of text.
+
+    Args:
+        name: Name of its tensor, for errors.
+        raw: Its bytes.
+
+    Raises:
+        InvalidRequestError: When they are not UTF-8.
+    """
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

@@ -1,79 +1,48 @@
 """The routes of the protocol; what they answer is in the protocol's shape, errors included.
 
-Source: Open Inference Protocol, `specification/protocol/inference_rest.md`, and for the repository index and the
-configuration Triton's extensions of it. Clients send no content type and put bytes behind the JSON, so that bodies are
-read here and not by the framework.
+Clients send no content type and put bytes behind the JSON, so that bodies are read here and not by the framework.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Final, cast
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from starlette.requests import Request
 
 from service.api.large_bodies import answer_in_thread, is_small
-from service.api.open_inference.bodies import JSON_LENGTH_HEADER, InferRequest, read_infer, write_infer
-from service.api.open_inference.datatypes import BYTES, OF_ELEMENT
+from service.api.open_inference import plane, repository, statistics
+from service.api.open_inference.bodies import JSON_LENGTH_HEADER, read_infer, write_infer
+from service.api.open_inference.documented import PREFIX, PathVersion, errors
 from service.api.open_inference.schemas import (
     InferAnswerBody,
     InferRequestBody,
     ModelConfig,
     ModelMetadata,
     ModelReady,
-    Parameters,
-    ProtocolError,
-    RepositoryEntry,
     ServerLive,
     ServerMetadata,
     ServerReady,
-    TensorConfig,
-    TensorMetadata,
 )
 from service.api.openapi import json_content
-from service.api.problems import PROBLEMS, foreign_status, listed_types
 from service.api.routes import PathName, State
-from service.errors import Fault, InputShapeError
-from service.inference.batches import SequenceLimits
-from service.inference.predictor import predict
 from service.inference.session import ModelSession
-from service.inference.tensors import (
-    TensorSignature,
-    answered_tensors,
-    encode_tensors,
-    input_signatures,
-    output_signatures,
-)
-
-PREFIX: Final = "/v2"
-
-PLATFORM: Final = "onnxruntime_onnx"
-
-EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository")
+from service.settings import Settings
 
 _BINARY_MEDIA_TYPE: Final = "application/octet-stream"
 
-PathVersion = Annotated[str, Path(max_length=20)]
-
 router = APIRouter(prefix=PREFIX, tags=["open inference protocol"])
 
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of the errors that a route answers with."""
-    documented: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        kinds = [problem for problem in PROBLEMS.values() if foreign_status(problem.status) == status]
-        documented[status] = {"model": ProtocolError, "description": listed_types(kinds)}
-    return documented
+ROUTERS: Final = (repository.router, statistics.router, router)
+"""All of the protocol, statistics before the models, whose routes would take its path for a name."""
 
 
 @router.get("", summary="Tell what this server is")
 @router.get("/", include_in_schema=False)
 async def server_metadata() -> ServerMetadata:
     """Tell name, version and extensions of the protocol."""
-    return ServerMetadata(name="nalu-serving", version=version("nalu-serving"), extensions=list(EXTENSIONS))
+    return plane.server_metadata()
 
 
 @router.get("/health/live", summary="Is the process alive?")
@@ -90,23 +59,9 @@ async def live() -> ServerLive:
 async def ready(request: Request, response: Response) -> ServerReady:
     """Answer 200 when the newest version of every model can answer and no stop has begun."""
     state = _state(request)
-    is_ready = not state["draining"].begun and not state["registry"].faults()
+    is_ready = plane.is_ready(state["registry"], state["draining"])
     response.status_code = 200 if is_ready else 503
     return ServerReady(ready=is_ready)
-
-
-@router.post("/repository/index", summary="List the versions of all models")
-async def repository_index(request: Request) -> list[RepositoryEntry]:
-    """Tell every version with its state, and of one that could not be loaded the reason."""
-    registry = _state(request)["registry"]
-    listed: list[RepositoryEntry] = []
-    for name in registry.names:
-        versions = registry.versions(name)
-        for number in sorted((*versions.loaded, *versions.failed)):
-            reason = versions.failed.get(number)
-            state: Literal["READY", "UNAVAILABLE"] = "READY" if reason is None else "UNAVAILABLE"
-            listed.append(RepositoryEntry(name=name, version=str(number), state=state, reason=reason or ""))
-    return listed
 
 
 @dataclass(frozen=True)
@@ -129,30 +84,18 @@ class Asked:
         return _state(self.request)
 
     def session(self) -> ModelSession:
-        """Return the model; a version that is no number is one that is not there.
+        """Return the model.
 
         Raises:
             ModelNotFoundError: When it is not published.
             ModelNotReadyError: When it could not be loaded.
         """
-        registry = self.state["registry"]
-        if self.version is None:
-            return registry.get(self.name)
-        return registry.get(self.name, int(self.version) if self.version.isascii() and self.version.isdigit() else 0)
+        return plane.asked_session(self.state["registry"], self.name, self.version)
 
 
 async def model_metadata(asked: Asked) -> Response:
     """Tell the tensors that a model takes and answers."""
-    manifest = asked.session().manifest
-    return _written(
-        ModelMetadata(
-            name=asked.name,
-            versions=[str(number) for number in sorted(asked.state["registry"].versions(asked.name).loaded)],
-            platform=PLATFORM,
-            inputs=[_described(signature) for signature in input_signatures(manifest)],
-            outputs=[_described(signature) for signature in output_signatures(manifest)],
-        )
-    )
+    return _written(plane.model_metadata(asked.state["registry"], asked.session()))
 
 
 async def model_ready(asked: Asked) -> Response:
@@ -164,17 +107,7 @@ async def model_ready(asked: Asked) -> Response:
 
 async def model_config(asked: Asked) -> Response:
     """Tell the configuration as Triton's clients ask for it; its shapes leave the batch out."""
-    manifest = asked.session().manifest
-    return _written(
-        ModelConfig(
-            name=asked.name,
-            platform=PLATFORM,
-            backend="onnxruntime",
-            max_batch_size=asked.state["settings"].max_rows,
-            input=[_configured(signature) for signature in input_signatures(manifest)],
-            output=[_configured(signature) for signature in output_signatures(manifest)],
-        )
-    )
+    return _written(plane.model_config(asked.session(), asked.state["settings"].max_rows))
 
 
 def _written(answer: BaseModel, status: int = 200) -> Response:
@@ -189,11 +122,10 @@ async def infer(asked: Asked) -> Response:
     """
     request, settings = asked.request, asked.state["settings"]
     session, told = asked.session(), request.headers.get(JSON_LENGTH_HEADER)
-    limits = SequenceLimits(settings.max_length, settings.max_steps, settings.max_pixels)
     headers: dict[str, str] = {}
 
     def answer(body: bytes, deadline_s: float | None = None) -> bytes:
-        content, length = _answer(session, body, told, settings.max_rows, limits, deadline_s)
+        content, length = _answer(session, body, told, settings, deadline_s)
         if length is not None:
             headers[JSON_LENGTH_HEADER] = str(length)
         return content
@@ -249,42 +181,11 @@ _add("POST", "/infer", infer, "Infer", InferAnswerBody, 413, 504, body=InferRequ
 
 
 def _answer(
-    session: ModelSession,
-    body: bytes,
-    told: str | None,
-    max_rows: int,
-    limits: SequenceLimits,
-    deadline_s: float | None,
+    session: ModelSession, body: bytes, told: str | None, settings: Settings, deadline_s: float | None
 ) -> tuple[bytes, int | None]:
-    manifest = session.manifest
     asked = read_infer(body, told)
-    _check_rows(asked, max_rows)
-    prediction = predict(session, encode_tensors(manifest, asked.tensors, limits), deadline_s)
-    outputs = answered_tensors(manifest, prediction, [output.name for output in asked.outputs])
-    return write_infer(manifest, asked, outputs)
-
-
-def _check_rows(asked: InferRequest, max_rows: int) -> None:
-    for name, array in asked.tensors.items():
-        if len(array) > max_rows:
-            msg = f"a request must have at most {max_rows} rows, however: {len(array)}; send them in several requests"
-            raise InputShapeError([Fault(msg, name)])
-
-
-def _described(signature: TensorSignature) -> TensorMetadata:
-    parameters: Parameters | None = {"columns": list(signature.columns)} if signature.columns else None
-    return TensorMetadata(
-        name=signature.name,
-        datatype=OF_ELEMENT[signature.element],
-        shape=list(signature.shape),
-        parameters=parameters,
-    )
-
-
-def _configured(signature: TensorSignature) -> TensorConfig:
-    datatype = OF_ELEMENT[signature.element]
-    name = "STRING" if datatype == BYTES else datatype
-    return TensorConfig(name=signature.name, data_type=f"TYPE_{name}", dims=list(signature.shape[1:]))
+    outputs = plane.infer(session, asked.tensors, [output.name for output in asked.outputs], settings, deadline_s)
+    return write_infer(session.manifest, asked, outputs)
 
 
 def _state(request: Request) -> State:

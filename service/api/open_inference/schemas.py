@@ -96,8 +96,59 @@ class RepositoryEntry(BaseModel):
 
     name: str
     version: str
-    state: Literal["READY", "UNAVAILABLE"]
+    state: Literal["READY", "LOADING", "UNAVAILABLE"]
     reason: str
+
+
+class Done(BaseModel):
+    """Nothing to tell."""
+
+
+class RepositoryRequestBody(BaseModel):
+    """A request to load or unload a model."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{}]})
+
+    parameters: dict[str, Any] | None = Field(
+        default=None, description="`unload_dependents` is ignored; any other is refused."
+    )
+
+
+class Duration(BaseModel):
+    """How often something was done, and how long it took together."""
+
+    count: int = 0
+    ns: int = 0
+
+
+class InferStatistics(BaseModel):
+    """Requests and what they took; what is not measured is zero."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration = Duration()
+    compute_input: Duration = Duration()
+    compute_infer: Duration
+    compute_output: Duration = Duration()
+
+
+class ModelStatistics(BaseModel):
+    """What was counted of a version, in all workers."""
+
+    name: str
+    version: str
+    last_inference: int = Field(default=0, description="Not kept: zero.")
+    inference_count: int = Field(description="Rows.")
+    execution_count: int = Field(description="Runs of the model.")
+    inference_stats: InferStatistics
+    batch_stats: list[Any] = Field(default=[], description="Not kept: empty.")
+    memory_usage: list[Any] = Field(default=[], description="Not kept: empty.")
+
+
+class Statistics(BaseModel):
+    """What was counted of models."""
+
+    model_stats: list[ModelStatistics]
 
 
 class InferInput(BaseModel):

@@ -1,0 +1,124 @@
+"""The gRPC server: its port, its limits, its stop."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+from grpc_reflection.v1alpha import reflection
+
+from service.api.middleware import Traffic
+from service.api.open_inference.plane import is_ready
+from service.api.routes import State
+from service.api.rpc import health
+from service.api.rpc import open_inference_pb2 as pb
+from service.api.rpc.calls import SERVICE, STREAM_METHOD, Calls
+from service.api.rpc.frame import CallFrame, Need
+from service.errors import StartError
+from service.rpc_port import rpc_address
+from service.settings import Settings
+
+_LINGER_S: Final = 0.5
+"""Time in which a client's next calls are told that the service stops, as long as HTTP's clients have."""
+
+
+class _Method(NamedTuple):
+    answer: Callable[[Any, Any], Any]
+    asked: type[Message]
+    need: Need = "key"
+
+
+class RpcServer:
+    """The Open Inference Protocol over gRPC, with health and reflection; made and used in a running event loop.
+
+    Args:
+        state: What the application holds.
+        traffic: The counters of requests, those of HTTP too.
+
+    Attributes:
+        port: Where it listens, once it is started.
+    """
+
+    def __init__(self, state: State, traffic: Traffic) -> None:
+        settings = state["settings"]
+        self.port = 0
+        self._grace_s = settings.shutdown_grace_s
+        self._stopping = asyncio.Event()
+        self._stopped: asyncio.Future[None] | None = None
+        self._server = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=settings.grpc_max_calls)
+        frame = CallFrame(SERVICE, traffic, self._stopping, state["keys"])
+        self._server.add_generic_rpc_handlers((_handlers(Calls(state), frame),))
+        ready = lambda: is_ready(state["registry"], state["draining"])  # noqa: E731 - a name for the next line
+        add_HealthServicer_to_server(health.Health(ready, (SERVICE,), self._stopping), self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE, reflection.SERVICE_NAME), self._server)
+        self._address = rpc_address(settings.host, settings.grpc_port or 0)
+
+    async def start(self) -> None:
+        """Listen and answer.
+
+        Raises:
+            StartError: When it cannot listen there.
+        """
+        try:
+            self.port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            msg = f"the service must be able to listen for gRPC on {self._address}, however it is not; choose another "
+            raise StartError(f"{msg}port with --grpc-port") from error
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Accept nothing more, and end when what is under way is answered or the time for it is over.
+
+        gRPC breaks off calls that are on their way when it stops. So for a moment each is told to ask elsewhere.
+        """
+        if self._stopped is None:
+            self._stopped = asyncio.ensure_future(self._stop())
+        await self._stopped
+
+    async def _stop(self) -> None:
+        self._stopping.set()
+        await asyncio.sleep(min(_LINGER_S, self._grace_s))
+        await self._server.stop(self._grace_s)
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_body_bytes),
+        ("grpc.max_send_message_length", -1),  # what a client may ask for is bounded by its rows
+        ("grpc.max_concurrent_streams", settings.grpc_max_calls),
+        ("grpc.so_reuseport", 1),  # the port is shared by the workers, and reserved by their parent
+    ]
+
+
+def _handlers(calls: Calls, frame: CallFrame) -> grpc.GenericRpcHandler:
+    methods = {
+        "ServerLive": _Method(calls.server_live, pb.ServerLiveRequest, need="all"),
+        "ServerReady": _Method(calls.server_ready, pb.ServerReadyRequest, need="all"),
+        "ModelReady": _Method(calls.model_ready, pb.ModelReadyRequest),
+        "ServerMetadata": _Method(calls.server_metadata, pb.ServerMetadataRequest),
+        "ModelMetadata": _Method(calls.model_metadata, pb.ModelMetadataRequest),
+        "ModelConfig": _Method(calls.model_config, pb.ModelConfigRequest),
+        "ModelInfer": _Method(calls.model_infer, pb.ModelInferRequest),
+        "ModelStatistics": _Method(calls.model_statistics, pb.ModelStatisticsRequest),
+        "RepositoryIndex": _Method(calls.repository_index, pb.RepositoryIndexRequest),
+        "RepositoryModelLoad": _Method(calls.load, pb.RepositoryModelLoadRequest, "admin"),
+        "RepositoryModelUnload": _Method(calls.unload, pb.RepositoryModelUnloadRequest, "admin"),
+    }
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        name: grpc.unary_unary_rpc_method_handler(
+            frame.unary(name, method.asked, method.answer, need=method.need),
+            response_serializer=_written,
+        )
+        for name, method in methods.items()
+    }
+    handlers[STREAM_METHOD] = grpc.stream_stream_rpc_method_handler(
+        frame.stream(STREAM_METHOD, pb.ModelInferRequest, calls.stream_infer, calls.refused_in_stream),
+        response_serializer=_written,
+    )
+    return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+
+def _written(message: Message) -> bytes:
+    return message.SerializeToString()

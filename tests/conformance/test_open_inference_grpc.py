@@ -1,0 +1,466 @@
+"""The Open Inference Protocol over gRPC, served in this process, against Python's arithmetic and HTTP's answers."""
+
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+from starlette.testclient import TestClient
+
+from service.api.rpc import open_inference_pb2 as pb
+from service.app import create_app
+from service.settings import Settings
+from tests.published import GRADES, publish_all
+from tests.rpc import PATIENCE_S, RpcClient, request, tensor
+from tests.sequences import publish_sequences
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+TOO_MUCH = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.fixture(name="http", scope="module")
+def _http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    root = publish_all(tmp_path_factory.mktemp("repository"))
+    publish_sequences(root)
+    (root / "broken" / "1").mkdir(parents=True)
+    (root / "broken" / "1" / "manifest.json").write_text("{")
+    settings = Settings(model_repository=root, max_rows=20_000, max_body_bytes=1024**2, grpc_port=0, shutdown_grace_s=0)
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+@pytest.fixture(name="rpc", scope="module")
+def _rpc(http: TestClient) -> Iterator[RpcClient]:
+    client = RpcClient(http.app_state["rpc"].port)
+    yield client
+    client.close()
+
+
+def numbers(data: list[float], datatype: str = "FP64", name: str = "numeric") -> pb.ModelInferRequest.InferInputTensor:
+    place = {"FP64": "fp64_contents", "FP32": "fp32_contents"}[datatype]
+    return tensor(name, datatype, [len(data) // 2, 2], place, data)
+
+
+def outputs(answer: pb.ModelInferResponse) -> dict[str, list[Any]]:
+    """Return the typed outputs by name."""
+    found = {}
+    for output in answer.outputs:
+        ((_field, values),) = output.contents.ListFields()
+        found[output.name] = np.reshape(list(values), list(output.shape)).tolist()
+    return found
+
+
+def test_the_server_tells_what_it_is(rpc: RpcClient, http: TestClient) -> None:
+    told, over_http = rpc.call("ServerMetadata", pb.ServerMetadataRequest()), http.get("/v2").json()
+
+    assert rpc.call("ServerLive", pb.ServerLiveRequest()).live
+    assert not rpc.call("ServerReady", pb.ServerReadyRequest()).ready  # one model is broken
+    assert {"name": told.name, "version": told.version, "extensions": list(told.extensions)} == over_http
+
+
+@pytest.mark.parametrize("model", ["divide", "graded", "number-words", "recurrent"])
+def test_a_model_tells_over_grpc_what_it_tells_over_http(rpc: RpcClient, http: TestClient, model: str) -> None:
+    asked = {"name": model, "version": "1"}
+    told = rpc.call("ModelMetadata", pb.ModelMetadataRequest(**asked))
+    config = rpc.call("ModelConfig", pb.ModelConfigRequest(name=model)).config
+
+    over_http = http.get(f"/v2/models/{model}/versions/1").json()
+    assert (told.name, list(told.versions), told.platform) == (model, ["1"], over_http["platform"])
+    for tensors, wanted in ((told.inputs, over_http["inputs"]), (told.outputs, over_http["outputs"])):
+        found = [(one.name, one.datatype, list(one.shape)) for one in tensors]
+        assert found == [(one["name"], one["datatype"], one["shape"]) for one in wanted]
+    wanted = http.get(f"/v2/models/{model}/config").json()
+    assert (config.backend, config.max_batch_size) == (wanted["backend"], wanted["max_batch_size"])
+    for tensors, described in ((config.input, wanted["input"]), (config.output, wanted["output"])):
+        listed = [{"name": t.name, "data_type": pb.DataType.Name(t.data_type), "dims": list(t.dims)} for t in tensors]
+        assert listed == described
+    assert rpc.call("ModelReady", pb.ModelReadyRequest(**asked)).ready
+
+
+def test_the_repository_is_listed(rpc: RpcClient, http: TestClient) -> None:
+    every = rpc.call("RepositoryIndex", pb.RepositoryIndexRequest()).models
+    ready = rpc.call("RepositoryIndex", pb.RepositoryIndexRequest(ready=True)).models
+
+    told = [{"name": m.name, "version": m.version, "state": m.state, "reason": m.reason} for m in every]
+    assert told == http.post("/v2/repository/index").json()
+    assert {m.name for m in every} - {m.name for m in ready} == {"broken"}
+    assert not rpc.call("ModelReady", pb.ModelReadyRequest(name="broken")).ready
+
+
+@pytest.mark.parametrize("datatype", ["FP64", "FP32"])
+def test_typed_contents_are_answered_with_typed_contents(rpc: RpcClient, datatype: str) -> None:
+    answer = rpc.infer("divide", numbers([-7, 2, 20, 4], datatype), id="seven")
+
+    assert (answer.model_name, answer.model_version, answer.id) == ("divide", "1", "seven")
+    assert outputs(answer) == {"predictions": [[-3.5], [5.0]], "in_range": [True, False]}
+    assert not answer.raw_output_contents
+
+
+@pytest.mark.parametrize(
+    ("datatype", "place"),
+    [
+        ("INT8", "int_contents"),
+        ("INT16", "int_contents"),
+        ("INT32", "int_contents"),
+        ("INT64", "int64_contents"),
+        ("UINT8", "uint_contents"),
+        ("UINT16", "uint_contents"),
+        ("UINT32", "uint_contents"),
+        ("UINT64", "uint64_contents"),
+    ],
+)
+def test_whole_numbers_are_taken_in_their_places(rpc: RpcClient, datatype: str, place: str) -> None:
+    assert outputs(rpc.infer("divide", tensor("numeric", datatype, [1, 2], place, [9, 2])))["predictions"] == [[4.5]]
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "<f4", "<f2", "<i4", "u1"])
+def test_raw_contents_are_answered_with_raw_contents(rpc: RpcClient, dtype: str) -> None:
+    datatype = {"<f8": "FP64", "<f4": "FP32", "<f2": "FP16", "<i4": "INT32", "u1": "UINT8"}[dtype]
+    raw = np.array([[9, 2], [20, 5]], dtype).tobytes()
+
+    answer = rpc.infer(
+        "divide",
+        tensor("numeric", datatype, [2, 2]),
+        raw_input_contents=[raw],
+        outputs=[pb.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in ("in_range", "y")],
+    )
+
+    assert [(one.name, one.datatype, list(one.shape)) for one in answer.outputs] == [
+        ("in_range", "BOOL", [2]),
+        ("y", "FP64", [2]),
+    ]
+    assert np.frombuffer(answer.raw_output_contents[0], "?").tolist() == [True, False]
+    assert np.frombuffer(answer.raw_output_contents[1], "<f8").tolist() == [4.5, 4.0]
+    assert not any(one.HasField("contents") for one in answer.outputs)
+
+
+def test_texts_and_missing_values_are_taken_raw_and_typed(rpc: RpcClient) -> None:
+    shapes = [tensor("numeric", "FP64", [2, 1]), tensor("categorical", "BYTES", [2, 1])]
+    text = b"".join(struct.pack("<I", len(part)) + part for part in (b"B", b""))
+    typed = [
+        tensor("numeric", "FP64", [2, 1], "fp64_contents", [2.0, float("nan")]),
+        tensor("categorical", "BYTES", [2, 1], "bytes_contents", [b"B", b""]),
+    ]
+
+    raw = rpc.infer("graded", *shapes, raw_input_contents=[np.array([2.0, np.nan]).tobytes(), text])
+    by_type = rpc.infer("graded", *typed)
+
+    assert np.frombuffer(raw.raw_output_contents[0], "<f8").tolist() == [2 * GRADES["B"], 0.0]
+    assert outputs(by_type)["predictions"] == [[2 * GRADES["B"]], [0.0]]
+
+
+def test_sequences_are_answered_as_over_http(rpc: RpcClient, http: TestClient) -> None:
+    texts, steps = ["three hundred", "twelve"], [1.0, 2.0, 3.0, 4.0, 0.5, -1.0]
+    words = {"name": "text", "datatype": "BYTES", "shape": [2, 1], "data": texts}
+    walked = {"name": "steps", "datatype": "FP64", "shape": [1, 3, 2], "data": steps}
+
+    by_words = rpc.infer("number-words", tensor("text", "BYTES", [2], "bytes_contents", [t.encode() for t in texts]))
+    by_steps = rpc.infer("recurrent", tensor("steps", "FP64", [1, 3, 2], "fp64_contents", steps))
+
+    for model, body, answer in (("number-words", words, by_words), ("recurrent", walked, by_steps)):
+        wanted = http.post(f"/v2/models/{model}/infer", json={"inputs": [body]}).json()["outputs"][0]
+        assert np.ravel(outputs(answer)[wanted["name"]]).tolist() == wanted["data"]
+
+
+def test_large_requests_are_answered_in_a_thread(rpc: RpcClient, http: TestClient) -> None:
+    data = np.random.default_rng(3).uniform(1, 9, (15_000, 2))
+
+    answer = rpc.infer("divide", tensor("numeric", "FP64", [15_000, 2]), raw_input_contents=[data.tobytes()])
+
+    assert np.frombuffer(answer.raw_output_contents[0], "<f8").tolist() == (data[:, 0] / data[:, 1]).tolist()
+    assert 'nalu_rows_total{model="divide"' in http.get("/metrics").text
+
+
+_ONE = numbers([1, 2])
+
+
+def _with(**more: Any) -> pb.ModelInferRequest:
+    return request("divide", _ONE, **more)
+
+
+def _flag(value: bool) -> pb.InferParameter:
+    return pb.InferParameter(bool_param=value)
+
+
+_OUTPUT = pb.ModelInferRequest.InferRequestedOutputTensor
+_ELSEWHERE = {"shared_memory_region": pb.InferParameter(string_param="here")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        (request("divide"), "must have inputs"),
+        (request("divide", _ONE, _ONE), "given once"),
+        (request("divide", tensor("numeric", "FP128", [1, 2], "fp64_contents", [1, 2])), "must be one of BOOL"),
+        (request("divide", tensor("numeric", "FP64", [1, -2], "fp64_contents", [1, 2])), "none negative"),
+        (request("divide", tensor("numeric", "FP64", [2**40, 2**40], "fp64_contents", [1, 2])), "none negative"),
+        (request("divide", tensor("numeric", "FP64", [2**30, 2**30], "fp64_contents", [1, 2])), "must hold the"),
+        (request("divide", tensor("numeric", "FP64", [1] * 9, "fp64_contents", [1])), "1 to 8 whole"),
+        (request("divide", tensor("numeric", "FP64", [2, 2], "fp64_contents", [1, 2])), "must hold the 4 elements"),
+        (request("divide", tensor("numeric", "FP64", [1, 2])), "must hold the 2 elements"),
+        (request("divide", tensor("numeric", "FP64", [1, 2], "fp32_contents", [1, 2])), "must be in fp64_contents"),
+        (request("divide", tensor("numeric", "FP16", [1, 2], "fp32_contents", [1, 2])), "raw_input_contents"),
+        (request("divide", tensor("numeric", "UINT8", [1, 2], "uint_contents", [1, 300])), "fits it"),
+        (request("divide", tensor("numeric", "BOOL", [1, 2], "bool_contents", [True, False])), "must be a number"),
+        (request("divide", tensor("numeric", "BYTES", [1, 2], "bytes_contents", [b"1", b"2"])), "must hold numbers"),
+        (request("graded", tensor("categorical", "BYTES", [1, 1], "bytes_contents", [b"\xff"])), "must be UTF-8"),
+        (request("divide", tensor("", "FP64", [1, 2], "fp64_contents", [1, 2])), "1 to 200 characters"),
+        (request("divide", tensor("x" * 201, "FP64", [1, 2], "fp64_contents", [1, 2])), "1 to 200 characters"),
+        (request("divide", _ONE, numbers([1, 2], name="other")), "does not know this input"),
+        (request("divide", tensor("a", "FP64", [1], "fp64_contents", [1])), "is missing"),
+        (request("divide", tensor("numeric", "FP64", [0, 2])), "at least one row"),
+        (request("divide", numbers([1, 0])), "no answer"),
+        (_with(outputs=[_OUTPUT(name="z")]), "no such output"),
+        (_with(outputs=[_OUTPUT(name="y"), _OUTPUT(name="y")]), "once"),
+        (_with(outputs=[_OUTPUT(name="")]), "1 to 200 characters"),
+        (
+            _with(outputs=[_OUTPUT(name="y", parameters={"classification": pb.InferParameter(int64_param=2)})]),
+            "classification",
+        ),
+        (_with(outputs=[_OUTPUT(name="y", parameters=_ELSEWHERE)]), "shared memory"),
+        (_with(parameters={"sequence_start": _flag(True)}), "sequence_start"),
+        (_with(raw_input_contents=[bytes(16)]), "typed ones"),
+        (_with(raw_input_contents=[b"", b""]), "for all 1 inputs"),
+        (request("divide", tensor("numeric", "FP64", [1, 2]), raw_input_contents=[bytes(15)]), "must have 16 bytes"),
+        (
+            request("divide", tensor("numeric", "BYTES", [1, 2]), raw_input_contents=[b"\xff" * 8]),
+            "must not end beyond it",
+        ),
+        (
+            request("divide", tensor("numeric", "FP64", [20_001, 2]), raw_input_contents=[bytes(320_016)]),
+            "at most 20000 rows",
+        ),
+        (
+            request(
+                "divide",
+                pb.ModelInferRequest.InferInputTensor(
+                    name="numeric", datatype="FP64", shape=[1, 2], parameters=_ELSEWHERE
+                ),
+            ),
+            "shared memory",
+        ),
+    ],
+)
+def test_what_is_not_valid_is_refused_with_its_reason(rpc: RpcClient, asked: pb.ModelInferRequest, rule: str) -> None:
+    error: Any = rpc.refused("ModelInfer", asked)
+
+    assert (error.code(), rule in error.details()) == (INVALID, True), error.details()
+
+
+def test_parameters_that_ask_nothing_of_a_model_are_ignored(rpc: RpcClient) -> None:
+    empty = {"priority": pb.InferParameter(uint64_param=1), "sequence_start": _flag(False), "own": pb.InferParameter()}
+
+    assert outputs(rpc.infer("divide", numbers([8, 2]), parameters=empty))["predictions"] == [[4.0]]
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "code", "kind"),
+    [
+        ("ModelInfer", request("unknown", _ONE), NOT_FOUND, "model-not-found"),
+        ("ModelInfer", request("divide", _ONE, model_version="9"), NOT_FOUND, "model-not-found"),
+        ("ModelInfer", request("divide", _ONE, model_version="one"), NOT_FOUND, "model-not-found"),
+        ("ModelInfer", request("divide", _ONE, model_version="9" * 5000), NOT_FOUND, "model-not-found"),
+        ("ModelInfer", request("broken", _ONE), grpc.StatusCode.UNAVAILABLE, "model-not-ready"),
+        ("ModelInfer", request("divide", numbers([1, 0])), INVALID, "input-out-of-domain"),
+        ("ModelMetadata", pb.ModelMetadataRequest(name="x" * 9999), NOT_FOUND, "model-not-found"),
+        ("ModelReady", pb.ModelReadyRequest(name="unknown"), NOT_FOUND, "model-not-found"),
+        ("ModelConfig", pb.ModelConfigRequest(), NOT_FOUND, "model-not-found"),
+    ],
+)
+def test_errors_have_their_codes_and_name_their_problem(
+    rpc: RpcClient, method: str, asked: Any, code: grpc.StatusCode, kind: str
+) -> None:
+    error: Any = rpc.refused(method, asked, metadata=(("x-request-id", "mine-1"),))
+
+    assert error.code() == code
+    assert len(error.details()) < 1100
+    assert dict(error.trailing_metadata()) == {"x-request-id": "mine-1", "nalu-problem-type": kind}
+
+
+@pytest.mark.parametrize("told", ["own.id-7", "two words", ""])
+def test_a_call_has_an_id(rpc: RpcClient, told: str) -> None:
+    _answer, call = rpc.multi("ServerLive").with_call(
+        pb.ServerLiveRequest(), timeout=PATIENCE_S, metadata=(("x-request-id", told),)
+    )
+
+    given = dict(call.trailing_metadata())["x-request-id"]
+    assert (given == told) == (told == "own.id-7")
+    assert len(given) in (8, 32)
+
+
+def test_messages_over_the_limit_are_refused_compressed_or_not(rpc: RpcClient) -> None:
+    large = request("divide", tensor("numeric", "FP64", [1, 2]), raw_input_contents=[bytes(2 * 1024**2)])
+
+    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip, grpc.Compression.Deflate):
+        assert rpc.refused("ModelInfer", large, compression=compression).code() == TOO_MUCH
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_compressed_messages_are_read(rpc: RpcClient, compression: grpc.Compression) -> None:
+    data = np.full((1000, 2), 4.0)
+    asked = request("divide", tensor("numeric", "FP64", [1000, 2]), raw_input_contents=[data.tobytes()])
+
+    answer = rpc.call("ModelInfer", asked, compression=compression)
+
+    assert set(np.frombuffer(answer.raw_output_contents[0], "<f8")) == {1.0}
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelMetadata"])
+def test_what_is_no_message_is_refused(rpc: RpcClient, method: str) -> None:
+    call = rpc.plain(method)
+
+    with pytest.raises(grpc.RpcError) as refused:
+        call(b"\xff\xff\xff", timeout=PATIENCE_S)
+    assert refused.value.code() == INVALID
+
+
+def test_a_stream_goes_on_after_what_is_no_message(rpc: RpcClient) -> None:
+    call = rpc.multi("ModelStreamInfer", plain=True)
+
+    wishes = [b"\xff", request("divide", numbers([8, 2])).SerializeToString()]
+    answers = list(call(iter(wishes), timeout=PATIENCE_S))
+
+    assert "cannot be read" in answers[0].error_message
+    assert outputs(answers[1].infer_response)["predictions"] == [[4.0]]
+
+
+@pytest.mark.parametrize(
+    "method", ["TraceSetting", "LogSettings", "SystemSharedMemoryStatus", "CudaSharedMemoryRegister"]
+)
+def test_what_is_not_offered_is_told_so(rpc: RpcClient, method: str) -> None:
+    call = rpc.plain(method)
+
+    with pytest.raises(grpc.RpcError) as refused:
+        call(b"", timeout=PATIENCE_S)
+    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_stream_answers_its_requests_in_order_and_goes_on_after_a_refusal(rpc: RpcClient) -> None:
+    wishes = [
+        request("divide", numbers([8, 2]), id="1"),
+        request("unknown", numbers([8, 2]), id="2"),
+        request("divide", numbers([9, 3]), id="3", parameters={"triton_enable_empty_final_response": _flag(True)}),
+    ]
+
+    answers = list(rpc.multi("ModelStreamInfer")(iter(wishes), timeout=PATIENCE_S))
+
+    assert [answer.infer_response.id for answer in answers] == ["1", "2", "3"]
+    assert "not published" in answers[1].error_message
+    assert not answers[0].error_message
+    assert outputs(answers[0].infer_response)["predictions"] == [[4.0]]
+    assert outputs(answers[2].infer_response)["predictions"] == [[3.0]]
+    assert answers[2].infer_response.parameters["triton_final_response"].bool_param
+
+
+def test_calls_are_counted_as_requests(rpc: RpcClient, http: TestClient) -> None:
+    rpc.infer("divide", numbers([8, 2]))
+    rpc.refused("ModelInfer", request("unknown", _ONE))
+
+    told = http.get("/metrics").text
+    for status in ("200", "404"):
+        assert f'nalu_requests_total{{path="/inference.GRPCInferenceService/ModelInfer",status="{status}"}}' in told
+
+
+def test_what_was_counted_is_told_as_over_http(rpc: RpcClient, http: TestClient) -> None:
+    def counted(name: str = "subtract", version: str = "") -> Any:
+        return rpc.call("ModelStatistics", pb.ModelStatisticsRequest(name=name, version=version)).model_stats
+
+    rpc.infer("subtract", numbers([8, 2, 5, 5]))
+    rpc.infer("subtract", numbers([8, 2]))
+    rpc.refused("ModelInfer", request("subtract", numbers([1e308, -1e308])))
+
+    (told,) = counted()
+    assert (told.name, told.version, told.inference_count, told.execution_count) == ("subtract", "1", 3, 2)
+    spent = told.inference_stats
+    assert (spent.success.count, spent.fail.count, spent.compute_infer.count) == (2, 1, 2)
+    assert spent.success.ns > 0
+    assert counted(version="1") == [told]
+    for path in ("subtract/stats", "subtract/versions/1/stats", "stats"):
+        (over_http,) = [
+            one for one in http.get(f"/v2/models/{path}").json()["model_stats"] if one["name"] == "subtract"
+        ]
+        assert over_http["inference_stats"]["success"] == {"count": 2, "ns": spent.success.ns}
+        assert over_http["inference_count"] == 3
+    assert {one.name for one in counted("")} >= {"add", "subtract"}
+    for asked in (pb.ModelStatisticsRequest(name="unknown"), pb.ModelStatisticsRequest(version="1")):
+        error: Any = rpc.refused("ModelStatistics", asked)
+        assert error.code() == NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("method", "asked"),
+    [
+        ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="divide")),
+        ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="divide")),
+    ],
+)
+def test_nobody_changes_the_models_of_a_service_without_keys(rpc: RpcClient, method: str, asked: Any) -> None:
+    error: Any = rpc.refused(method, asked)
+
+    assert error.code() == grpc.StatusCode.PERMISSION_DENIED
+    assert "nalu keys new" in error.details()
+
+
+def test_health_is_told(rpc: RpcClient) -> None:
+    health: Any = HealthStub(rpc.channel)
+    states = health_pb2.HealthCheckResponse
+
+    def status(service: str) -> int:
+        answer: health_pb2.HealthCheckResponse = health.Check(
+            health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S
+        )
+        return answer.status
+
+    assert status("liveness") == states.SERVING
+    for service in ("", "readiness", "inference.GRPCInferenceService"):
+        assert status(service) == states.NOT_SERVING  # one model is broken
+    with pytest.raises(grpc.RpcError) as refused:
+        status("other")
+    assert refused.value.code() == NOT_FOUND
+    watch = health.Watch(health_pb2.HealthCheckRequest(service="other"), timeout=PATIENCE_S)
+    assert next(iter(watch)).status == states.SERVICE_UNKNOWN
+    watch.cancel()
+
+
+def test_reflection_tells_the_services(rpc: RpcClient) -> None:
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+
+    stub: Any = ServerReflectionStub(rpc.channel)
+    (answer,) = stub.ServerReflectionInfo(iter([asked]), timeout=PATIENCE_S)
+
+    assert {service.name for service in answer.list_services_response.service} >= {
+        "inference.GRPCInferenceService",
+        "grpc.health.v1.Health",
+    }
+
+
+def test_a_stop_ends_what_waits_for_more(tmp_path: Any) -> None:
+    """A stream whose client is silent, and a watched health, would else hold up the stop until its time is over."""
+    publish_all(tmp_path)
+    settings = Settings(model_repository=tmp_path, grpc_port=0, shutdown_grace_s=600)
+    more = threading.Event()
+
+    def requests() -> Iterator[pb.ModelInferRequest]:
+        yield request("divide", numbers([8, 2]))
+        more.wait(PATIENCE_S)
+
+    with TestClient(create_app(settings)) as http:
+        rpc = RpcClient(http.app_state["rpc"].port)
+        stream = rpc.multi("ModelStreamInfer")(requests(), timeout=PATIENCE_S)
+        assert not next(stream).error_message
+        health: Any = HealthStub(rpc.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE_S)
+        states = iter(watch)
+        assert next(states).status == health_pb2.HealthCheckResponse.SERVING
+    assert [state.status for state in states] == [health_pb2.HealthCheckResponse.NOT_SERVING]
+    assert list(stream) == []
+    more.set()
+    rpc.close()
