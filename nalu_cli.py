@@ -24,6 +24,7 @@ from models.contract.errors import NaluError
 
 _EXTRA_OF = {
     "train": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "sklearn", "matplotlib", "scipy"}),
+    "sign": frozenset({"cryptography"}),
     "serve": frozenset({"fastapi", "uvicorn", "starlette", "onnxruntime", "orjson", "pyarrow", "pydantic_settings"}),
 }
 """Extra → the modules that it installs, to tell a user which one is missing."""

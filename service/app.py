@@ -9,9 +9,11 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from models.contract.repository import ModelRepository
+from models.contract.signing import TrustedKeys
 from service.administration import Administration
 from service.admission import Admission
 from service.api import pages, routes, versions
+from service.api.connections import Wheel, patience_of
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
 from service.api.heads import Heads
@@ -80,6 +82,7 @@ def create_app(
             "settings": settings,
             "registry": models,
             "quick": quick,
+            "wheel": Wheel(patience_of(settings), traffic),
             "front": front,
             "keys": keys,
             "heads": Heads(front.max_large_bytes, keys),
@@ -100,6 +103,7 @@ def create_app(
         switching.close()
         if watching is not None:
             watching.cancel()
+        state["wheel"].close()
         admission.close()
         bulk.close()
         if tracing is not None:
@@ -118,7 +122,8 @@ def create_app(
     )
     install_problem_handlers(app)
     app.include_router(routes.router)
-    app.include_router(open_inference.router)
+    for router in open_inference.ROUTERS:
+        app.include_router(router)
     app.include_router(versions.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())
@@ -178,7 +183,8 @@ def _loader(settings: Settings) -> Loader:
 
 
 def _repository(settings: Settings) -> ModelRepository:
-    return ModelRepository(settings.model_repository)
+    file = settings.signature_keys_file
+    return ModelRepository(settings.model_repository, trusted=None if file is None else TrustedKeys(file))
 
 
 def log_models(registry: Registry) -> None:

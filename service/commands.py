@@ -171,6 +171,10 @@ def verify_models(
     model: Annotated[str | None, typer.Argument(help="Name of a published model. [default: all]")] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+    trusted: Annotated[
+        Path | None,
+        typer.Option(envvar="NALU_SIGNATURE_KEYS_FILE", help="Public keys, of which one must have signed each model."),
+    ] = None,
 ) -> None:
     """Verify models as the service would on loading them; exit code 1 when one cannot be served.
 
@@ -179,11 +183,13 @@ def verify_models(
     from rich.console import Console
 
     from models.contract.repository import ModelRepository
+    from models.contract.signing import TrustedKeys
     from service import inventory
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     results = []
-    for result in inventory.verify_models(ModelRepository(repository), model):
+    published = ModelRepository(repository, trusted=None if trusted is None else TrustedKeys(trusted))
+    for result in inventory.verify_models(published, model):
         results.append(result)
         if not json:
             console.print(f"{result.name} version {result.version}: {result.fault or 'good'}")

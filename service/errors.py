@@ -143,6 +143,42 @@ class DeadlineExceededError(ServiceError):
         )
 
 
+class NotHttpError(ServiceError):
+    """Bytes that are no HTTP request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"a request must be HTTP/1.1, however: {reason}")
+
+
+class HeadTooLargeError(ServiceError):
+    """A request whose head is over the limit."""
+
+    def __init__(self, n_bytes: int, n_headers: int) -> None:
+        super().__init__(
+            f"the head of a request must not exceed {n_bytes} bytes and {n_headers} headers, however it does; send "
+            "data in the body"
+        )
+
+
+class SlowRequestError(ServiceError):
+    """A request that arrives too slowly."""
+
+    def __init__(self, receive_s: float) -> None:
+        super().__init__(
+            f"a request must arrive within {receive_s:g} s and the time that its body takes at a modem's speed, "
+            "however it did not; send it again on a new connection"
+        )
+
+
+class TooManyConnectionsError(ServiceError):
+    """More connections than a worker takes on."""
+
+    def __init__(self, n_connections: int) -> None:
+        super().__init__(
+            f"at most {n_connections} connections are taken on at once by a worker, however so many are open; try again"
+        )
+
+
 class UnauthorizedError(ServiceError):
     """A request without a key, where one is needed."""
 

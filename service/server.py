@@ -15,6 +15,7 @@ from rich.table import Table
 from uvicorn import Config, Server
 
 from models.contract.repository import ModelRepository
+from service.api.connections import LimitedProtocol, allow_files
 from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models
@@ -23,7 +24,7 @@ from service.errors import StartError
 from service.inference.registry import Registry
 from service.key_file import read_records
 from service.key_limits import Ledger
-from service.logging import configure_logging
+from service.logging import LOGGER, configure_logging, drop_standard_output
 from service.metrics import Counts
 from service.rpc_port import remedy, reserved_rpc_port, rpc_address
 from service.settings import Settings
@@ -51,9 +52,9 @@ def serve_models(settings: Settings) -> None:
         ProviderError: When the provider is not available.
     """
     configure_logging(settings.log_level, settings.log_format)
-    check_authentication(settings)
     n_workers = settings.n_workers
     with _bind(settings.host, settings.port) as listener, reserved_rpc_port(settings) as settings:
+        check_authentication(settings)  # an address that is none is told first
         if n_workers == 1:
             _serve(settings, listener, Counts(), None, 0)
             return
@@ -92,9 +93,14 @@ def _serve(
     announced: bool = False,
 ) -> None:
     """Load the models and serve them in this process until it is told to stop."""
+    allow_files(settings.max_connections)
     registry = load_models(settings)
     if not announced:
-        _announce(settings, registry, listener.getsockname()[1])
+        try:
+            _announce(settings, registry, listener.getsockname()[1])
+        except OSError as error:  # a full disk or a closed pipe is no reason not to serve
+            LOGGER.warning("how to reach the service cannot be told on standard output: %s", error.strerror)
+            drop_standard_output()
     config = _config(settings, partial(create_app, settings, registry, counts, worker, ledger))
     if channel is not None:
         channel.loaded(ready=not registry.faults())
@@ -200,13 +206,14 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
     return Config(
         app,
         factory=True,
-        http=PredictProtocol if settings.http == "protocol" and settings.tracing == "off" else "auto",
+        http=PredictProtocol if settings.http == "protocol" and settings.tracing == "off" else LimitedProtocol,
         lifespan="on",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
 

@@ -16,8 +16,9 @@ PREFIX = "NALU_"
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(:\d{1,5})?")
 
-OTHER_VARIABLES = frozenset({"NALU_DATA_DIR"})
-"""Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets."""
+OTHER_VARIABLES = frozenset({"NALU_DATA_DIR", "NALU_SIGN_KEY"})
+"""Variables with our prefix that are not the service's: NALU_DATA_DIR is where the training side finds data sets,
+NALU_SIGN_KEY the key with which it signs what it publishes."""
 
 _MAX_DERIVED_WORKERS = 8
 """Eight answer some 100,000 small requests a second; whoever has more to answer has measured, and sets the number."""
@@ -62,6 +63,11 @@ class Settings(BaseSettings):
         default=1.0,
         description="Seconds between two looks of each worker at the repository, to follow what is published, "
         "activated, rolled back or removed. A look takes 0.2 ms with the starter models; 0 looks never.",
+    )
+    signature_keys_file: Path | None = Field(
+        default=None,
+        description="File of public keys, PEM, of which one must have signed every model that is loaded. None by "
+        "default: who may write to the repository may publish.",
     )
     keep_versions: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=8,
@@ -148,6 +154,27 @@ class Settings(BaseSettings):
         default=16 * 1024**2,
         description="Most pixels of all images of one request together, once decoded. The default is 21,000 digits of "
         "28 × 28 pixels, 64 MiB as float32.",
+    )
+    max_head_bytes: Annotated[int, Field(ge=1024, le=1024**2)] = Field(
+        default=32 * 1024,
+        description="Largest head of a request, in bytes: its line and headers, of which there may be 100. The default "
+        "is what nginx takes with its own.",
+    )
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=8192,
+        description="Most connections of each worker. Where one more comes, one that keeps the service waiting is "
+        "closed for it; where there is none, it is refused with 503. The default takes some 100 MB at most.",
+    )
+    receive_timeout_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = Field(
+        default=10.0,
+        description="Seconds in which a connection must bring its first request, a head must have arrived, and a body "
+        "beside one second for each 4 KiB of it; also those in which a client must read on of its answer. Enough for "
+        "any link that is not lost.",
+    )
+    keep_alive_s: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=5,
+        description="Seconds after which a connection between two requests is closed. The default is the server's own; "
+        "behind a proxy that keeps connections open, set it above the proxy's.",
     )
     max_queue: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=16,

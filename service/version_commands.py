@@ -1,4 +1,4 @@
-"""`nalu models activate | rollback | alias | remove`: which version answers, for a service that runs or will."""
+"""`nalu models activate | rollback | alias | remove | make-key | sign`: which version answers, and who published it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -84,6 +84,43 @@ def remove_version(
     number = inventory.numbered(published, model, version)
     published.remove(model, number)
     Console(soft_wrap=True, highlight=False, markup=False).print(f"removed {model} version {number}")
+
+
+@models_app.command("make-key")
+def make_key(
+    file: Annotated[Path, typer.Argument(help="File to write the private key to; FILE.pub is the other.")],
+) -> None:
+    """Make a pair of keys: the private one signs models, the public one lets a service know them."""
+    from rich.console import Console
+
+    from models.contract.signing import make_key_pair
+
+    public = make_key_pair(file)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(f"sign with {file}, and keep it to yourself: nalu models sign MODEL --key {file}")
+    console.print(f"let services know it: NALU_SIGNATURE_KEYS_FILE={public}")
+
+
+@models_app.command("sign")
+def sign_version(
+    model: ModelArgument,
+    key: Annotated[Path, typer.Option(envvar="NALU_SIGN_KEY", help="Private key, made by make-key.")],
+    version: Annotated[str | None, typer.Argument(help="Version of the model, or an alias. [default: all]")] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+) -> None:
+    """Sign the manifest of a version, or of all, and with it its graphs; each is verified first."""
+    from rich.console import Console
+
+    from models.contract.repository import ModelRepository
+    from models.contract.signing import Signer
+    from service import inventory
+
+    published = ModelRepository(repository, signer=Signer(key))
+    published.path(model)  # tells where there is no such model
+    wanted = published.versions(model) if version is None else [inventory.numbered(published, model, version)]
+    for number in wanted:
+        published.sign(model, number)
+        Console(soft_wrap=True, highlight=False, markup=False).print(f"signed {model} version {number}")
 
 
 def _tell(repository: Path, model: str) -> None:

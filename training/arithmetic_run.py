@@ -13,7 +13,6 @@ from torch import nn
 
 from models.contract.manifest import Certificate, Domain, Formula, ModelManifest, NumberColumn, OutputColumn, Provenance
 from models.contract.names import check_name
-from models.contract.repository import ModelRepository
 from models.formula import formula_of
 from models.networks import ArithmeticNetwork
 from training.arithmetic_first_order import search_units
@@ -172,8 +171,7 @@ def run_arithmetic(config: ArithmeticConfig, progress: Progress) -> ArithmeticRe
         PublicationError: When the repository cannot be written.
     """
     check_name(config.name or _operation(config.operation).name)
-    repository = ModelRepository(config.repository)
-    repository.check_writable()
+    repository = config.open_repository()
     model, report, plots = fit_arithmetic(config, progress)
     model = model.created_at(datetime.now(UTC))
     manifest = publish(repository, model, config.dtype, report, plots)

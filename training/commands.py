@@ -29,6 +29,10 @@ Repository = Annotated[
     Path | None,
     typer.Option(envvar="NALU_MODEL_REPOSITORY", help="Model repository to publish to. [default: model_repository]"),
 ]
+SignKey = Annotated[
+    Path | None,
+    typer.Option(envvar="NALU_SIGN_KEY", help="Private key that signs what is published, made by models make-key."),
+]
 Runs = Annotated[Path | None, typer.Option(help="Folder that keeps a folder per run. [default: runs]")]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same result. [default: 0]")]
 Restarts = Annotated[int | None, typer.Option(help="Fits of each candidate network, from different starts.")]
@@ -61,6 +65,7 @@ def train_arithmetic(
     allow_inexact: AllowInexact = None,
     name: Name = None,
     repository: Repository = None,
+    sign_key: SignKey = None,
     runs: Runs = None,
     seed: Seed = None,
     restarts: Restarts = None,
@@ -92,6 +97,7 @@ def train_arithmetic(
             "allow_inexact": allow_inexact,
             "name": name,
             "repository": repository,
+            "sign_key": sign_key,
             "runs": runs,
             "seed": seed,
             "restarts": restarts,
@@ -132,6 +138,7 @@ def train_law(
     allow_inexact: AllowInexact = None,
     name: Name = None,
     repository: Repository = None,
+    sign_key: SignKey = None,
     runs: Runs = None,
     seed: Seed = None,
     restarts: Restarts = None,
@@ -167,6 +174,7 @@ def train_law(
             "allow_inexact": allow_inexact,
             "name": name,
             "repository": repository,
+            "sign_key": sign_key,
             "runs": runs,
             "seed": seed,
             "restarts": restarts,
@@ -224,6 +232,7 @@ def train_table(
     ] = None,
     name: Name = None,
     repository: Repository = None,
+    sign_key: SignKey = None,
     runs: Runs = None,
     seed: Seed = None,
     restarts: Restarts = None,
@@ -290,6 +299,7 @@ def train_table(
             "units": _units(unit) if unit else None,
             "name": name,
             "repository": repository,
+            "sign_key": sign_key,
             "runs": runs,
             "seed": seed,
             "restarts": restarts,

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.contract.columns import Unseen
 from models.contract.manifest import Dtype
+from models.contract.repository import ModelRepository
+from models.contract.signing import Signer
 from training.errors import ConfigError
 
 UnitKind = Literal["nac", "nau", "nmu", "real_npu", "modified_real_npu", "nau_nmu", "nalu"]
@@ -31,6 +33,7 @@ class RunConfig(BaseModel):
         restarts: Fits of each candidate.
         dtype: Floating-point type of the exported graph.
         threads: Threads of torch; 1 gives the same result whatever the machine has.
+        sign_key: File of the private key that signs what is published; None leaves it unsigned.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +45,18 @@ class RunConfig(BaseModel):
     restarts: Annotated[int, Field(ge=1, le=1000)] = 3
     dtype: Dtype = "float64"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    sign_key: Path | None = None
+
+    def open_repository(self) -> ModelRepository:
+        """Return the repository to publish to, found to be writable.
+
+        Raises:
+            SigningKeyError: When there is no key where one is named.
+            PublicationError: When the repository cannot be written.
+        """
+        repository = ModelRepository(self.repository, signer=None if self.sign_key is None else Signer(self.sign_key))
+        repository.check_writable()
+        return repository
 
 
 class ExactConfig(RunConfig):

@@ -27,7 +27,7 @@ from training.errors import TrainingError
 UNFINISHED = ".unfinished"
 """Folder under that of the runs which keeps the fits of runs that have not ended."""
 
-_NO_MATTER = frozenset({"repository", "runs", "note", "resume", "units"})
+_NO_MATTER = frozenset({"repository", "runs", "note", "resume", "sign_key", "units"})
 """Settings that change no fit."""
 
 _TREE = "tree"

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from models.contract.manifest import Dtype, ModelManifest, NumberColumn, OutputColumn, Provenance
-from models.contract.repository import ModelRepository
 from models.formula import name_text
 from training.config import ExactConfig, LawConfig
 from training.datasets import MIN_ROWS, load_training_table
@@ -69,8 +68,7 @@ def run_law(config: LawConfig, progress: Progress) -> LawResult:
         PublicationError: When the repository cannot be written.
     """
     name = name_after(config.name, config.data)
-    repository = ModelRepository(config.repository)
-    repository.check_writable()
+    repository = config.open_repository()
     torch.set_num_threads(config.threads)
     rows = _read(config)
     settings = exact_settings(config)

@@ -23,7 +23,6 @@ from models.contract.manifest import (
     Provenance,
     tensor_numbers,
 )
-from models.contract.repository import ModelRepository
 from training.all_rows import AllRows, judge_all_rows
 from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
@@ -234,8 +233,7 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
         PublicationError: When the repository cannot be written.
     """
     name = name_after(config.name, config.data)
-    repository = ModelRepository(config.repository)
-    repository.check_writable()
+    repository = config.open_repository()
     judged = _fit_and_judge(
         config, progress, tell, lambda table: kept_fits(config, name, table.sha256, resume=config.resume)
     )

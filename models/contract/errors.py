@@ -27,6 +27,14 @@ class IntegrityError(ContractError):
     """A published file that is not the one its manifest describes."""
 
 
+class SignatureError(IntegrityError):
+    """A manifest that is not signed with a key that is trusted."""
+
+
+class SigningKeyError(ContractError):
+    """A file that does not hold the key that it should."""
+
+
 class RepositoryError(ContractError):
     """A model repository that cannot be read or written."""
 

@@ -30,6 +30,7 @@ from models.contract.errors import (
 from models.contract.files import flush_folder, is_locked, locked, read_regular, replace_durably, write_durably
 from models.contract.manifest import MAX_MANIFEST_BYTES, ModelManifest, parse_manifest
 from models.contract.names import check_name
+from models.contract.signing import MAX_SIGNATURE_BYTES, SIGNATURE_FILE, Signer, TrustedKeys
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
@@ -71,10 +72,14 @@ class ModelRepository:
 
     Args:
         root: The folder; it need not exist until something is published.
+        signer: Signs what is published; None leaves it unsigned.
+        trusted: Keys of which one must have signed what is loaded; None loads what is not signed, too.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, *, signer: Signer | None = None, trusted: TrustedKeys | None = None) -> None:
         self.root = Path(root)
+        self._signer = signer
+        self._trusted = trusted
 
     def names(self) -> list[str]:
         """Return the names with at least one version, sorted.
@@ -127,15 +132,20 @@ class ModelRepository:
             ManifestError: When it cannot be read.
             IntegrityError: When it names another model or version than its path.
         """
+        return self._manifest(name, version)[0]
+
+    def _manifest(self, name: str, version: int | None) -> tuple[ModelManifest, bytes]:
+        """Read a manifest; return it and its bytes."""
         folder = self.path(name, version)
-        manifest = parse_manifest(read_regular(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES))
+        raw = read_regular(folder / MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        manifest = parse_manifest(raw)
         if (manifest.name, str(manifest.version)) != (name, folder.name):
             msg = (
                 f"a manifest must name the model it lies with, however {name}/{folder.name} holds the manifest of "
                 f"{manifest.name}/{manifest.version}; publish the model again"
             )
             raise IntegrityError(msg)
-        return manifest
+        return manifest, raw
 
     def load(self, name: str, version: int | None = None) -> PublishedModel:
         """Read a version, the latest by default, and verify its checksum.
@@ -144,12 +154,46 @@ class ModelRepository:
             ModelNotFoundError: When it is not there.
             ManifestError: When its manifest cannot be read.
             IntegrityError: When a file is missing, is no regular file or is not the one the manifest describes.
+            SignatureError: When keys are trusted and none of them signed the manifest.
         """
-        manifest = self.manifest(name, version)
+        manifest, raw = self._manifest(name, version)
+        if self._trusted is not None:
+            self._trusted.check(f"{manifest.name}/{manifest.version}", raw, self._signature(manifest))
         onnx = self._graph(manifest, MODEL_FILE, manifest.graph.sha256)
         if manifest.companion is None:
             return PublishedModel(manifest, onnx)
         return PublishedModel(manifest, onnx, self._graph(manifest, COMPANION_FILE, manifest.companion.sha256))
+
+    def sign(self, name: str, version: int | None = None) -> ModelManifest:
+        """Verify a version, the latest by default, and sign it with the repository's signer.
+
+        Raises:
+            ModelNotFoundError: When it is not there.
+            IntegrityError: When its files are not those that its manifest describes.
+            PublicationError: When there is no signer, or the repository cannot be written.
+        """
+        manifest, raw = self._manifest(name, version)
+        if self._signer is None:
+            msg = "a repository must have a signer to sign, however it has none"
+            raise PublicationError(msg)
+        for file, graph in ((MODEL_FILE, manifest.graph), (COMPANION_FILE, manifest.companion)):
+            if graph is not None:
+                self._graph(manifest, file, graph.sha256)
+        path = self.path(name, manifest.version) / SIGNATURE_FILE
+        try:
+            replace_durably(path, self._signer.sign(raw), _STAGING)
+        except OSError as error:
+            raise _unwritable(error, self.root) from error
+        return manifest
+
+    def _signature(self, manifest: ModelManifest) -> bytes | None:
+        path = self.path(manifest.name, manifest.version) / SIGNATURE_FILE
+        try:
+            return read_regular(path, MAX_SIGNATURE_BYTES)
+        except IntegrityError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     def has_card(self, name: str, version: int | None = None) -> bool:
         """Tell whether a version, the latest by default, was published with a model card.
@@ -276,7 +320,7 @@ class ModelRepository:
             raise IntegrityError(msg)
         extra = dict(files or {})
         for file in extra:
-            if not _FILE.fullmatch(file) or file in (MODEL_FILE, COMPANION_FILE, MANIFEST_FILE):
+            if not _FILE.fullmatch(file) or file in (MODEL_FILE, COMPANION_FILE, MANIFEST_FILE, SIGNATURE_FILE):
                 msg = f"a published file must have a plain name of its own, however: {file!a}"
                 raise PublicationError(msg)
         folder = self.root / name
@@ -293,7 +337,9 @@ class ModelRepository:
                 while True:
                     version = self._next_version(name)
                     manifest = manifest.model_copy(update={"version": version})
-                    for file, content in {**extra, **graphs, MANIFEST_FILE: manifest.to_json()}.items():
+                    raw = manifest.to_json()
+                    signed = {} if self._signer is None else {SIGNATURE_FILE: self._signer.sign(raw)}
+                    for file, content in {**extra, **graphs, **signed, MANIFEST_FILE: raw}.items():
                         write_durably(staging / file, content)
                     flush_folder(staging)
                     if _rename_new(staging, folder / str(version)):

@@ -17,7 +17,7 @@ from service.api.schemas import (
     PredictSplitRequest,
     ProblemAnswer,
 )
-from service.errors import ForbiddenError, RateLimitedError, UnauthorizedError
+from service.errors import ForbiddenError, HeadTooLargeError, RateLimitedError, SlowRequestError, UnauthorizedError
 
 HEALTH_PATHS = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
 """Open to all: whoever restarts and balances has no key, and learns nothing but whether there is a service."""
@@ -140,7 +140,7 @@ def _tell_of_keys(path: str, operation: dict[str, Any], *, needed: bool) -> None
     if path in HEALTH_PATHS:
         return
     operation["security"] = [{name: []} for name in _SECURITY] if needed else [{}]
-    for kind in (UnauthorizedError, ForbiddenError, RateLimitedError):
+    for kind in (UnauthorizedError, ForbiddenError, SlowRequestError, RateLimitedError, HeadTooLargeError):
         problem = PROBLEMS[kind]
         answer, media_type = (
             ("ProtocolError", "application/json") if is_foreign(path) else ("ProblemAnswer", CONTENT_TYPE)

@@ -12,9 +12,9 @@ import time
 from typing import Any, Final
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.api.connections import LimitedProtocol
 from service.api.front import Front, id_of
 from service.api.gathering import PATIENCE_S, Gathering
 from service.api.heads import Heads
@@ -31,8 +31,8 @@ _CLOSE: Final = b"connection: close\r\n"
 _VARY: Final = b"vary: Accept-Encoding\r\n"
 
 
-class PredictProtocol(HttpToolsProtocol):
-    """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front` and `heads`.
+class PredictProtocol(LimitedProtocol):
+    """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front`, `heads` and `wheel`.
 
     Only what is there is joined in one run: answers go out once the event loop has read all requests that have come.
     """
@@ -239,6 +239,32 @@ class PredictProtocol(HttpToolsProtocol):
         """Note since when the connection is idle."""
         super().on_response_complete()
         self._idle_since = self.loop.time()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is being answered, so that the connection may be closed for others."""
+        return not self._taken and self._body is None and super().is_waiting
+
+    @property
+    def has_begun_a_request(self) -> bool:
+        """Whether the client has begun a request, which nothing was answered to yet."""
+        return bool(self._first_part) or super().has_begun_a_request
+
+    def waits_since(self, now: float) -> float | None:
+        """Return since when the client owes the rest of a request; None where it does not."""
+        if self._taken or self._body is not None:
+            return None
+        if self._first_part:
+            return now - (time.perf_counter() - self.started)
+        if self._idle_since and not self._mid_message and not self.is_answering:
+            return None
+        return super().waits_since(now)
+
+    def idle_since(self) -> float | None:
+        """Return since when the connection is idle between two requests; None where it is not."""
+        if self._taken or self._first_part or self._body is not None or self.is_answering:
+            return None
+        return self._idle_since or None
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that has been idle for long enough.

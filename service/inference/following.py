@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from models.contract.activation import Activation
 from models.contract.errors import ActivationError, ContractError, RepositoryError
 from models.contract.repository import COMPANION_FILE, MANIFEST_FILE, MODEL_FILE
+from models.contract.signing import SIGNATURE_FILE
 from service.errors import ProviderError
 from service.inference.loading import Loader, without_root
 from service.inference.session import ModelSession
@@ -172,7 +173,7 @@ class Follower:
 
     def _print_of(self, name: str, version: int) -> Print:
         folder = self._repository.root / name / str(version)
-        return _print(folder, *(folder / file for file in (MANIFEST_FILE, MODEL_FILE, COMPANION_FILE)))
+        return _print(folder, *(folder / file for file in (MANIFEST_FILE, MODEL_FILE, COMPANION_FILE, SIGNATURE_FILE)))
 
 
 class _Found:

@@ -77,7 +77,7 @@ def test_only_loopback_does_without_keys(tmp_path: Path) -> None:
     assert not is_loopback("no such host.")
 
 
-def test_the_start_is_refused_before_the_port_is_opened(tmp_path: Path) -> None:
+def test_without_keys_the_start_on_every_address_is_refused(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).parent / "nalu"), "serve", "--host", "0.0.0.0", "--port", "0"]  # noqa: S104
     done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
 

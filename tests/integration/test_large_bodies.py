@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api import front, gathering, protocol
+from service.api.connections import LimitedProtocol
 from service.api.predictions import INLINE_BODY_BYTES
 from service.api.protocol import PredictProtocol
 from service.inference.quick_rows import QuickReader
@@ -52,7 +52,7 @@ def _ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
         patch.setattr(front, "bytes_at_once", lambda: 1_000_000)  # however busy the machine is
         patch.setattr("service.inference.quick_rows.rows_at_once", lambda _seconds: 10_000)
         patch.setattr(protocol, "PATIENCE_S", 30.0)
-        with server_on(chosen, PredictProtocol) as ours, server_on(chosen, HttpToolsProtocol) as theirs:
+        with server_on(chosen, PredictProtocol) as ours, server_on(chosen, LimitedProtocol) as theirs:
             yield ours, theirs
 
 

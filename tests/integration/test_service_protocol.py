@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.api.connections import LimitedProtocol
 from service.api.protocol import PredictProtocol
 from service.settings import Settings
 from tests.paths import server_on
@@ -27,7 +27,7 @@ LAST: Final = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\
 def _ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """Give the ports of our protocol and of the server's own, over the same models."""
     chosen = Settings(model_repository=publish_all(tmp_path_factory.mktemp("repository")), max_body_bytes=LIMIT)
-    with server_on(chosen, PredictProtocol) as ours, server_on(chosen, HttpToolsProtocol) as theirs:
+    with server_on(chosen, PredictProtocol) as ours, server_on(chosen, LimitedProtocol) as theirs:
         yield ours, theirs
 
 

@@ -65,6 +65,7 @@ def test_an_extra_brings_one_runtime_or_none() -> None:
         "grpc": set(),
         "otel": set(),
         "search": set(),
+        "sign": set(),
         "peers": set(),
         "dev": set(),  # through serve and train
     }

@@ -77,12 +77,12 @@ def test_predictions_are_for_those_with_a_key(client: httpx2.Client, caplog: pyt
             assert answer.json()["predictions"] == [{"y": 15.0}]
         assert_refused(predict(client, None), 401, "unauthorized")
         kept = hash_of(PREDICT.encode()).hex()
-        for wrong in (EXPIRED, PREDICT[:-1], PREDICT + "x", PREDICT.upper(), " ", kept):
+        for wrong in (EXPIRED, PREDICT[:-1], PREDICT + "x", PREDICT.upper(), ".", kept):
             assert_refused(predict(client, wrong), 403, "forbidden", PREDICT)
         both = bearer(PREDICT) | {"X-API-Key": ADMIN}
         assert_refused(client.post("/predict", json=GOOD, headers=both), 403, "forbidden")
         assert_refused(client.post("/predict", json=GOOD, params={"key": PREDICT}), 401, "unauthorized")
-    logged = [record.getMessage() for record in caplog.records if not record.name.startswith("httpx2")]
+    logged = [record.getMessage() for record in caplog.records if record.name == "nalu"]
     assert len(logged) >= 20
     assert not [line for line in logged for key in (PREDICT, ADMIN, EXPIRED) if key in line]
 
@@ -125,8 +125,8 @@ def test_a_limited_key_is_told_when_to_try_again(client: httpx2.Client) -> None:
 
 
 @pytest.fixture(name="app")
-def _app(root: Path, file: Path) -> FastAPI:
-    return create_app(Settings(model_repository=root, keys_file=file))
+def _app(tmp_path: Path, file: Path) -> FastAPI:
+    return create_app(Settings(model_repository=publish_all(tmp_path / "models"), keys_file=file))
 
 
 def routes_of(routes: Iterable[object]) -> list[tuple[str, str]]:
@@ -145,7 +145,9 @@ def routes_of(routes: Iterable[object]) -> list[tuple[str, str]]:
     return found
 
 
-def test_no_route_is_open_but_health(app: FastAPI) -> None:
+def test_no_route_is_open_but_health(tmp_path: Path, file: Path) -> None:
+    root = publish_all(tmp_path / "own")  # an admin's requests unload and remove what is there
+    app = create_app(Settings(model_repository=root, keys_file=file))
     routes = routes_of(app.routes)
     documented = {
         (method.upper(), re.sub(r"\{\w+\}", "multiply", path.replace("{version}", "1")))

@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from models.contract.repository import ModelRepository
 from service.api import front, heads, protocol
+from service.api.connections import Wheel, patience_of
 from service.api.front import Front
 from service.api.gathering import Gathering
 from service.api.heads import Heads
@@ -22,6 +23,7 @@ from service.inference.quick_rows import QuickReader
 from service.inference.registry import load_registry
 from service.inference.session import ModelSession
 from service.metrics import Counts
+from service.settings import Settings
 from tests.published import publish_arithmetic
 
 
@@ -57,15 +59,15 @@ class Served:
     def __init__(self, reader: QuickReader, max_body_bytes: int = 10_000) -> None:
         self.traffic = Traffic(Counts().slot(0))
         self.front = Front(reader, max_body_bytes=max_body_bytes, traffic=self.traffic)
+        self.wheel = Wheel(patience_of(Settings()), self.traffic)
         self.heads = Heads(self.front.max_large_bytes)
+        self.app_state = {"front": self.front, "heads": self.heads, "wheel": self.wheel}
         self.asked: list[tuple[str, bytes]] = []
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
         self.state = ServerState()
 
     def connect(self) -> tuple[PredictProtocol, Wire]:
-        protocol = PredictProtocol(
-            self.config, self.state, {"front": self.front, "heads": self.heads}, asyncio.get_running_loop()
-        )
+        protocol = PredictProtocol(self.config, self.state, self.app_state, asyncio.get_running_loop())
         wire = Wire()
         protocol.connection_made(wire)
         return protocol, wire
@@ -110,6 +112,7 @@ def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]], max_
         served = Served(reader, max_body_bytes)
         await scenario(served)
         await settle()
+        served.wheel.close()
         return served
 
     return asyncio.run(main())

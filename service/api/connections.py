@@ -1,0 +1,316 @@
+"""Limits of connections: how long a client may take, how large a head may be, and how many connections there are.
+
+Uvicorn has no timeout for a client that sends a head or a body slowly, or connects and says nothing, and takes heads of
+any size. Here every connection is looked at once a second, by one timer for all of them: nothing is set or cancelled
+for a request, so that the limits cost it nothing.
+"""
+
+import asyncio
+import resource
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.api.middleware import SECURITY_HEADERS, Traffic, new_id
+from service.api.problems import problem_of
+from service.errors import (
+    HeadTooLargeError,
+    NotHttpError,
+    ServiceError,
+    SlowRequestError,
+    TooManyConnectionsError,
+)
+from service.logging import LOGGER, request_id
+from service.settings import Settings
+
+_N_SPOKES: Final = 20
+"""Parts of all connections that are looked at one after the other, so that 10,000 hold up nobody for longer than 0.3
+ms at a time."""
+
+_TURN_S: Final = 1.0
+"""Time in which every connection is looked at once."""
+
+MAX_HEADERS: Final = 100
+"""Headers of a request; nginx and Apache take as many by custom, clients send about ten."""
+
+MIN_BYTES_S: Final = 4096
+"""Bytes of a body that must arrive for each second beyond the first few: a modem's speed."""
+
+_HEAD_END: Final = b"\r\n\r\n"
+
+_SPARE_FILES: Final = 128
+"""Open files that are no connections: models, logs, tables that are being read."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How much of a client is borne.
+
+    Attributes:
+        receive_s: Time for a head, for the first bytes of a connection, and for a body beside its share of
+            `MIN_BYTES_S`; also for a client to read an answer further, or to close.
+        idle_s: Time between two requests.
+        head_bytes: Largest head.
+        n_connections: Most connections.
+    """
+
+    receive_s: float
+    idle_s: float
+    head_bytes: int
+    n_connections: int
+
+
+def patience_of(settings: Settings) -> Patience:
+    """Return what the settings say, with no more connections than this process can open files."""
+    return Patience(
+        settings.receive_timeout_s, settings.keep_alive_s, settings.max_head_bytes, settings.max_connections
+    )
+
+
+def allow_files(n_files: int) -> None:
+    """Let this process open as many files as it may, where it needs so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n_files + _SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    granted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    if granted < wanted:
+        LOGGER.warning("%d connections need %d open files; %d are allowed (ulimit -n)", n_files, wanted, granted)
+
+
+class Wheel:
+    """All connections of a process, and the one timer that looks at them.
+
+    Args:
+        patience: How much of a client is borne.
+        traffic: Where refusals are counted.
+    """
+
+    def __init__(self, patience: Patience, traffic: Traffic) -> None:
+        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        room = patience.n_connections if soft == resource.RLIM_INFINITY else max(1, soft - _SPARE_FILES)
+        self.patience = patience
+        self.max_connections = min(patience.n_connections, room)
+        self._traffic = traffic
+        self._spokes: list[set[LimitedProtocol]] = [set() for _ in range(_N_SPOKES)]
+        self._at = 0
+        self._next = 0
+        self._slow: deque[LimitedProtocol] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_TURN_S / _N_SPOKES, self._turn)
+
+    def add(self, connection: "LimitedProtocol") -> int:
+        """Look at a connection from now on; return its spoke."""
+        self._next = (self._next + 1) % _N_SPOKES
+        self._spokes[self._next].add(connection)
+        return self._next
+
+    def remove(self, connection: "LimitedProtocol", spoke: int) -> None:
+        """Look at a connection no longer."""
+        self._spokes[spoke].discard(connection)
+
+    def make_room(self) -> bool:
+        """Close the connection of a client that has kept the service waiting; return whether there was one."""
+        while self._slow:
+            connection = self._slow.popleft()
+            if connection.is_waiting:
+                connection.leave()
+                return True
+        return False
+
+    def count(self, status: int) -> None:
+        """Count a request that was refused before it was one."""
+        self._traffic.count("", status, 0.0)
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._timer.cancel()
+
+    def _turn(self) -> None:
+        self._timer = self._loop.call_later(_TURN_S / _N_SPOKES, self._turn)
+        self._at = (self._at + 1) % _N_SPOKES
+        if not self._at:
+            self._slow.clear()
+        now = self._loop.time()
+        for connection in list(self._spokes[self._at]):
+            try:
+                if connection.look(now):
+                    self._slow.append(connection)
+            except Exception:
+                LOGGER.exception("a connection could not be looked at")
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP/1.1 protocol with limits; the application's state holds `wheel`."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._wheel: Wheel = app_state["wheel"]
+        self._spoke = 0
+        self._since = 0.0
+        self._in_head = False
+        self._in_body = False
+        self._n_arrived = 0
+        self._n_unread = 0
+        self._unread_since = 0.0
+        self._fault: ServiceError | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection on, unless there are too many."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._spoke = self._wheel.add(self)
+        if len(self.connections) > self._wheel.max_connections and not self._wheel.make_room():
+            self._refuse(TooManyConnectionsError(self._wheel.max_connections))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look at it no longer."""
+        self._wheel.remove(self, self._spoke)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Let the server read, and hold it to the size of a head."""
+        super().data_received(data)
+        if not self._in_head:
+            self._n_arrived += len(data)
+            return
+        before = data.rfind(_HEAD_END)  # requests that came whole in the same bytes
+        self._n_arrived += len(data) - (before + len(_HEAD_END) if before >= 0 else 0)
+        if self._n_arrived > self._wheel.patience.head_bytes and not self.transport.is_closing():
+            self._refuse(HeadTooLargeError(self._wheel.patience.head_bytes, MAX_HEADERS))
+
+    def on_message_begin(self) -> None:
+        """Note since when the parser is within a head."""
+        self._in_head = True
+        self._since = self.loop.time()
+        self._n_arrived = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Refuse a head that is too large, before there is a request."""
+        n_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if n_bytes > self._wheel.patience.head_bytes or len(self.headers) > MAX_HEADERS:
+            self._fault = HeadTooLargeError(self._wheel.patience.head_bytes, MAX_HEADERS)
+            raise self._fault
+        self._in_head, self._in_body = False, True
+        self._since = self.loop.time()
+        self._n_arrived = 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the request is there."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Note since when the connection is idle."""
+        super().on_response_complete()
+        if not self._in_body:
+            self._since = self.loop.time()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser could not read, as a problem."""
+        self._refuse(self._fault or NotHttpError(msg))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is being answered, so that the connection may be closed for others."""
+        return self._in_head or self._in_body or not self.is_answering
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the application is at a request."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def has_begun_a_request(self) -> bool:
+        """Whether the client has begun a request, which nothing was answered to yet."""
+        return self._in_head or (self._in_body and not self.cycle.response_started)
+
+    def waits_since(self, now: float) -> float | None:
+        """Return since when the client owes the rest of a request; None where it does not."""
+        if self._in_body:
+            if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # it is the service that does not read
+                self._since = now
+            return self._since + self._n_arrived / MIN_BYTES_S
+        if self._in_head or self.cycle is None:
+            return self._since
+        return None
+
+    def idle_since(self) -> float | None:
+        """Return since when the connection is idle between two requests; None where it is not."""
+        return self._since if self.cycle is not None and self.cycle.response_complete else None
+
+    def look(self, now: float) -> bool:
+        """End what has taken too long; return whether the client keeps the service waiting.
+
+        Args:
+            now: The event loop's time.
+        """
+        patience = self._wheel.patience
+        if self.flow.write_paused or self.transport.is_closing():
+            n_unread = self.transport.get_write_buffer_size()
+            if n_unread < self._n_unread or not self._unread_since:
+                self._unread_since = now
+            self._n_unread = n_unread
+            if now - self._unread_since > patience.receive_s:
+                self.leave()
+            return False
+        self._unread_since = 0.0
+        since = self.waits_since(now)
+        if since is not None:
+            if now - since <= patience.receive_s:
+                return now - since > _TURN_S
+            if self.has_begun_a_request:
+                self._refuse(SlowRequestError(patience.receive_s))
+            else:
+                self.transport.close()
+            return False
+        idle_since = self.idle_since()
+        if idle_since is not None and now - idle_since > patience.idle_s + _TURN_S:  # the server's own timer is exact
+            self.transport.close()
+        return False
+
+    def leave(self) -> None:
+        """Close the connection at once, whatever is still to be read or told."""
+        if self.is_answering:
+            self.cycle.disconnected = True  # what is still told reaches nobody
+        self.transport.abort()
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Tell why, and close."""
+        own_id = new_id()
+        token = request_id.set(own_id)
+        response = problem_of(error, "")
+        LOGGER.info("a connection is closed: %s", error)
+        request_id.reset(token)
+        headers = (
+            *self.server_state.default_headers,
+            *(header for header in response.raw_headers if header[0] != b"connection"),
+            *SECURITY_HEADERS,
+            (b"x-request-id", own_id.encode()),
+            (b"connection", b"close"),
+        )
+        if self.is_answering:
+            self.cycle.disconnected = True
+        self.transport.write(_head(response.status_code, headers) + bytes(response.body))
+        self.transport.close()
+        self._wheel.count(response.status_code)
+
+
+def _head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, HTTPStatus(status).phrase.encode(), lines)

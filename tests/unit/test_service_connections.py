@@ -1,0 +1,323 @@
+"""What ends a connection, on a clock of the tests' own."""
+
+import asyncio
+import json
+import resource
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from service.api import connections
+from service.api.connections import MAX_HEADERS, MIN_BYTES_S, LimitedProtocol, Patience, Wheel, allow_files
+from service.api.middleware import Traffic
+from service.metrics import Counts
+
+PATIENCE = Patience(receive_s=10, idle_s=60, head_bytes=4096, n_connections=3)
+GET = b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+
+
+class Wire(asyncio.Transport):
+    """A connection without a socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.unread = 0
+        self.closed = self.aborted = self.paused = False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    @property
+    def problem(self) -> tuple[int, str]:
+        """Status and type of what was sent last."""
+        head, _, body = self.sent.rpartition(b"\r\n\r\n")
+        assert b"connection: close" in head
+        assert b"application/problem+json" in head
+        return int(head.rpartition(b"HTTP/1.1 ")[2][:3]), json.loads(body)["type"]
+
+
+class Server:
+    """An application that reads `/now` and answers, waits on `/wait`, and answers `/early` before it has read."""
+
+    def __init__(self, patience: Patience = PATIENCE) -> None:
+        self.traffic = Traffic(Counts().slot(0))
+        self.wheel = Wheel(patience, self.traffic)
+        self.state = ServerState()
+        self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
+        self.wires: list[Wire] = []
+
+    def connect(self) -> tuple[LimitedProtocol, Wire]:
+        loop = asyncio.get_running_loop()
+        protocol, wire = LimitedProtocol(self.config, self.state, {"wheel": self.wheel}, loop), Wire()
+        protocol.connection_made(wire)
+        return protocol, wire
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message: Message = {"more_body": scope["path"] != "/early"}
+        while message.get("more_body"):
+            if scope["path"] == "/wait":
+                await asyncio.Event().wait()
+            message = await receive()
+        await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def run(scenario: Callable[[Server], Awaitable[None]], patience: Patience = PATIENCE) -> None:
+    async def main() -> None:
+        server = Server(patience)
+        await scenario(server)
+        server.wheel.close()
+        for task in server.state.tasks:
+            task.cancel()
+
+    asyncio.run(main())
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def after(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+@pytest.mark.parametrize(
+    ("begun", "answer"),
+    [(b"", None), (b"\r\n", None), (b"GET", (408, "request-timeout")), (GET[:-1], (408, "request-timeout"))],
+)
+def test_who_says_nothing_or_half_a_head_is_cut_off(begun: bytes, answer: tuple[int, str] | None) -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        if begun:
+            protocol.data_received(begun)
+        protocol.look(after(9))
+        closed = [wire.closed]
+        if begun:
+            protocol.data_received(b"\r\n" if answer is None else b"")  # bytes that lead nowhere gain no time
+        protocol.look(after(11))
+        assert [*closed, wire.closed] == [False, True]
+        assert (wire.problem if wire.sent else None) == answer
+        assert server.traffic.answered == ({408: 1} if answer else {})
+
+    run(scenario)
+
+
+def test_a_slow_body_is_borne_at_a_modem_s_speed_and_not_below() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(POST)
+        for second in range(1, 60):
+            protocol.data_received(b"x" * MIN_BYTES_S)
+            await settle()
+            protocol.look(after(second))
+            assert not wire.closed, second
+        protocol.look(after(59 + 11))
+        assert wire.problem == (408, "request-timeout")
+
+    run(scenario)
+
+
+def test_while_the_service_does_not_read_the_client_is_not_slow() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(POST.replace(b"/now", b"/wait") + b"x" * 100_000)
+        assert wire.paused
+        protocol.look(after(1000))
+        assert not wire.closed
+
+        expecting, other = server.connect()
+        expecting.data_received(POST.replace(b"/now", b"/wait").replace(b"Host: x", b"Expect: 100-continue"))
+        expecting.look(after(1000))
+        assert not other.closed
+
+        whole, third = server.connect()
+        whole.data_received(GET.replace(b"/now", b"/wait"))
+        whole.look(after(1000))
+        assert not third.closed
+
+    run(scenario)
+
+
+def test_an_answered_body_that_never_ends_is_cut_off_without_a_second_answer() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(POST.replace(b"/now", b"/early"))
+        await settle()
+        assert wire.sent.count(b"HTTP/1.1") == 1
+        protocol.look(after(11))
+        assert wire.closed
+        assert wire.sent.count(b"HTTP/1.1") == 1
+
+    run(scenario)
+
+
+def test_an_idle_connection_is_closed_even_where_empty_lines_trickle_in() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(GET)
+        await settle()
+        for second in (20, 40, 60):
+            protocol.data_received(b"\r\n")
+            protocol.look(after(second))
+            assert not wire.closed
+        protocol.look(after(62))
+        assert wire.closed
+
+    run(scenario)
+
+
+def test_who_does_not_read_its_answer_is_cut_off_and_who_reads_slowly_is_not() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.pause_writing()
+        for second in range(1, 100):
+            wire.unread = 1_000_000 - second
+            protocol.look(after(second))
+            assert not wire.aborted
+        protocol.look(after(99 + 11))
+        assert wire.aborted
+
+        closing, other = server.connect()
+        closing.transport.close()
+        closing.look(after(1))
+        assert not other.aborted
+        closing.look(after(12))
+        assert other.aborted
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"x" * 5000,
+        b"GET /now HTTP/1.1\r\nX: " + b"x" * 5000,
+        b"GET /now HTTP/1.1\r\nX: " + b"x" * 5000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /now HTTP/1.1\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+    ],
+    ids=["line", "header", "whole header", "whole line", "headers"],
+)
+def test_a_head_over_the_limit_is_refused_in_one_piece_or_many(head: bytes) -> None:
+    async def scenario(server: Server) -> None:
+        for size in (len(head), 100):
+            protocol, wire = server.connect()
+            for start in range(0, len(head), size):
+                protocol.data_received(head[start : start + size])
+                if wire.closed:
+                    break
+            await settle()
+            assert wire.problem == (431, "head-too-large")
+            assert not server.state.tasks
+            protocol.connection_lost(None)
+
+    run(scenario)
+
+
+def test_heads_within_the_limit_and_bodies_over_it_are_let_through() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(b"GET /now HTTP/1.1\r\n" + b"A: b\r\n" * MAX_HEADERS + b"\r\n")
+        await settle()
+        protocol.data_received(b"POST /now HTTP/1.1\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9000)
+        await settle()
+        protocol.data_received(GET * 200 + GET[:9])
+        protocol.data_received(GET[9:])
+        await settle()
+        assert wire.sent.count(b"HTTP/1.1 202") >= 3
+        assert not wire.closed
+
+    run(scenario)
+
+
+def test_what_is_no_http_is_a_problem() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(b"\x16\x03\x01 hello\r\n\r\n")
+        assert wire.problem == (400, "bad-request")
+
+    run(scenario)
+
+
+def test_one_connection_too_many_takes_the_place_of_a_silent_one_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_N_SPOKES", 1)
+
+    async def scenario(server: Server) -> None:
+        silent, first = server.connect()
+        busy = [server.connect() for _ in range(2)]
+        for protocol, _wire in busy:
+            protocol.data_received(GET.replace(b"/now", b"/wait"))
+        _, fourth = server.connect()
+        assert fourth.problem == (503, "overloaded")
+        assert b"retry-after: 1" in fourth.sent
+        _.connection_lost(None)
+
+        silent._since -= 5
+        server.wheel._timer.cancel()
+        server.wheel._turn()
+        _, fifth = server.connect()
+        assert first.aborted
+        assert not fifth.closed
+        silent.connection_lost(None)
+        _, sixth = server.connect()
+        assert sixth.closed, "those that are answered keep their places"
+        assert not [wire for _protocol, wire in busy if wire.closed]
+
+    run(scenario)
+
+
+def test_a_fault_while_looking_concerns_one_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "_N_SPOKES", 1)
+
+    async def scenario(server: Server) -> None:
+        (broken, _), (silent, wire) = server.connect(), server.connect()
+        monkeypatch.setattr(broken, "look", None)
+        silent._since -= 11
+        server.wheel._timer.cancel()
+        server.wheel._turn()
+        assert wire.closed
+
+    run(scenario)
+    assert "could not be looked at" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("limits", "granted"), [((100, 1000), 628), ((100, 300), 300), ((900, 1000), None), ((100, -1), 628)]
+)
+def test_as_many_files_may_be_opened_as_connections_need(
+    limits: tuple[int, int], granted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits)
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, wanted: asked.append(wanted))
+
+    allow_files(500)
+
+    assert asked == ([] if granted is None else [(granted, limits[1])])
