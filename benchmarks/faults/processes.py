@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from benchmarks.faults.clients import Account, asking
 from benchmarks.faults.faulty_models import FRAGILE, SLOW, publish_fragile, publish_slow
-from benchmarks.faults.report import Figure, keep
+from benchmarks.faults.report import Figure, keep, read_results
 from models.contract.repository import ModelRepository
 from tests.serving import Served, environment, serve
 
@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--only", help="the name of one run")
     parser.add_argument("--dry", action="store_true", help="keep nothing; exit code 1 where something does not hold")
     given = parser.parse_args()
-    figures: list[Figure] = []
+    figures: dict[str, Figure] = {}
     facts: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = repository(Path(folder))
@@ -357,12 +357,21 @@ def main() -> None:
         for name, run in runs.items():
             if given.only in (None, name):
                 figure, facts[name] = asyncio.run(run())
-                figures.append(figure)
+                figures[name] = figure
                 print("holds" if figure.holds else "DOES NOT HOLD", figure.what, figure.measured, sep=" | ", flush=True)
                 print(json.dumps(facts[name]), flush=True)
     if given.dry:
-        sys.exit(not all(figure.holds for figure in figures))
-    keep("processes", "python -m benchmarks.faults.processes", figures, facts)
+        sys.exit(not all(figure.holds for figure in figures.values()))
+    if given.only and (before := read_results().get("processes")):  # the others stay as they were found
+        figures = {**dict(zip(before.facts, before.figures, strict=True)), **figures}
+        facts = {**before.facts, **facts}
+    found = [name for name in runs if name in facts]
+    keep(
+        "processes",
+        "python -m benchmarks.faults.processes",
+        [figures[name] for name in found],
+        {name: facts[name] for name in found},
+    )
 
 
 if __name__ == "__main__":
