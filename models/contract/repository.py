@@ -9,6 +9,7 @@ This is the only place that joins these paths.
 import contextlib
 import errno
 import hashlib
+import os
 import re
 import shutil
 import time
@@ -87,7 +88,15 @@ class ModelRepository:
         Raises:
             RepositoryError: When the folder exists and cannot be read.
         """
-        return sorted(name for name in self._entries(self.root) if self._is_name(name) and self.versions(name))
+        return [name for name in self.folders() if self.versions(name)]
+
+    def folders(self) -> list[str]:
+        """Return the names that have a folder, sorted, whether there is a version in it or not.
+
+        Raises:
+            RepositoryError: When the folder exists and cannot be read.
+        """
+        return sorted(name for name in self._entries(self.root) if self._is_name(name))
 
     def versions(self, name: str) -> list[int]:
         """Return the versions of `name`, ascending; empty when there is none.
@@ -402,7 +411,8 @@ class ModelRepository:
     def _entries(folder: Path) -> list[str]:
         with _reading(folder):
             try:
-                return [entry.name for entry in folder.iterdir() if entry.is_dir()]
+                with os.scandir(folder) as entries:
+                    return [entry.name for entry in entries if entry.is_dir()]
             except FileNotFoundError:
                 return []
 

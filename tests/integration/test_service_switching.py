@@ -206,7 +206,31 @@ def test_what_is_dropped_gives_its_memory_back_though_it_was_there_from_the_star
         finally:
             gc.enable()
         assert client.get("/models/law").json()["idle"] == [1, 2]
-        assert 'nalu_models_loaded{model="law",version="1"} 0' in client.get("/metrics").text
+        until(lambda: 'model="law",version="1"' not in client.get("/metrics").text)
+        assert 'nalu_rows_total{model="law",version="3"} 1' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_large_requests_of_every_form_follow_too(path: str, tmp_path: Path) -> None:
+    publish_as(tmp_path, "law", "add")
+    rows = [[1.5, 2.25]] * 9_000
+    split: dict[str, Any] = {"model": "law", "columns": ["a", "b"], "data": rows}
+    records = {"model": "law", "rows": [{"a": a, "b": b} for a, b in rows]}
+    with client_on(path, settings(tmp_path)) as client:
+        for version, operation in ((1, "add"), (2, "multiply")):
+            if version == 2:
+                publish_as(tmp_path, "law", operation)
+                until(lambda: active(client) == 2)
+            value = TRUTH[operation](1.5, 2.25)
+            told = client.post("/predict", json=split).json()
+            assert (told["version"], told["data"]) == (version, [[value]] * len(rows))
+            told = client.post("/predict", json=records).json()
+            assert (told["version"], told["predictions"]) == (version, [{"y": value}] * len(rows))
+            told = client.post("/predict", json={**split, "columns": ["b", "a"], "version": "latest"}).json()
+            assert told["version"] == version
+            tensor = {"name": "numeric", "datatype": "FP64", "shape": [len(rows), 2], "data": rows}
+            told = client.post("/v2/models/law/infer", json={"inputs": [tensor]}).json()
+            assert (told["model_version"], told["outputs"][0]["data"][:2]) == (str(version), [value, value])
 
 
 def test_no_look_where_none_is_wanted(tmp_path: Path) -> None:

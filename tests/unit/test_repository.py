@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from models.contract.errors import (
     PublicationError,
     RepositoryError,
 )
+from models.contract.files import locked
 from models.contract.manifest import ModelManifest
 from models.contract.names import check_name
 from models.contract.repository import MANIFEST_FILE, MODEL_FILE, ModelRepository
@@ -412,21 +414,51 @@ def test_folders_without_permission_refuse(tmp_path: Path) -> None:
         (tmp_path / "repository" / "add").chmod(0o755)
 
 
-@pytest.mark.parametrize("call", ["is_symlink", "iterdir", "is_dir"])
+def forbidden(*_arguments: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.parametrize("call", ["pathlib.Path.is_symlink", "os.scandir"])
 def test_a_repository_that_cannot_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     publish(tmp_path)
-
-    def fail(_: Path) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(Path, call, fail)
+    monkeypatch.setattr(call, forbidden)
 
     with pytest.raises(RepositoryError, match=r"must be readable, however Permission denied .* check its permissions"):
         ModelRepository(tmp_path).versions("add")
+
+
+@pytest.mark.parametrize("call", ["is_symlink", "iterdir", "is_dir"])
+def test_a_repository_that_cannot_be_read_is_not_published_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    publish(tmp_path)
+    monkeypatch.setattr(Path, call, forbidden)
+
     with pytest.raises(PublicationError, match="must be writable, however Permission denied"):
         publish(tmp_path)
+
+
+def test_a_clock_that_jumps_removes_nothing_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path)
+    under_way, left = tmp_path / "add" / ".staging-one", tmp_path / "add" / ".staging-two"
+    under_way.mkdir()
+    left.mkdir()
+    (tmp_path / "add" / ".staging-three").touch()
+    with locked(under_way):
+        monkeypatch.setattr("models.contract.repository.time.time", lambda: time.monotonic() + 1e11)
+        assert publish(tmp_path).version == 2
+
+    assert everything(tmp_path / "add") == [
+        ".staging-one",
+        "1",
+        "1/manifest.json",
+        "1/model.onnx",
+        "2",
+        "2/manifest.json",
+        "2/model.onnx",
+    ]
 
 
 def test_concurrent_publishers_get_versions_of_their_own(tmp_path: Path) -> None:
