@@ -63,7 +63,7 @@ def test_inputs_are_answered_output_by_output(client: TestClient, inputs: object
 
 def test_categories_and_missing_values_are_taken_in_every_form(client: TestClient) -> None:
     wanted = [2 * GRADES["B"], 0.0, 3 * 7.0]
-    rows = [[2, "B"], [None, "C"], [3, None]]
+    rows: list[list[Any]] = [[2, "B"], [None, "C"], [3, None]]
 
     for content in (
         {"instances": rows},
