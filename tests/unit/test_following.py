@@ -310,3 +310,15 @@ def test_a_whole_repository_is_found_at_once(tmp_path: Path) -> None:
     publish_all(tmp_path)
 
     assert sorted(Watched(tmp_path).models) == ["add", "divide", "graded", "multiply", "subtract"]
+
+
+def test_a_second_change_in_the_same_tick_of_the_file_system_s_clock_is_seen(root: Path) -> None:
+    watched = Watched(root)
+    publish_arithmetic(root, "add")
+    assert watched.look()
+    tick = (root / "add").stat().st_mtime_ns
+    publish_arithmetic(root, "add")
+    os.utime(root / "add", ns=(tick, tick))
+
+    assert watched.look()
+    assert watched.active() == 3
