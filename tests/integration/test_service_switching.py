@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from models.contract.repository import ModelRepository
 from service.app import create_app, load_models
+from service.inference.following import Follower
+from service.inference.quick_rows import QuickReader
 from service.settings import Settings
 from tests.paths import PATHS, client_on
 from tests.published import (
@@ -239,3 +241,25 @@ def test_no_look_where_none_is_wanted(tmp_path: Path) -> None:
         publish_as(tmp_path, "law", "add")
         time.sleep(0.2)
         assert active(client) == 1
+
+
+@pytest.mark.parametrize("broken", ["look", "compiled"])
+def test_a_look_that_fails_is_told_and_nothing_that_it_saw_is_lost(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What had been loaded when the readers could not be compiled was taken for known, and never came."""
+    publish_as(tmp_path, "law", "add")
+    owner = Follower if broken == "look" else QuickReader
+    with TestClient(create_app(settings(tmp_path))) as client:
+        with monkeypatch.context() as patch:
+
+            def fail(*_arguments: object) -> None:
+                raise ZeroDivisionError("inner secret")
+
+            patch.setattr(owner, broken, fail)
+            publish_as(tmp_path, "law", "multiply")
+            until(lambda: caplog.text.count("could not be followed") > 2)
+            assert asked(client)["version"] == 1
+            assert client.get("/health/ready").status_code == 200
+        until(lambda: active(client) == 2)
+        assert asked(client)["predictions"] == [{"y": 15.0}]
