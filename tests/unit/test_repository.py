@@ -1,5 +1,6 @@
 """The model repository: names, versions, integrity, and publication that is whole or not at all."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -388,6 +389,32 @@ def test_a_disk_that_fills_leaves_nothing(small_disk: Path) -> None:
     assert ModelRepository(small_disk).load("add").manifest == first
     assert everything(small_disk) == ["add", "add/1", "add/1/manifest.json", "add/1/model.onnx"]
     assert publish(small_disk).version == 2
+
+
+def test_room_is_made_on_a_full_disk_by_removing_a_version(small_disk: Path) -> None:
+    """The pointer that says so needs room itself."""
+    publish(small_disk)
+    publish(small_disk)
+    ballast = small_disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    repository = ModelRepository(small_disk)
+    with pytest.raises(PublicationError, match=r"No space left on device .* free some space"):
+        repository.change_activation("add", lambda now, there: now.activated("add", 1, there))
+    assert everything(small_disk / "add") == [
+        "1",
+        "1/manifest.json",
+        "1/model.onnx",
+        "2",
+        "2/manifest.json",
+        "2/model.onnx",
+    ]
+
+    repository.remove("add", 2)
+    assert repository.versions("add") == [1]
+    ballast.unlink()
+    assert publish(small_disk).version == 3
 
 
 def test_a_read_only_disk_refuses(small_disk: Path) -> None:
