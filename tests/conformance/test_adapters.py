@@ -235,6 +235,12 @@ def test_csv_is_answered_as_wanted(client: TestClient, accept: str) -> None:
         assert answer.json() == {"predictions": _WANTED}
 
 
+def test_a_bare_nan_is_a_missing_value_as_clients_write_it(client: TestClient) -> None:
+    answer = client.post("/invocations", content=b'{"instances": [[2, "B"], [NaN, "C"]]}')
+
+    assert answer.json() == {"predictions": [row["strength"] for row in _WANTED]}
+
+
 def test_large_and_compressed_bodies_are_answered(client: TestClient) -> None:
     rows = [[float(i), "B"] for i in range(10_000)]
 
