@@ -13,6 +13,7 @@ from models.contract.signing import TrustedKeys
 from service.administration import Administration
 from service.admission import Admission
 from service.api import pages, routes, versions
+from service.api.adapters import invocations, kserve_v1
 from service.api.connections import Wheel, patience_of
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
@@ -122,7 +123,8 @@ def create_app(
     )
     install_problem_handlers(app)
     app.include_router(routes.router)
-    app.include_router(open_inference.router)
+    for router in (*open_inference.ROUTERS, kserve_v1.router, invocations.router):
+        app.include_router(router)
     app.include_router(versions.router)
     app.include_router(pages.router)
     app.mount("/static", pages.static_files())

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from contextvars import ContextVar
@@ -58,6 +59,12 @@ def configure_logging(level: Literal["debug", "info", "warning", "error"], form:
     # The server's own lines about starting and stopping repeat ours.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))
+
+
+def drop_standard_output() -> None:
+    """Let what is still to be written to standard output go nowhere, so that the process does not fail at its end."""
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, not a path of ours
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -23,6 +23,9 @@ SLOT_BYTES: Final = 4 * 1024**2
 """Address space of one worker's series; memory is taken only by those that there are, about 100 bytes each."""
 
 _LENGTH: Final = struct.Struct("=Q")
+_FREE: Final = 1 << 63
+"""Set in the length of a series that is no more, whose place waits for another of the same length."""
+
 _PID_AT: Final = 8
 _HEADER_BYTES: Final = 16
 
@@ -147,6 +150,7 @@ class Slot:
         self._memory = memory
         self._values = memory.cast("d")
         self._cells: dict[str, Cell] = {}
+        self._free: dict[int, list[int]] = {}
         self.on_run: RunListener | None = None
         self._lock = threading.Lock()
 
@@ -163,6 +167,21 @@ class Slot:
                 self._cells[series] = self._made(series)
             return self._cells[series]
 
+    def release(self, **labels: str) -> None:
+        """Tell the series that have these labels no more, and let others have their places.
+
+        Nobody may count in them any more.
+        """
+        with self._lock:
+            named = [f'{name}="{value}"' for name, value in _escaped(labels).items()]
+            for series in [one for one in self._cells if all(label in one for label in named)]:
+                at = 8 * self._cells.pop(series).at
+                if at + 16 > len(self._memory):
+                    continue  # the one that nobody reads
+                room = _room(series.encode())
+                _LENGTH.pack_into(self._memory, at - room - 8, room | _FREE)
+                self._free.setdefault(room, []).append(at - room - 8)
+
     @property
     def used(self) -> bool:
         """Whether a worker has counted anything in it."""
@@ -176,6 +195,10 @@ class Slot:
     def take_over(self) -> None:
         """Go on with what an earlier worker left: its counters stay, its gauges told of a worker that is no more."""
         self._cells = {series: Cell(self._values, at // 8) for series, at in self._entries()}
+        self._free = {}
+        for start, length in self._places():
+            if length & _FREE:
+                self._free.setdefault(length ^ _FREE, []).append(start)
         self.clear_gauges()
         _LENGTH.pack_into(self._memory, _PID_AT, os.getpid())
 
@@ -193,25 +216,39 @@ class Slot:
 
     def _made(self, series: str) -> Cell:
         text = series.encode()
+        room = _room(text)
         (end,) = _LENGTH.unpack_from(self._memory)
-        start = end or _HEADER_BYTES
-        at = start + 8 + -(-len(text) // 8) * 8
+        free = self._free.get(room)
+        start = free.pop() if free else end or _HEADER_BYTES
+        at = start + 8 + room
         if at + 16 > len(self._memory):
             return Cell(self._values, len(self._values) - 1)
-        _LENGTH.pack_into(self._memory, start, len(text))
         self._memory[start + 8 : start + 8 + len(text)] = text
         self._values[at // 8] = 0.0
-        _LENGTH.pack_into(self._memory, 0, at + 8)  # last: a reader sees only whole entries
+        _LENGTH.pack_into(self._memory, start, len(text))
+        if start >= end:
+            _LENGTH.pack_into(self._memory, 0, at + 8)  # last: a reader sees only whole entries
         return Cell(self._values, at // 8)
 
     def _entries(self) -> Iterator[tuple[str, int]]:
+        for start, length in self._places():
+            if not length & _FREE:
+                text = bytes(self._memory[start + 8 : start + 8 + length]).decode()
+                yield text, start + 8 + -(-length // 8) * 8
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """Yield where each entry begins, and its length."""
         (end,) = _LENGTH.unpack_from(self._memory)
         start = _HEADER_BYTES
         while start < end:
             (length,) = _LENGTH.unpack_from(self._memory, start)
-            at = start + 8 + -(-length // 8) * 8
-            yield bytes(self._memory[start + 8 : start + 8 + length]).decode(), at
-            start = at + 8
+            yield start, length
+            start += 16 + -(-(length & ~_FREE) // 8) * 8
+
+
+def _room(text: bytes) -> int:
+    """Return the bytes that a text takes, so that what follows it is aligned."""
+    return -(-len(text) // 8) * 8
 
 
 class Counts:
@@ -300,10 +337,13 @@ def _labelled(labels: Mapping[str, str]) -> str:
     """Return labels as the format wants them."""
     if not labels:
         return ""
-    escaped = {
+    return "{" + ",".join(f'{name}="{value}"' for name, value in _escaped(labels).items()) + "}"
+
+
+def _escaped(labels: Mapping[str, str]) -> dict[str, str]:
+    return {
         name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for name, value in labels.items()
     }
-    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
 
 
 def _number(value: float) -> str:

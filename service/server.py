@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import socket
+from collections.abc import Callable
 from functools import partial
 
 from fastapi import FastAPI
@@ -20,11 +21,12 @@ from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models
 from service.authentication import check_authentication
+from service.draining import accept_the_last
 from service.errors import StartError
 from service.inference.registry import Registry
 from service.key_file import read_records
 from service.key_limits import Ledger
-from service.logging import configure_logging
+from service.logging import LOGGER, configure_logging, drop_standard_output
 from service.metrics import Counts
 from service.rpc_port import remedy, reserved_rpc_port, rpc_address
 from service.settings import Settings
@@ -100,7 +102,11 @@ def _serve(
     allow_files(settings.max_connections)
     registry = load_models(settings)
     if not announced:
-        _announce(settings, registry, listener.getsockname()[1])
+        try:
+            _announce(settings, registry, listener.getsockname()[1])
+        except OSError as error:  # a full disk or a closed pipe is no reason not to serve
+            LOGGER.warning("how to reach the service cannot be told on standard output: %s", error.strerror)
+            drop_standard_output()
     config = _config(settings, partial(create_app, settings, registry, counts, worker, ledger))
     if channel is not None:
         channel.loaded(ready=not registry.faults())
@@ -142,11 +148,11 @@ class _Server(Server):
         Uvicorn closes connections on which no request is being answered at once, and with them requests that are on
         their way: the first one of a new connection, or the next one of a busy one.
         """
-        for _ in range(2):
-            await asyncio.sleep(0)  # what waits in the port's queue is accepted first
+        kept = [listener.dup() for listener in sockets or ()]
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        await accept_the_last(kept, self._protocol)
         if (beside := self.lifespan.state.get("rpc")) is not None:
             self._beside = asyncio.ensure_future(beside.stop())  # the lifespan's end waits for it
         loop = asyncio.get_running_loop()
@@ -154,6 +160,10 @@ class _Server(Server):
         while self.server_state.connections and loop.time() < closing and not self.force_exit:
             await asyncio.sleep(_LINGER_S / 50)
         await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _stop_alone(self, loop: asyncio.AbstractEventLoop, line: int) -> None:
         loop.remove_reader(line)

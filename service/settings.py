@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.contract.names import MAX_NAME, NAME
 from service.errors import SettingsError, quote
 from service.machine import has_cuda_runtime, usable_cores
 
@@ -62,7 +63,7 @@ class Settings(BaseSettings):
     reload_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
         default=1.0,
         description="Seconds between two looks of each worker at the repository, to follow what is published, "
-        "activated, rolled back or removed. A look takes 0.2 ms with the starter models; 0 looks never.",
+        "activated, rolled back or removed. A look takes 0.1 ms with the starter models; 0 looks never.",
     )
     signature_keys_file: Path | None = Field(
         default=None,
@@ -99,6 +100,11 @@ class Settings(BaseSettings):
         default="",
         description="Origins whose pages may call the service from a browser, separated by commas, such as "
         "https://dash.example. None by default: another site's page has no business here.",
+    )
+    default_model: Annotated[str, Field(max_length=MAX_NAME, pattern=f"^{NAME}$")] | None = Field(
+        default=None,
+        description="Model that answers at /invocations, where SageMaker and MLflow name none. None takes the only one "
+        "there is.",
     )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",

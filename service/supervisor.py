@@ -178,8 +178,9 @@ class Supervisor:
         except BaseException:
             LOGGER.exception("a worker failed")
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):  # a full disk must not keep it from ending
+                    stream.flush()
             os._exit(code)
 
     def _hear(self, worker: _Worker) -> None:

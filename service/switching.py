@@ -6,6 +6,8 @@ it is dropped, and its memory given back, when the last of them is done.
 """
 
 import asyncio
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,8 +37,9 @@ class Switching:
         self._slot = slot
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nalu-reload")
         self._one = asyncio.Lock()
+        self._uncounted = deque[tuple[str, int]]()
         follower.on_loading = self._tell_loading
-        _meter({}, registry.models, slot)
+        _meter({}, registry.models, slot, self._uncounted)
 
     async def follow(self, every_s: float) -> None:
         """Look at the repository again and again, until cancelled.
@@ -76,6 +79,7 @@ class Switching:
             self._tell_trouble(self.follower.trouble)
             if found is not None:
                 self._switch(*found)
+            self._release()
 
     def _prepare(self, anew: str | None) -> tuple[Mapping[str, Versions], Mapping[str, QuickModel]] | None:
         """Load what changed and compile its readers; in the thread."""
@@ -90,11 +94,19 @@ class Switching:
 
     def _switch(self, models: Mapping[str, Versions], compiled: Mapping[str, QuickModel]) -> None:
         before = self._registry.models
-        _meter(before, models, self._slot)
+        _meter(before, models, self._slot, self._uncounted)
         self._registry.switch(models)
         self._quick.take(compiled)
         for name in sorted({*before, *models}):
             _log(name, before.get(name, Versions()), models.get(name, Versions()))
+
+    def _release(self) -> None:
+        """Give back the room of series of versions that are no more, so that a worker can see any number of them."""
+        while self._uncounted:
+            name, version = self._uncounted.popleft()
+            versions = self._registry.models.get(name, Versions())
+            if version not in versions.loaded and version not in versions.failed:
+                self._slot.release(model=name, version=str(version))
 
     def _tell_loading(self, loading: tuple[str, int] | None) -> None:
         self._registry.loading = loading
@@ -108,8 +120,17 @@ class Switching:
         self._registry.trouble = trouble
 
 
-def _meter(before: Mapping[str, Versions], after: Mapping[str, Versions], slot: Slot) -> None:
-    """Let every model newly loaded count what it answers, and tell which are loaded and which answer."""
+def _meter(
+    before: Mapping[str, Versions], after: Mapping[str, Versions], slot: Slot, uncounted: deque[tuple[str, int]]
+) -> None:
+    """Let every model newly loaded count what it answers, and tell which are loaded and which answer.
+
+    Args:
+        before: What was loaded.
+        after: What is.
+        slot: Where it is counted.
+        uncounted: Takes model and version when nothing counts for them any more: the last run has ended.
+    """
     for name in {*before, *after}:
         old, new = before.get(name, Versions()), after.get(name, Versions())
         if old is new:
@@ -117,10 +138,12 @@ def _meter(before: Mapping[str, Versions], after: Mapping[str, Versions], slot: 
         for number, session in new.loaded.items():
             if session is not old.loaded.get(number):
                 session.meter = ModelMeter(slot, name, number, session.manifest.outputs)
+                weakref.finalize(session.meter, uncounted.append, (name, number)).atexit = False
                 slot.cell("nalu_model_loads_total", model=name, outcome="loaded").add()
         for version, reason in {**new.failed, **new.stale}.items():
             if reason not in (old.failed.get(version), old.stale.get(version)):
                 slot.cell("nalu_model_loads_total", model=name, outcome="failed").add()
+        uncounted.extend((name, number) for number in old.failed.keys() - new.failed.keys())
         for family, was, now in (
             ("nalu_models_loaded", old.loaded.keys(), new.loaded.keys()),
             ("nalu_models_failed", old.failed.keys(), new.failed.keys()),

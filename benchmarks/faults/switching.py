@@ -181,6 +181,7 @@ def run(
         NALU_KEYS_FILE=str(keys),
         NALU_RELOAD_S="0.05",
         NALU_LOG_LEVEL="error",
+        NALU_MAX_QUEUE=str(n_connections),  # every connection may have a table under way
     ) as served:
         changing = Changing(repository, served, headers, alone=n_workers == 1)
         changing.settle()

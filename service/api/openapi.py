@@ -19,7 +19,7 @@ from service.api.schemas import (
 )
 from service.errors import ForbiddenError, HeadTooLargeError, RateLimitedError, SlowRequestError, UnauthorizedError
 
-HEALTH_PATHS = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+HEALTH_PATHS = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 """Open to all: whoever restarts and balances has no key, and learns nothing but whether there is a service."""
 
 _REF = "#/components/schemas/{model}"
@@ -51,6 +51,11 @@ def json_content(form: type[BaseModel]) -> dict[str, Any]:
         "application/json": {"schema": schema, "example": form.model_json_schema()["examples"][0]},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     }
+
+
+def json_object_content(example: dict[str, Any]) -> dict[str, Any]:
+    """Return the content object of a body that is some JSON object, of which this is an example."""
+    return {"application/json": {"schema": {"type": "object"}, "example": example}}
 
 
 _STROKE = (

@@ -5,6 +5,7 @@ a word (measured with onnxruntime-gpu 1.31.1 on a machine without a GPU). Only a
 """
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -75,7 +76,9 @@ def _cuda_trouble() -> str | None:
     return None
 
 
+@cache
 def _check_one_runtime() -> None:
+    """Look once: it takes 3 ms, and is asked for each model. A refusal is not remembered."""
     found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
     if len(found) > 1:
         msg = (

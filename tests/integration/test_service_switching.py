@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from models.contract.repository import ModelRepository
 from service.app import create_app, load_models
+from service.inference.following import Follower
+from service.inference.quick_rows import QuickReader
 from service.settings import Settings
 from tests.paths import PATHS, client_on
 from tests.published import (
@@ -206,7 +208,31 @@ def test_what_is_dropped_gives_its_memory_back_though_it_was_there_from_the_star
         finally:
             gc.enable()
         assert client.get("/models/law").json()["idle"] == [1, 2]
-        assert 'nalu_models_loaded{model="law",version="1"} 0' in client.get("/metrics").text
+        until(lambda: 'model="law",version="1"' not in client.get("/metrics").text)
+        assert 'nalu_rows_total{model="law",version="3"} 1' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_large_requests_of_every_form_follow_too(path: str, tmp_path: Path) -> None:
+    publish_as(tmp_path, "law", "add")
+    rows = [[1.5, 2.25]] * 9_000
+    split: dict[str, Any] = {"model": "law", "columns": ["a", "b"], "data": rows}
+    records = {"model": "law", "rows": [{"a": a, "b": b} for a, b in rows]}
+    with client_on(path, settings(tmp_path)) as client:
+        for version, operation in ((1, "add"), (2, "multiply")):
+            if version == 2:
+                publish_as(tmp_path, "law", operation)
+                until(lambda: active(client) == 2)
+            value = TRUTH[operation](1.5, 2.25)
+            told = client.post("/predict", json=split).json()
+            assert (told["version"], told["data"]) == (version, [[value]] * len(rows))
+            told = client.post("/predict", json=records).json()
+            assert (told["version"], told["predictions"]) == (version, [{"y": value}] * len(rows))
+            told = client.post("/predict", json={**split, "columns": ["b", "a"], "version": "latest"}).json()
+            assert told["version"] == version
+            tensor = {"name": "numeric", "datatype": "FP64", "shape": [len(rows), 2], "data": rows}
+            told = client.post("/v2/models/law/infer", json={"inputs": [tensor]}).json()
+            assert (told["model_version"], told["outputs"][0]["data"][:2]) == (str(version), [value, value])
 
 
 def test_no_look_where_none_is_wanted(tmp_path: Path) -> None:
@@ -215,3 +241,25 @@ def test_no_look_where_none_is_wanted(tmp_path: Path) -> None:
         publish_as(tmp_path, "law", "add")
         time.sleep(0.2)
         assert active(client) == 1
+
+
+@pytest.mark.parametrize("broken", ["look", "compiled"])
+def test_a_look_that_fails_is_told_and_nothing_that_it_saw_is_lost(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What had been loaded when the readers could not be compiled was taken for known, and never came."""
+    publish_as(tmp_path, "law", "add")
+    owner = Follower if broken == "look" else QuickReader
+    with TestClient(create_app(settings(tmp_path))) as client:
+        with monkeypatch.context() as patch:
+
+            def fail(*_arguments: object) -> None:
+                raise ZeroDivisionError("inner secret")
+
+            patch.setattr(owner, broken, fail)
+            publish_as(tmp_path, "law", "multiply")
+            until(lambda: caplog.text.count("could not be followed") > 2)
+            assert asked(client)["version"] == 1
+            assert client.get("/health/ready").status_code == 200
+        until(lambda: active(client) == 2)
+        assert asked(client)["predictions"] == [{"y": 15.0}]

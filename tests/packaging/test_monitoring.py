@@ -103,6 +103,15 @@ def test_what_stands_around_the_service_is_confined_as_it_is(name: str) -> None:
         assert not source.startswith("./") or (CHECKOUT / source).exists()
 
 
+def test_the_check_of_containers_looks_for_the_images_of_the_composition() -> None:
+    script = (DEPLOY / "check-containers").read_text(encoding="utf-8")
+
+    for name in ("prometheus", "grafana", "edge"):
+        found = re.fullmatch(r"\$\{(\w+):-(.+)\}", COMPOSE["services"][name]["image"])
+        assert found is not None
+        assert f'"{name}": ("{found[1]}", "{found[2]}"),' in script
+
+
 def test_no_key_or_certificate_is_kept() -> None:
     listed = subprocess.run(["git", "ls-files", "deploy"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     kept = [name for name in listed.stdout.split() if re.search(r"\.(key|crt|pem|p12)$", name)]

@@ -64,13 +64,15 @@ def model() -> TabularModel:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("width", [None, np.inf, 0.05])
+@pytest.mark.parametrize(("width", "beyond"), [(None, 0.75), (np.inf, 1.0), (0.05, 0.75)])
 def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside(
-    model: TabularModel, dtype: Dtype, width: float | None
+    model: TabularModel, dtype: Dtype, width: float | None, beyond: float
 ) -> None:
-    if width is not None:
-        targets = (replace(one, width=width) for one in model.targets)
-        model = TabularModel(tuple(targets))
+    targets = (
+        replace(one, width=width or one.width, trunks=tuple(trunk.damped(beyond) for trunk in one.trunks))
+        for one in model.targets
+    )
+    model = TabularModel(tuple(targets))
     graph = lower_table_model(model, SIGNATURE, dtype)
     rows = hard_rows()
     assert rows.numeric is not None

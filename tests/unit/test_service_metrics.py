@@ -1,6 +1,7 @@
 """What is counted, across processes, in the format that Prometheus reads; its own client library is the oracle."""
 
 import os
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,3 +176,52 @@ def test_every_family_is_documented() -> None:
 
     for name, family in FAMILIES.items():
         assert f"| `{name}` | {family.kind} |" in page
+
+
+def test_series_of_what_is_no_more_make_room_for_others() -> None:
+    counts = Counts()
+    slot = counts.slot(0)
+    for version in range(1, 1001):
+        slot.cell("nalu_rows_total", model="multiply", version=f"{version:04}").add(version)
+        slot.cell("nalu_predictions_total", model="multiply", version=f"{version:04}", outcome="answered").add()
+        if version == 1:
+            (taken,) = struct.unpack_from("=Q", slot._memory)
+        if version < 1000:
+            slot.release(model="multiply", version=f"{version:04}")
+    slot.cell("nalu_rows_total", model="other", version="1").add(7)
+
+    assert 'nalu_rows_total{model="multiply",version="1000"} 1000' in counts.exposition()
+    assert counts.totals() == {
+        'nalu_rows_total{model="multiply",version="1000"}': 1000.0,
+        'nalu_predictions_total{model="multiply",version="1000",outcome="answered"}': 1.0,
+        'nalu_rows_total{model="other",version="1"}': 7.0,
+    }
+    (end,) = struct.unpack_from("=Q", slot._memory)
+    assert end < taken + 200, "all versions had the same room"
+
+
+def test_a_worker_that_takes_over_knows_which_room_is_free() -> None:
+    counts = Counts()
+    counts.slot(0).cell("nalu_rows_total", model="a", version="1").add(3)
+    counts.slot(0).cell("nalu_rows_total", model="b", version="1").add(4)
+    counts.slot(0).release(model="a", version="1")
+    counts.slot(0).take_over()
+    (before,) = struct.unpack_from("=Q", counts.slot(0)._memory)
+    assert counts.slot(0).cell("nalu_rows_total", model="c", version="1").values is not None
+    (after,) = struct.unpack_from("=Q", counts.slot(0)._memory)
+
+    assert before == after
+    assert counts.totals() == {
+        'nalu_rows_total{model="c",version="1"}': 0.0,
+        'nalu_rows_total{model="b",version="1"}': 4.0,
+    }
+
+
+def test_a_full_slot_releases_nothing_that_it_never_had() -> None:
+    slot = Counts().slot(0)
+    for number in range(60_000):
+        slot.cell("nalu_rows_total", model=f"model-{number}", version="1")
+    slot.release(version="1")
+    slot.cell("nalu_rows_total", model="model-1", version="1").add(2)
+
+    assert dict(slot.read()) == {'nalu_rows_total{model="model-1",version="1"}': 2.0}

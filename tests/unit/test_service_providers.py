@@ -55,6 +55,7 @@ def test_a_model_that_falls_back_is_refused_although_the_probe_did_not(monkeypat
 
 def test_two_runtimes_in_one_environment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(providers, "version", lambda _distribution: "1.31.1")
+    providers._check_one_runtime.cache_clear()
 
     with pytest.raises(ProviderError, match="onnxruntime and onnxruntime-gpu both are"):
         providers.resolve_provider("cpu")

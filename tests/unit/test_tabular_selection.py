@@ -12,7 +12,7 @@ from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.residual import TreeColumns, TreeSettings
 from training.tabular.rows import Rows
-from training.tabular.selection import Trial, choose, kind_name, try_out
+from training.tabular.selection import BEYOND, WIDTHS, Trial, choose, judge, kind_name, try_out
 from training.tabular.tails import folds
 
 FEW_TREES = TreeSettings(n_trees=40, n_ensembles=2)
@@ -63,6 +63,43 @@ def test_a_power_law_is_chosen_where_there_is_one_and_lines_have_no_voice(tried:
     assert choice.scores[0].score < -0.5
     assert [one.score for one in choice.scores] == sorted(one.score for one in choice.scores)
     assert choice.width == choice.committee[0].width
+
+
+def test_trunks_go_all_of_the_way_along_a_law_and_are_held_back_where_a_trend_ends(tried: list[Trial]) -> None:
+    assert choose(tried, "balanced").beyond == 1.0
+    x, _ = noisy_power_law(200)
+    ends = np.minimum(x[:, 0], 2.5) + np.minimum(x[:, 1], 2.5) + 0.1 * np.random.default_rng(1).normal(size=200)
+    choice = choose(try_out(rows_of(x), (), ends, 0), "balanced")
+    assert choice.beyond == BEYOND
+    assert choice.as_dict()["beyond"] == BEYOND
+    model = fit_table_model(rows_of(x), (), ends[:, None], trees=FEW_TREES, networks=SMALL_NETWORK).model
+    assert {trunk.columns.beyond for trunk in model.targets[0].trunks} == {BEYOND}
+
+
+def test_the_mean_has_no_voice_beside_other_trunks_however_well_the_trees_do_alone() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(1, 2, (80, 2))
+    choice = choose(try_out(rows_of(x), (), rng.normal(size=80), 0), "balanced")
+    assert choice.scores[0].name == "mean"
+    assert "mean" not in {kind_name(kind) for kind in choice.kinds}
+
+
+def test_a_residual_fades_only_where_that_is_clearly_better(tried: list[Trial]) -> None:
+    class Told(Trial):
+        """A fold whose errors are given."""
+
+        def __init__(self, one: Trial, faded: float) -> None:
+            self.fold, self.reference, self._faded = one.fold, 1.0, faded
+
+        def errors(self, candidate: object, beyond: float = 1.0) -> dict[float, float]:  # noqa: ARG002
+            return {width: 1.0 if np.isinf(width) else self._faded for width in WIDTHS}
+
+    committees = [trial.committee([None]) for trial in tried]
+    for faded, width in ((0.97, np.inf), (0.7, WIDTHS[1])):
+        told = [Told(trial, faded) for trial in tried]
+        scores = judge(told, committees, 1.0, "balanced")
+        assert scores[0].width == width
+        assert {one.width for one in scores} == set(WIDTHS)
 
 
 def test_a_law_that_was_chosen_answers_outside() -> None:

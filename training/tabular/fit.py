@@ -153,7 +153,7 @@ def _fit_target(
             continue
         fit = fit_trunk(kind, rows, n_codes, targets, seed=seed)
         if fit is not None:
-            trunks.append(fit.trunk)
+            trunks.append(fit.trunk.damped(choice.beyond))
             left_out.append(
                 fit.left_out if kind.networked else _out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed)
             )

@@ -145,6 +145,11 @@ class TableLowering:
         parts = []
         if columns.d_numeric:
             scaled = self._imputed(columns.fill.tolist())
+            if columns.beyond != 1:
+                lower, upper = (row(one.tolist()) for one in columns.seen)
+                held = node("Min", node("Max", scaled, lower), upper)
+                way = node("Mul", node("Sub", scaled, held), self.builder.number(columns.beyond))
+                scaled = node("Add", held, way)
             plain = np.isnan(columns.shift)
             if not plain.all():
                 shifted = node("Max", scaled, row(columns.floor.tolist()))

@@ -12,11 +12,11 @@ from training.tabular.residual import SmoothResidual, TreeColumns
 from training.tabular.rows import Floats, Rows
 from training.tabular.trunks import Trunk
 
-COMMITTEE = 5
-"""Trunks whose median is the trunk's answer; an odd number, so that two that run away are outvoted.
+COMMITTEE = 9
+"""Trunks whose median is the trunk's answer; an odd number, so that four that run away are outvoted.
 
-Measured on 43 splits of 10 data sets, errors over those of the trees alone, geometric mean outside: the best trunk by
-cross-validation 0.80, the mean of the best three 0.76, the median of the best five 0.73."""
+Measured on upper tails of the driving columns that were held out of the training rows of 48 splits, errors over those
+of the trees alone, geometric mean: the median of five 0.93, of seven 0.91, of nine 0.91."""
 
 
 def middle(answers: Sequence[Floats]) -> Floats:

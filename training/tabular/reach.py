@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from training.tabular.rows import Floats, Rows
+from training.tabular.rows import Floats, Rows, ranges_seen
 
 ROOM, ROOM_PER_DISTANCE = 1.0, 8.0
 """The trunk may leave the targets' range by this many ranges, and by this many more per range that a column is outside.
@@ -32,11 +31,7 @@ class Reach:
     @classmethod
     def fit(cls, rows: Rows, targets: Floats) -> Self:
         """Learn the ranges from training rows; a column without any value is zero throughout."""
-        known: NDArray[np.bool_] = ~np.isnan(rows.numeric)
-        lower = np.where(known, rows.numeric, np.inf).min(axis=0, initial=np.inf)
-        upper = np.where(known, rows.numeric, -np.inf).max(axis=0, initial=-np.inf)
-        none = ~(upper >= lower)
-        return cls(np.where(none, 0.0, lower), np.where(none, 0.0, upper), (float(targets.min()), float(targets.max())))
+        return cls(*ranges_seen(rows.numeric), (float(targets.min()), float(targets.max())))
 
     @property
     def spread(self) -> Floats:

@@ -22,7 +22,7 @@ from training.tabular.selection import Choice, Score, Trial, judge
 _MOST_TRIALS = 1000
 """Trials of a target at most, however long there is time."""
 
-_VOICES = (1, 3, 5)
+_VOICES = (1, 3, 5, 9)
 """Sizes of the committee that are offered; odd, so that a median is one of the trunks' answers."""
 
 
@@ -93,7 +93,7 @@ def search_settings(
     except ImportError as error:
         raise MissingExtraError("a search for settings", "search") from error
     began = budget.clock()
-    ranked = choice.ranked()
+    ranked = tuple(kind for kind in choice.ranked() if kind is not None) or choice.ranked()
     best: tuple[float, Choice, TreeSettings] = (choice.committee[0].score, choice, trees)
     told: list[dict[str, Any]] = [_told(best[0], len(choice.kinds), trees)]
     most = _MOST_TRIALS if budget.trials is None else min(budget.trials, _MOST_TRIALS)
@@ -113,7 +113,7 @@ def search_settings(
                 penalty=trial.suggest_float("penalty", 1e-3, 100.0, log=True),
             )
             kinds = ranked[:n_voices]
-            scores = _scores(tried, kinds, settings, objective)
+            scores = _scores(tried, kinds, choice.beyond, settings, objective)
             study.tell(trial, scores[0].score)
             told.append(_told(scores[0].score, n_voices, settings))
             if scores[0].score < best[0]:
@@ -128,7 +128,7 @@ def search_settings(
 
 
 def _scores(
-    tried: Sequence[Trial], kinds: tuple[Any, ...], settings: TreeSettings, objective: Objective
+    tried: Sequence[Trial], kinds: tuple[Any, ...], beyond: float, settings: TreeSettings, objective: Objective
 ) -> tuple[Score, ...]:
     """Return the committee's scores with each reach, the best first, with quick trees of the settings."""
     quick = replace(
@@ -137,7 +137,7 @@ def _scores(
         n_ensembles=QUICK_TREES.n_ensembles,
         learning_rate=QUICK_TREES.learning_rate,
     )
-    return judge("committee", tried, [trial.errors(trial.committee(kinds, quick)) for trial in tried], objective)
+    return judge(tried, [trial.committee(kinds, quick) for trial in tried], beyond, objective)
 
 
 def _told(score: float, n_trunks: int, trees: TreeSettings) -> dict[str, Any]:

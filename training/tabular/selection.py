@@ -30,10 +30,31 @@ _LOSS_WEIGHT = 0.3
 _WORST = 2.0
 """Logarithm of the largest error ratio that counts: a trunk that runs away is ruled out, not how far it runs."""
 
+_BEST = 4.0
+"""The same for the smallest: trunks that are exact are told from those that come near, and no single fold decides."""
+
 _MARGIN = 0.3
 """Trunks whose score is this much above the best one's have no voice: where one kind is right and the others are not, a
 median of all is wrong. Between 0.3 and 0.5 did best on 53 splits of 12 data sets, and little depends on it. One trunk
-may be left alone: what it says is held near the range of the targets (`Reach.held`)."""
+may be left alone: what it says is held near the range of the targets (`Reach.held`). The mean has no voice beside
+others, however well the trees do alone: it says nothing of the direction. On targets' tails held out of the training
+rows of 24 splits the error without it was 0.71 of the trees', with it 0.74."""
+
+BEYOND = 0.75
+"""Share of the way that a column goes beyond its range which trunks see, unless they do clearly better with all of it.
+
+A trend that is damped errs less than one that goes on, in forecasts of time series too (E. S. Gardner and E. McKenzie,
+Management Science 31, 1985, doi:10.1287/mnsc.31.10.1237). On upper tails of the driving columns that were held out of
+the training rows of 48 splits the error over that of the trees was 0.91 with all of the way, 0.88 with three quarters
+and 0.86 with half, and at the worst 2.8, 2.0 and 1.5; half of it gives away more where a trunk is right."""
+
+_CLEAR_BEYOND = 0.05
+"""All of the way it is where errors on the tails of the driving columns are smaller by this share, on average."""
+
+_CLEAR_FADING = 0.1
+"""A residual fades where that is this much better by the score, which rests on the same few tails as the choice of the
+trunks. On columns' tails that chose nothing, of 48 splits, a residual that fades wherever it did better on the others
+gained 1.5 % over a frozen one; on upper tails of the driving columns one that always fades lost 1 %."""
 
 _NETWORK_HANDICAP = 0.05
 """A network must be about this much better than what can be read, on a logarithmic scale, to come before it."""
@@ -80,12 +101,14 @@ class Choice:
     Attributes:
         kinds: The committee, the best first; None stands for the mean.
         width: Reach of the residual: infinite (frozen) or positive (faded).
-        scores: All candidates, the best first.
-        committee: The committee with each reach.
+        beyond: Share of the way that a column goes beyond its range which the trunks see.
+        scores: All candidates with trunks that see all of it, the best first.
+        committee: The committee with each reach, that of the choice first.
     """
 
     kinds: tuple[TrunkKind | None, ...]
     width: float
+    beyond: float
     scores: tuple[Score, ...]
     committee: tuple[Score, ...]
 
@@ -99,6 +122,7 @@ class Choice:
         return {
             "trunks": [kind_name(kind) for kind in self.kinds],
             "residual": self.committee[0].as_dict()["residual"],
+            "beyond": self.beyond,
             "candidates": [score.as_dict() for score in self.scores],
             "committee": [score.as_dict() for score in self.committee],
         }
@@ -106,11 +130,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What one trunk gave on one fold."""
+    """What one trunk gave on one fold: `damped` is its answer where it sees `BEYOND` of the way, `trunk` all of it."""
 
     kind: TrunkKind | None
     left_out: Floats
     trunk: Floats
+    damped: Floats
     residual: Floats
 
 
@@ -162,29 +187,46 @@ def choose(tried: Sequence["Trial"], objective: Objective) -> Choice:
     scores.sort(key=lambda one: one.score)
     best = {name: next(one.score for one in scores if one.name == name) for name in map(kind_name, there)}
     order = sorted(there, key=lambda kind: best[kind_name(kind)] + _handicap(kind))
+    order = [kind for kind in order if kind is not None] or order
     committee = tuple(
         kind
         for kind in order[:COMMITTEE]
         if best[kind_name(kind)] + _handicap(kind) <= best[kind_name(order[0])] + _handicap(order[0]) + _MARGIN
     )
-    errors = [trial.errors(trial.committee(committee)) for trial in tried]
-    together = judge("committee", tried, errors, objective)
-    return Choice(committee, together[0].width, tuple(scores), together)
+    together = [trial.committee(committee) for trial in tried]
+    damped = judge(tried, together, BEYOND, objective)
+    free = judge(tried, together, 1.0, objective)
+    taken, beyond = (free, 1.0) if _gain(tried, free, damped) > _CLEAR_BEYOND else (damped, BEYOND)
+    return Choice(committee, taken[0].width, beyond, tuple(scores), taken)
+
+
+def _gain(tried: Sequence["Trial"], free: Sequence[Score], damped: Sequence[Score]) -> float:
+    """Return by how much trunks err less that see all of the way: mean over drivers' tails of the logarithm."""
+    logs = [
+        np.log(damped[0].ratios[trial.fold.name] / free[0].ratios[trial.fold.name])
+        for trial in tried
+        if trial.fold.region == "driver"
+    ]
+    return float(np.mean(np.clip(logs, -_BEST, _BEST))) if logs else 0.0
 
 
 def judge(
-    name: str, tried: Sequence["Trial"], errors: Sequence[dict[float, float]], objective: Objective
+    tried: Sequence["Trial"], committees: Sequence["_Candidate"], beyond: float, objective: Objective
 ) -> tuple[Score, ...]:
-    """Return a candidate's scores with each reach of the residual, the best first.
+    """Return a committee's scores with each reach of the residual, that to be taken first.
 
     Args:
-        name: What it is called.
         tried: The folds.
-        errors: Its error on each fold by reach, as from `Trial.errors`.
+        committees: The committee on each fold, from `Trial.committee`.
+        beyond: Share of the way beyond a column's range that its trunks see.
         objective: What counts.
     """
-    scores = [_score(name, width, tried, [one[width] for one in errors], objective) for width in WIDTHS]
-    return tuple(sorted(scores, key=lambda one: one.score))
+    errors = [trial.errors(one, beyond) for trial, one in zip(tried, committees, strict=True)]
+    scores = [_score("committee", width, tried, [one[width] for one in errors], objective) for width in WIDTHS]
+    frozen = next(one.score for one in scores if np.isinf(one.width))
+    taken = [one for one in scores if np.isinf(one.width) or one.score < frozen - _CLEAR_FADING]
+    taken.sort(key=lambda one: one.score)
+    return (*taken, *(one for one in scores if one not in taken))
 
 
 class Trial:
@@ -203,15 +245,17 @@ class Trial:
         self._distance = self._reach.distance(self._held_out)
         mean = float(mean_of(self._targets, weights))
         self.candidates: dict[TrunkKind | None, _Candidate] = {}
-        self._add(None, np.full(len(self._targets), mean), np.full(len(self._expected), mean))
+        constant = np.full(len(self._expected), mean)
+        self._add(None, np.full(len(self._targets), mean), constant, constant)
         for kind in KINDS:
             fit = fit_trunk(kind, self._train, n_codes, self._targets, seed=seed, networks=QUICK_NETWORK)
             if fit is not None:
-                self._add(kind, fit.left_out, fit.trunk.predict(self._held_out))
+                damped = fit.trunk.damped(BEYOND).predict(self._held_out)
+                self._add(kind, fit.left_out, fit.trunk.predict(self._held_out), damped)
         self.reference = self.errors(self.candidates[None])[np.inf]
 
-    def _add(self, kind: TrunkKind | None, left_out: Floats, trunk: Floats) -> None:
-        self.candidates[kind] = _Candidate(kind, left_out, trunk, self._residual(self._targets - left_out))
+    def _add(self, kind: TrunkKind | None, left_out: Floats, trunk: Floats, damped: Floats) -> None:
+        self.candidates[kind] = _Candidate(kind, left_out, trunk, damped, self._residual(self._targets - left_out))
 
     def _trees(self, settings: TreeSettings) -> QuickTrees:
         return QuickTrees(self._features, self._held_out_features, self._seed, self._train.weights, settings)
@@ -220,27 +264,30 @@ class Trial:
         """Return the median of several trunks with a residual of its own, by quick trees or by those given."""
         members = [self.candidates[kind] for kind in kinds]
         left_out = middle([one.left_out for one in members])
-        trunk = middle([one.trunk for one in members])
+        trunk, damped = middle([one.trunk for one in members]), middle([one.damped for one in members])
         residual = self._residual if trees is None else self._trees(trees)
-        return _Candidate(None, left_out, trunk, residual(self._targets - left_out))
+        return _Candidate(None, left_out, trunk, damped, residual(self._targets - left_out))
 
-    def errors(self, candidate: _Candidate) -> dict[float, float]:
-        """Return the root mean squared error by reach of the residual."""
+    def errors(self, candidate: _Candidate, beyond: float = 1.0) -> dict[float, float]:
+        """Return the root mean squared error by reach of the residual; `beyond` is 1 or `BEYOND`."""
         weights = self._held_out.weights
+        trunk = self._trunk(candidate, beyond)
         return {
-            width: float(np.sqrt(mean_of((self._answers(candidate, width) - self._expected) ** 2, weights)))
+            width: float(np.sqrt(mean_of((self._answers(candidate, trunk, width) - self._expected) ** 2, weights)))
             for width in WIDTHS
         }
 
     def outside_errors(self, choice: "Choice") -> TailErrors:
         """Return what a chosen model got wrong on the rows held out, and how far outside they were."""
         candidate = self.committee(choice.kinds)
-        trunk = self._reach.held(candidate.trunk, self._distance)
-        errors = np.abs(self._answers(candidate, choice.width) - self._expected)
+        trunk = self._trunk(candidate, choice.beyond)
+        errors = np.abs(self._answers(candidate, trunk, choice.width) - self._expected)
         return TailErrors(self._held_out, errors, self._reach.outside(trunk, self._distance))
 
-    def _answers(self, candidate: _Candidate, width: float) -> Floats:
-        trunk = self._reach.held(candidate.trunk, self._distance)
+    def _trunk(self, candidate: _Candidate, beyond: float) -> Floats:
+        return self._reach.held(candidate.trunk if beyond == 1 else candidate.damped, self._distance)
+
+    def _answers(self, candidate: _Candidate, trunk: Floats, width: float) -> Floats:
         return trunk + self._reach.share(trunk, self._distance, width) * candidate.residual
 
 
@@ -256,7 +303,7 @@ def _handicap(kind: TrunkKind | None) -> float:
 def _score(name: str, width: float, tried: Sequence[Trial], errors: Sequence[float], objective: Objective) -> Score:
     tiny = np.finfo(np.float64).tiny
     ratios = [max(error, tiny) / max(trial.reference, tiny) for trial, error in zip(tried, errors, strict=True)]
-    logs = np.clip(np.log(ratios), -_WORST, _WORST)
+    logs = np.clip(np.log(ratios), -_BEST, _WORST)
     regions = [trial.fold.region for trial in tried]
 
     def mean(region: str) -> float | None:

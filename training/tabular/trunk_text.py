@@ -1,8 +1,8 @@
 """A committee of trunks as text, in the columns' own units, for reading; the graph is what computes.
 
 The notation is that of `models.formula`, with `log`, `exp`, `max`, `median`, `missing(x)`, and `(x = "level")`, which
-is 1 where it holds and 0 elsewhere. Left out are what stands in for missing values and what holds columns and sums back
-far outside the training range.
+is 1 where it holds and 0 elsewhere. Left out are what stands in for missing values, what holds columns and sums back
+far outside the training range, and how much of the way beyond its range a column goes for a trunk (`Columns.beyond`).
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,13 @@
-"""What the OpenAPI document says of the protocol's errors."""
+"""What the routes of the protocol share: their paths, and what the OpenAPI document says of their errors."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Path
 
 from service.api.open_inference.schemas import ProtocolError
 from service.api.problems import PROBLEMS, foreign_status, listed_types
+
+PREFIX: Final = "/v2"
 
 PathVersion = Annotated[str, Path(max_length=20)]
 

@@ -14,12 +14,12 @@ from service.api.admin import AdminOnly
 from service.api.json_body import parse_json
 from service.api.open_inference import plane
 from service.api.open_inference.bodies import read_parameters
-from service.api.open_inference.documented import errors
+from service.api.open_inference.documented import PREFIX, errors
 from service.api.open_inference.schemas import Done, RepositoryEntry, RepositoryRequestBody
 from service.api.openapi import json_content
 from service.api.routes import PathName, State
 
-router = APIRouter(prefix="/repository")
+router = APIRouter(prefix=f"{PREFIX}/repository", tags=["open inference protocol"])
 
 _BODY = {"requestBody": {"required": False, "content": json_content(RepositoryRequestBody)}}
 

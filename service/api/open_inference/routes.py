@@ -14,7 +14,7 @@ from starlette.requests import Request
 from service.api.large_bodies import answer_in_thread, is_small
 from service.api.open_inference import plane, repository, statistics
 from service.api.open_inference.bodies import JSON_LENGTH_HEADER, read_infer, write_infer
-from service.api.open_inference.documented import PathVersion, errors
+from service.api.open_inference.documented import PREFIX, PathVersion, errors
 from service.api.open_inference.schemas import (
     InferAnswerBody,
     InferRequestBody,
@@ -30,13 +30,12 @@ from service.api.routes import PathName, State
 from service.inference.session import ModelSession
 from service.settings import Settings
 
-PREFIX: Final = "/v2"
-
 _BINARY_MEDIA_TYPE: Final = "application/octet-stream"
 
 router = APIRouter(prefix=PREFIX, tags=["open inference protocol"])
-router.include_router(repository.router)
-router.include_router(statistics.router)  # before the models: theirs would take its path for a name
+
+ROUTERS: Final = (repository.router, statistics.router, router)
+"""All of the protocol, statistics before the models, whose routes would take its path for a name."""
 
 
 @router.get("", summary="Tell what this server is")

@@ -11,14 +11,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from models.contract.errors import ModelNotFoundError
-from service.api.open_inference.documented import PathVersion, errors
+from service.api.open_inference.documented import PREFIX, PathVersion, errors
 from service.api.open_inference.plane import asked_session
 from service.api.open_inference.schemas import Duration, InferStatistics, ModelStatistics, Statistics
 from service.api.routes import PathName, State
 from service.inference.registry import Registry
 from service.triton_metrics import triton_series
 
-router = APIRouter(prefix="/models")
+router = APIRouter(prefix=f"{PREFIX}/models", tags=["open inference protocol"])
 
 
 def model_statistics(registry: Registry, totals: Mapping[str, float], name: str = "", version: str = "") -> Statistics:
