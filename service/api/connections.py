@@ -33,6 +33,9 @@ _N_SPOKES: Final = 20
 """Parts of all connections that are looked at one after the other, so that 10,000 hold up nobody for longer than 0.3
 ms at a time."""
 
+_MAX_ENDED: Final = 50
+"""Connections that are ended at a time, in 3 ms; a crowd that came at once and is slow together is ended by and by."""
+
 _TURN_S: Final = 1.0
 """Time in which every connection is looked at once."""
 
@@ -138,13 +141,16 @@ class Wheel:
         self._at = (self._at + 1) % _N_SPOKES
         if not self._at:
             self._slow.clear()
-        now = self._loop.time()
+        now, n_ended = self._loop.time(), 0
         for connection in list(self._spokes[self._at]):
+            if n_ended >= _MAX_ENDED:
+                break
             try:
                 if connection.look(now):
                     self._slow.append(connection)
             except Exception:
                 LOGGER.exception("a connection could not be looked at")
+            n_ended += connection.transport.is_closing()
 
 
 class LimitedProtocol(HttpToolsProtocol):

@@ -56,6 +56,10 @@ class RuntimeSession:
         providers: Execution providers in order of preference, each with its options.
         n_threads: Threads of one run.
 
+    Attributes:
+        inputs: Inputs of the graph.
+        outputs: Outputs of the graph.
+
     Raises:
         ModelLoadError: When the runtime refuses the graph or takes too long to load it.
     """
@@ -78,6 +82,9 @@ class RuntimeSession:
                     enable_fallback=0,
                     read_config_from_model=0,
                 )
+            # Names that are no text are loaded, and fail where they are read.
+            self.inputs = tuple(map(_tensor, self._session.get_inputs()))
+            self.outputs = tuple(map(_tensor, self._session.get_outputs()))
         except Exception as error:  # the runtime's exceptions share no base but Exception
             msg = f"the runtime must load the graph, however: {_reason(error)}; export and publish the model again"
             raise ModelLoadError(msg) from error
@@ -92,16 +99,6 @@ class RuntimeSession:
     def providers(self) -> tuple[str, ...]:
         """Execution providers that the session really has, in order of preference."""
         return tuple(self._session.get_providers())
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """Inputs of the graph."""
-        return tuple(map(_tensor, self._session.get_inputs()))
-
-    @property
-    def outputs(self) -> tuple[Tensor, ...]:
-        """Outputs of the graph."""
-        return tuple(map(_tensor, self._session.get_outputs()))
 
     def run(self, output: str, feeds: dict[str, NDArray[Any]], deadline_s: float | None = None) -> NDArray[Any]:
         """Compute one output; as `run_several`."""

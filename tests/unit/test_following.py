@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.contract.activation import Activation
+from models.contract.errors import RepositoryError
 from models.contract.repository import ModelRepository
 from service.errors import ProviderError
 from service.inference.following import Follower
@@ -322,3 +323,27 @@ def test_a_second_change_in_the_same_tick_of_the_file_system_s_clock_is_seen(roo
 
     assert watched.look()
     assert watched.active() == 3
+
+
+def test_one_model_that_cannot_be_read_keeps_what_it_has_and_stops_no_other(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(root)
+    publish_arithmetic(root, "add")
+    publish_arithmetic(root, "multiply")
+    versions = ModelRepository.versions
+
+    def fail(repository: ModelRepository, name: str) -> list[int]:
+        if name == "add":
+            raise RepositoryError(f"the model repository must be readable, however Input/output error at {root / name}")
+        return versions(repository, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRepository, "versions", fail)
+        assert watched.look()
+    assert (watched.active("add"), watched.active("multiply")) == (1, 2)
+    assert watched.follower.trouble == (
+        "the model repository must be readable, however Input/output error at add; what is loaded is served on"
+    )
+    assert watched.look()
+    assert watched.active("add") == 2
