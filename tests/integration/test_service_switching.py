@@ -160,8 +160,10 @@ def test_models_come_and_go_and_a_repository_that_is_gone_is_told(tmp_path: Path
         until(lambda: bool(client.get("/health/ready").json()["notices"]))
         gone = client.get("/health/ready")
         answer = asked(client)
+        assert "nalu_repository_followed 0" in client.get("/metrics").text
         (tmp_path / "away").rename(root)
         until(lambda: not client.get("/health/ready").json()["notices"])
+        assert "nalu_repository_followed 1" in client.get("/metrics").text
 
     assert gone.status_code == 200
     assert "holds nothing any more; what is loaded is served on" in gone.json()["notices"][0]
