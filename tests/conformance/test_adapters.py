@@ -1,5 +1,6 @@
 """What TensorFlow Serving's, KServe's, MLflow's and SageMaker's clients send, against Python's own arithmetic."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,20 @@ def test_sequences_are_answered_as_predict_answers_them(client: TestClient) -> N
         assert predicted(client, f"/v1/models/{model}:predict", inputs) == {"outputs": outputs}
 
 
+def test_text_may_be_in_base64(client: TestClient) -> None:
+    texts = ["three hundred", "twelve"]
+    packed = [{"b64": base64.b64encode(text.encode()).decode()} for text in texts]
+    wanted = predicted(client, "/v1/models/number-words:predict", {"instances": texts})["predictions"]
+
+    for instances in (packed, [[one] for one in packed], [{"text": one} for one in packed]):
+        answer = predicted(client, "/v1/models/number-words:predict", {"instances": instances})
+        assert answer == {"predictions": wanted}
+    assert predicted(client, "/v1/models/number-words:predict", {"inputs": {"text": packed}}) == {"outputs": wanted}
+    for wrong in ("?", "////", 7):
+        content = {"instances": [{"b64": wrong}]}
+        assert "base64" in predicted(client, "/v1/models/number-words:predict", content, 400)["error"]
+
+
 def test_the_state_of_a_model_is_told_in_both_words(client: TestClient) -> None:
     available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 
@@ -125,7 +140,11 @@ def test_a_signature_is_told(client: TestClient) -> None:
     signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
     axes = [{"size": "-1", "name": ""}, {"size": "2", "name": ""}]
     shape = {"dim": axes, "unknown_rank": False}
-    assert signature["inputs"] == {"numeric": {"dtype": "DT_DOUBLE", "tensor_shape": shape, "name": "numeric"}}
+    assert signature["inputs"] == {
+        "numeric": {"dtype": "DT_DOUBLE", "tensor_shape": shape, "tensorShape": shape, "name": "numeric"}
+    }
+    assert told["modelSpec"] == told["model_spec"]
+    assert told["metadata"]["signature_def"]["signatureDef"]["serving_default"] == signature
     assert signature["outputs"]["in_range"]["dtype"] == "DT_BOOL"
 
 
@@ -214,6 +233,12 @@ def test_csv_is_answered_as_wanted(client: TestClient, accept: str) -> None:
         assert answer.text.splitlines()[1:] == ["20,true", "0,true"]
     else:
         assert answer.json() == {"predictions": _WANTED}
+
+
+def test_a_bare_nan_is_a_missing_value_as_clients_write_it(client: TestClient) -> None:
+    answer = client.post("/invocations", content=b'{"instances": [[2, "B"], [NaN, "C"]]}')
+
+    assert answer.json() == {"predictions": [row["strength"] for row in _WANTED]}
 
 
 def test_large_and_compressed_bodies_are_answered(client: TestClient) -> None:

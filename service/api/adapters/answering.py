@@ -48,7 +48,7 @@ def read_object(body: bytes, forms: Mapping[str, object], ignored: frozenset[str
         UnreadableBodyError: When it is not JSON.
         InvalidRequestError: When it is no object, or has none of the forms, several, or members that mean nothing.
     """
-    content = parse_json(body)
+    content = parse_json(body, nan_is_missing=True)
     if not isinstance(content, dict):
         raise _invalid("a request must be an object, however it is not")
     given = [name for name in forms if name in content]

@@ -4,16 +4,19 @@ Source: TensorFlow Serving's REST API, "row format" and "column format", which K
 scoring server take over.
 """
 
+import base64
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
-from models.contract.manifest import ModelManifest, TextColumn
+from models.contract.manifest import ImagesColumn, ModelManifest, NumberColumn, StepsColumn, TextColumn
 from service.errors import Fault, InputShapeError, InvalidRequestError
 from service.inference.batches import SequenceLimits
 from service.inference.encoding import Encoded, encode_columns, encode_records, encode_split
 from service.inference.predictor import Prediction
 from service.inference.tensors import input_signatures
+
+_NO_TEXT: Final = (StepsColumn, ImagesColumn)
 
 
 def encode_instances(manifest: ModelManifest, instances: object, limits: SequenceLimits) -> Encoded:
@@ -29,6 +32,7 @@ def encode_instances(manifest: ModelManifest, instances: object, limits: Sequenc
         InvalidRequestError: When they are no list, or of several forms.
         InputShapeError: When they are not rows of the model.
     """
+    instances = _decoded(manifest, instances)
     if not isinstance(instances, list):
         raise _invalid("instances must be a list, however they are not")
     if any(isinstance(one, dict) for one in instances):
@@ -58,6 +62,7 @@ def encode_inputs(manifest: ModelManifest, inputs: object, limits: SequenceLimit
     """
     if not isinstance(inputs, dict):
         return encode_instances(manifest, inputs, limits)
+    inputs = {name: _decoded(manifest, values) for name, values in inputs.items()}
     if not all(isinstance(values, list) for values in inputs.values()):
         raise _invalid("inputs must be lists of values, however one is not")
     columns: dict[str, Any] = {}
@@ -135,6 +140,26 @@ def _row_of_tensors(manifest: ModelManifest, row: Mapping[str, Any]) -> Mapping[
     if len(flat) != len(names):
         raise InputShapeError([Fault(f"a row must have {len(names)} values, however it has {len(flat)}")])
     return dict(zip(names, flat, strict=True))
+
+
+def _decoded(manifest: ModelManifest, content: Any) -> Any:
+    """Return instances or inputs with text that is in base64 as text; a model without text has none."""
+    if all(isinstance(column, NumberColumn) for column in manifest.inputs) or isinstance(manifest.sequence, _NO_TEXT):
+        return content
+    return _unpacked(content)
+
+
+def _unpacked(content: object) -> object:
+    if isinstance(content, list):
+        return [_unpacked(one) for one in content]
+    if not isinstance(content, dict):
+        return content
+    if content.keys() != {"b64"}:
+        return {name: _unpacked(value) for name, value in content.items()}
+    try:
+        return base64.b64decode(content["b64"], validate=True).decode()
+    except (TypeError, ValueError) as error:
+        raise _invalid("text in base64 must be UTF-8 once it is decoded, however it is not") from error
 
 
 def _invalid(message: str) -> InvalidRequestError:

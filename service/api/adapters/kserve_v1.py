@@ -1,7 +1,8 @@
 """TensorFlow Serving's REST API, which is KServe's first protocol too.
 
 Source: TensorFlow Serving, "RESTful API"; KServe, "V1 protocol". An answer to `instances` is `predictions`, one to
-`inputs` is `outputs`. Of a model's state both shapes are told, as each has members that the other's clients pass over.
+`inputs` is `outputs`. Of a model's state and its signature both servers' shapes are told, as each has members that the
+other's clients pass over.
 Clients of TensorFlow Serving say version 0 for the one that is served.
 """
 
@@ -74,9 +75,10 @@ class PredictAnswer(BaseModel):
 
 
 class SignatureTree(BaseModel):
-    """What a model takes and answers, in TensorFlow Serving's words."""
+    """What a model takes and answers, in TensorFlow Serving's words, and in the spelling of OpenVINO's server."""
 
     model_spec: dict[str, str]
+    modelSpec: dict[str, str]  # noqa: N815 - OpenVINO's spelling
     metadata: dict[str, Any]
 
 
@@ -177,17 +179,19 @@ def _signature(manifest: ModelManifest) -> SignatureTree:
         "outputs": {one.name: _tensor(one) for one in output_signatures(manifest)},
         "method_name": "tensorflow/serving/predict",
     }
-    return SignatureTree(
-        model_spec={"name": manifest.name, "signature_name": "", "version": str(manifest.version)},
-        metadata={"signature_def": {"signature_def": {"serving_default": definition}}},
-    )
+    spec = {"name": manifest.name, "signature_name": "", "version": str(manifest.version)}
+    told = {"serving_default": definition}
+    metadata = {"signature_def": {"signature_def": told, "signatureDef": told}}
+    return SignatureTree(model_spec=spec, modelSpec=spec, metadata=metadata)
 
 
 def _tensor(signature: TensorSignature) -> dict[str, Any]:
     axes = [{"size": str(axis), "name": ""} for axis in signature.shape]
+    shape = {"dim": axes, "unknown_rank": False}
     return {
         "dtype": _DTYPES[signature.element],
-        "tensor_shape": {"dim": axes, "unknown_rank": False},
+        "tensor_shape": shape,
+        "tensorShape": shape,
         "name": signature.name,
     }
 
