@@ -26,8 +26,8 @@ from service.offline_rows import IN_RANGE, answer_rows, free_name, names_beside
 
 Form = Literal["arrow", "csv", "json"]
 
-_ANSWER_ROWS: Final = 16_384
-"""Rows written at a time."""
+_ANSWER_ROWS: Final = 65_536
+"""Rows written at a time: 1.6 MB of three outputs; each piece costs two changes of threads."""
 
 _ZLIB_LEVEL: Final = 1
 """Fastest: answers go over networks that are slower than it, and higher levels gain a few percent on numbers."""

@@ -16,7 +16,7 @@ Wanted = Literal["auto", "cpu", "cuda"]
 Provider = Literal["cpu", "cuda"]
 
 _CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
+_CUDA = runtime.CUDA
 
 PREFERENCES: dict[Provider, tuple[tuple[str, Mapping[str, str]], ...]] = {
     "cpu": ((_CPU, {}),),
