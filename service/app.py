@@ -91,7 +91,7 @@ def create_app(
             "counts": counts,
             "admission": admission,
             "bulk": bulk,
-            "administration": Administration(_repository(settings), models, switching, counts),
+            "administration": Administration(open_repository(settings), models, switching, counts),
             "rpc": None,
         }
         watching = asyncio.create_task(keys.watch()) if keys is not None else None
@@ -172,7 +172,7 @@ def load_models(settings: Settings) -> Registry:
         ProviderError: When the provider is not available.
     """
     return load_registry(
-        _repository(settings),
+        open_repository(settings),
         provider=settings.provider,
         n_threads=settings.threads,
         keep=settings.keep_versions,
@@ -180,10 +180,15 @@ def load_models(settings: Settings) -> Registry:
 
 
 def _loader(settings: Settings) -> Loader:
-    return Loader(_repository(settings), settings.provider, settings.threads)
+    return Loader(open_repository(settings), settings.provider, settings.threads)
 
 
-def _repository(settings: Settings) -> ModelRepository:
+def open_repository(settings: Settings) -> ModelRepository:
+    """Return the repository that the settings name, with the keys that they trust.
+
+    Raises:
+        SigningKeyError: When the file of these keys cannot be read.
+    """
     file = settings.signature_keys_file
     return ModelRepository(settings.model_repository, trusted=None if file is None else TrustedKeys(file))
 

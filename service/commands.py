@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
-models_app = typer.Typer(help="List, show and verify published models.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="List, show and verify published models, choose which version answers, and sign them.", no_args_is_help=True
+)
 
 DEFAULT_REPOSITORY = Path("model_repository")
 

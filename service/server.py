@@ -15,11 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from uvicorn import Config, Server
 
-from models.contract.repository import ModelRepository
 from service.api.connections import LimitedProtocol, allow_files
 from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
-from service.app import create_app, load_models
+from service.app import create_app, load_models, open_repository
 from service.authentication import check_authentication
 from service.draining import accept_the_last
 from service.errors import StartError
@@ -64,7 +63,7 @@ def serve_models(settings: Settings) -> None:
         if n_workers == 1:
             _serve(settings, listener, Counts(), None, 0)
             return
-        ModelRepository(settings.model_repository).names()  # one that cannot be read is told once, not by each worker
+        open_repository(settings).names()  # one that cannot be read is told once, not by each worker
         counts = Counts(n_workers + 1)
         ledger = Ledger(n_workers + 1) if settings.keys_file is not None else None
 
@@ -270,4 +269,5 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     if answering:
         bodies = {name: json.dumps(example_request(registry.get(name).manifest)) for name in answering}
         body = shlex.quote(bodies.get(_PREFERRED_EXAMPLE, min(bodies.values(), key=len)))
-        console.print(f"Try:\n  curl {url}/predict -H 'Content-Type: application/json' -d {escape(body)}")
+        key = " -H 'X-API-Key: YOUR KEY'" if settings.keys_file is not None else ""
+        console.print(f"Try:\n  curl {url}/predict{key} -H 'Content-Type: application/json' -d {escape(body)}")

@@ -27,10 +27,10 @@ from pydantic_core import core_schema as schemas
 
 from models.contract.manifest import CategoryColumn, Column, NumberColumn
 from service.inference.breath import Breath
-from service.inference.costs import rows_at_once, run_seconds
+from service.inference.costs import rows_at_once
 from service.inference.encoding import Encoded
 from service.inference.joint_runs import runs_jointly
-from service.inference.number_blocks import read_numbers
+from service.inference.number_blocks import column_extremes, read_numbers
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
 
@@ -241,7 +241,7 @@ class QuickModel:
         manifest = session.manifest
         self.session = session
         self.runs_jointly = runs_jointly(session)
-        self.rows_at_once = rows_at_once(run_seconds(session))
+        self.rows_at_once = rows_at_once(session)
         self._manifest = manifest
         self._columns = [column for column in manifest.inputs if isinstance(column, NumberColumn | CategoryColumn)]
         self.names = [column.name for column in self._columns]
@@ -403,7 +403,7 @@ class QuickModel:
         numeric = read_numbers(block, len(self.names), most_rows)
         if numeric is None:
             return None
-        lowest, highest = numeric.min(axis=0), numeric.max(axis=0)
+        lowest, highest = column_extremes(numeric)
         if max(highest.max(), -lowest.min()) > self._largest:
             return None
         return self._encoded(numeric, _no_levels(len(numeric)), lowest, highest)

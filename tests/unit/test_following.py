@@ -9,9 +9,11 @@ import pytest
 from models.contract.activation import Activation
 from models.contract.errors import RepositoryError
 from models.contract.repository import ModelRepository
+from service.api.open_inference.plane import repository_entries
 from service.errors import ProviderError
 from service.inference.following import Follower
 from service.inference.loading import Loader
+from service.inference.registry import load_registry
 from service.inference.session import ModelSession
 from service.inference.versions import Versions
 from tests.published import publish_all, publish_arithmetic
@@ -347,3 +349,18 @@ def test_one_model_that_cannot_be_read_keeps_what_it_has_and_stops_no_other(
     )
     assert watched.look()
     assert watched.active("add") == 2
+
+
+def test_the_index_tells_what_is_being_loaded(root: Path) -> None:
+    registry = load_registry(ModelRepository(root), provider="cpu")
+
+    def index() -> list[tuple[str, str, str]]:
+        return [(entry.name, entry.version, entry.state) for entry in repository_entries(registry)]
+
+    assert index() == [("add", "1", "READY"), ("multiply", "1", "READY")]
+    registry.loading = ("add", 2)
+    assert index() == [("add", "1", "READY"), ("add", "2", "LOADING"), ("multiply", "1", "READY")]
+    registry.loading = ("divide", 1)
+    assert index() == [("add", "1", "READY"), ("divide", "1", "LOADING"), ("multiply", "1", "READY")]
+    registry.loading = ("add", 1)
+    assert index()[0] == ("add", "1", "READY"), "the one before it answers meanwhile"
