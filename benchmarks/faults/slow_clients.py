@@ -41,6 +41,9 @@ KINDS: Final = {
 _TRICKLE_S: Final = 1.0
 _N_HEALTHY: Final = 4
 _PAUSE_S: Final = 0.002
+_LONGEST_TURN_S: Final = 0.05
+"""Time for which is made up at once; where this process had to wait for a core, its clients did not all wait for it."""
+
 _RAMP_S: Final = 10.0
 """Time in which the crowd comes, so that it is not ended all at once either."""
 
@@ -72,8 +75,9 @@ class Crowd:
     def turn(self) -> None:
         """Open some of what is missing, hear what was closed, and trickle."""
         now = time.monotonic()
+        passed = min(now - self._turned, _LONGEST_TURN_S)
         missing = self._n_wanted - len(self._open)
-        for _ in range(min(missing, int((now - self._turned) * self._n_wanted / _RAMP_S) + 1)):
+        for _ in range(min(missing, int(passed * self._n_wanted / _RAMP_S) + 1)):
             self._connect()
         for key, events in self._selector.select(0.02):
             connection: Any = key.fileobj
@@ -81,7 +85,7 @@ class Crowd:
                 self._begin(connection)
             elif not self._hear(connection):
                 self._close(connection)
-        n_due = int((now - self._turned) * len(self._begun) / _TRICKLE_S) + 1
+        n_due = int(passed * len(self._begun) / _TRICKLE_S) + 1
         self._turned = now
         for _ in range(min(n_due, len(self._due))):  # not all in one breath, as no crowd is
             connection = self._due.popleft()
@@ -259,9 +263,9 @@ def _group(supervisor: int) -> list[str]:
 def main() -> None:
     """Run and keep what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--connections", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--connections", type=int, default=10_300)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--dry", action="store_true", help="keep nothing; exit code 1 where it does not hold")
     arguments = parser.parse_args()
     found = run(CHECKOUT / "model_repository", arguments.connections, arguments.rounds, arguments.seconds)
@@ -280,7 +284,7 @@ def main() -> None:
         "idle connections, and heads and bodies sent byte by byte, opened again when they are ended",
         "10,000 of them, healthy clients' p99 within 2 ×",
         told,
-        holds and found["n_connections"] >= 9_800,
+        holds and found["n_connections"] >= 10_000,
     )
     keep("slow-clients", "python -m benchmarks.faults.slow_clients", [figure], found)
 
