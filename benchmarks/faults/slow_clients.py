@@ -4,7 +4,8 @@
 
 A process of its own holds the connections against a real `nalu serve`: a quarter say nothing, a quarter send a head, a
 quarter a body, byte by byte, and a quarter ask once and stay. Whichever the service ends is opened again at once.
-Clients that behave ask one after the other, in turns with and without the others there.
+Clients that behave ask one after the other: with nobody there, with the crowd at another service on the same machine,
+which is what the crowd's own work costs, and with the crowd at theirs.
 """
 
 import argparse
@@ -202,17 +203,26 @@ def p99(times: list[float]) -> float:
 
 
 def run(repository: Path, n_connections: int, n_rounds: int, seconds: float, workers: int = 2) -> dict[str, Any]:
-    """Ask with and without a crowd, in turns; return what was measured."""
+    """Ask without a crowd, beside one at another service, and among one; return what was measured."""
     alone: list[float] = []
     among: list[float] = []
+    beside: list[float] = []
     counts: Counter[str] = Counter()
     n_wrong, n_open, memory, cpu_s, among_s = 0, [], 0, 0.0, 0.0
-    with serve(repository, "--workers", str(workers), NALU_LOG_LEVEL="warning") as served:
-        served.wait_until_ready()
+    options = ("--workers", str(workers))
+    with (
+        serve(repository, *options, NALU_LOG_LEVEL="warning") as served,
+        serve(repository, *options, NALU_LOG_LEVEL="warning") as twin,
+    ):
+        for one in (served, twin):
+            one.wait_until_ready()
         healthy(served.port, min(1.0, seconds))
         for _ in range(n_rounds):
             times, wrong = healthy(served.port, seconds)
             alone += times
+            with crowded(twin.port, n_connections):
+                elsewhere, wrong_beside = healthy(served.port, seconds)
+                beside += elsewhere
             with crowded(served.port, n_connections) as found:
                 began, before = time.monotonic(), _cpu_of_group(served.process.pid)
                 more, also_wrong = healthy(served.port, seconds)
@@ -220,16 +230,18 @@ def run(repository: Path, n_connections: int, n_rounds: int, seconds: float, wor
                 among_s += time.monotonic() - began
                 among += more
                 memory = max(memory, _memory_of_group(served.process.pid))
-            n_wrong += wrong + also_wrong
+            n_wrong += wrong + wrong_beside + also_wrong
             n_open.append(found["open"])
             counts.update({name: n for name, n in found.items() if name not in ("open", "least_open")})
     return {
         "n_connections": min(n_open),
-        "n_healthy": len(alone) + len(among),
+        "n_healthy": len(alone) + len(beside) + len(among),
         "n_wrong": n_wrong,
         "alone_ms": {"p50": 1000 * statistics.median(alone), "p99": 1000 * p99(alone)},
         "among_ms": {"p50": 1000 * statistics.median(among), "p99": 1000 * p99(among)},
+        "beside_ms": {"p50": 1000 * statistics.median(beside), "p99": 1000 * p99(beside)},
         "ratio_p99": p99(among) / p99(alone),
+        "ratio_p99_beside": p99(among) / p99(beside),
         "slow": dict(counts),
         "ended_s": sum(n for name, n in counts.items() if name.startswith("ended")) / among_s,
         "cpu_share": cpu_s / among_s,
@@ -265,17 +277,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=10_300)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--dry", action="store_true", help="keep nothing; exit code 1 where it does not hold")
     arguments = parser.parse_args()
     found = run(CHECKOUT / "model_repository", arguments.connections, arguments.rounds, arguments.seconds)
     holds = not found["n_wrong"] and found["ratio_p99"] <= 2
     quick, slow = found["alone_ms"], found["among_ms"]
+    elsewhere = found["beside_ms"]
     told = (
         f"{found['n_connections']:,} connections, {found['ended_s']:.0f} ended and opened again a second; p99 of "
-        f"{found['n_healthy']:,} answers {slow['p99']:.2f} ms among them and {quick['p99']:.2f} ms without "
-        f"({found['ratio_p99']:.2f} ×), p50 {slow['p50']:.2f} and {quick['p50']:.2f} ms; {found['n_wrong']} wrong; two "
-        f"workers take {found['memory_bytes'] / 1024**2:.0f} MiB and {100 * found['cpu_share']:.0f} % of a core"
+        f"{found['n_healthy']:,} answers {slow['p99']:.1f} ms among them, {elsewhere['p99']:.1f} ms with the same crowd "
+        f"at another service of this machine ({found['ratio_p99_beside']:.2f} ×), {quick['p99']:.1f} ms without "
+        f"({found['ratio_p99']:.2f} ×); p50 {slow['p50']:.2f}, {elsewhere['p50']:.2f} and {quick['p50']:.2f} ms; "
+        f"{found['n_wrong']} wrong; two workers take {found['memory_bytes'] / 1024**2:.0f} MiB and "
+        f"{100 * found['cpu_share']:.0f} % of a core"
     )
     print(told, json.dumps(found["slow"]), f"load {os.getloadavg()[0]:.1f}", sep="\n")
     if arguments.dry:
