@@ -269,4 +269,5 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     if answering:
         bodies = {name: json.dumps(example_request(registry.get(name).manifest)) for name in answering}
         body = shlex.quote(bodies.get(_PREFERRED_EXAMPLE, min(bodies.values(), key=len)))
-        console.print(f"Try:\n  curl {url}/predict -H 'Content-Type: application/json' -d {escape(body)}")
+        key = " -H 'X-API-Key: YOUR KEY'" if settings.keys_file is not None else ""
+        console.print(f"Try:\n  curl {url}/predict{key} -H 'Content-Type: application/json' -d {escape(body)}")

@@ -215,6 +215,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         self._n_arrived = 0
         super().on_headers_complete()
+        self.cycle.transport = _Writer(self.transport)  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """Note that the request is there."""
@@ -315,6 +316,29 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write(_head(response.status_code, headers) + bytes(response.body))
         self.transport.close()
         self._wheel.count(response.status_code)
+
+
+class _Writer:
+    """Where an answer is written: nowhere, once its connection is closed.
+
+    A transport fails where it is written to after that, and a client that leaves between the parts of its answer would
+    fill the log with failures of the service.
+
+    Args:
+        transport: The connection.
+    """
+
+    __slots__ = ("_transport", "close", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.close = transport.close
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write, where somebody may read."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
 
 def _head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
