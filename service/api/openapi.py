@@ -1,6 +1,6 @@
 """What the OpenAPI document holds beyond what FastAPI finds by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -53,9 +53,15 @@ def json_content(form: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def json_object_content(example: dict[str, Any]) -> dict[str, Any]:
-    """Return the content object of a body that is some JSON object, of which this is an example."""
-    return {"application/json": {"schema": {"type": "object"}, "example": example}}
+def json_object_content(forms: Iterable[str], example: dict[str, Any]) -> dict[str, Any]:
+    """Return the content object of a JSON object that has exactly one of some members.
+
+    Args:
+        forms: Names of the members.
+        example: One of them.
+    """
+    schema = {"type": "object", "oneOf": [{"required": [form]} for form in forms]}
+    return {"application/json": {"schema": schema, "example": example}}
 
 
 _STROKE = (

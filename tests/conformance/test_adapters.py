@@ -182,7 +182,9 @@ def test_what_is_not_valid_is_refused_with_its_reason(client: TestClient, conten
     [
         ("GET", "/v1/models/unknown", 404),
         ("GET", "/v1/models/divide/versions/9", 404),
-        ("GET", "/v1/models/divide/versions/one", 400),
+        ("GET", "/v1/models/divide/versions/one", 404),
+        ("GET", "/v1/models/divide/versions/9999999999", 400),
+        ("GET", "/v1/models/divide/versions/1:predict", 405),
         ("GET", "/v1/models/unknown/metadata", 404),
         ("POST", "/v1/models/unknown:predict", 404),
         ("GET", "/v1/models/divide:predict", 404),
@@ -194,6 +196,12 @@ def test_errors_are_plain_json(client: TestClient, method: str, path: str, statu
 
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
     assert answer.json()["error"]
+
+
+def test_the_methods_of_predictions_are_told(client: TestClient) -> None:
+    for path in ("/v1/models/divide:predict", "/v1/models/divide/versions/1:predict"):
+        answer = client.options(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 _FRAME = {"columns": ["grade", "mass"], "data": [["B", 2], ["C", None]]}

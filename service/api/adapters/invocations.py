@@ -43,7 +43,7 @@ from service.settings import Settings
 
 _EXAMPLE: Final = {"dataframe_split": {"columns": ["a", "b"], "data": [[3, 5], [2, 7]]}}
 
-_CONTENT: Final = json_object_content(_EXAMPLE) | {
+_CONTENT: Final = json_object_content(("dataframe_split", "dataframe_records", "instances", "inputs"), _EXAMPLE) | {
     MEDIA_TYPES["csv"]: {"schema": {"type": "string"}, "example": "a,b\n3,5\n2,7\n"}
 }
 

@@ -3,7 +3,8 @@
 Source: TensorFlow Serving, "RESTful API"; KServe, "V1 protocol". An answer to `instances` is `predictions`, one to
 `inputs` is `outputs`. Of a model's state and its signature both servers' shapes are told, as each has members that the
 other's clients pass over.
-Clients of TensorFlow Serving say version 0 for the one that is served.
+Clients of TensorFlow Serving say version 0 for the one that is served. The routes of predictions come first: those of
+states would take `:predict` for the end of a name.
 """
 
 from typing import Annotated, Any, Final, cast
@@ -40,7 +41,7 @@ _IGNORED: Final = frozenset({"signature_name", "parameters"})
 _DTYPES: Final = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL", "text": "DT_STRING"}
 
 _EXAMPLE: Final = {"instances": [[3, 5], [2, 7]]}
-_BODY: Final = {"requestBody": {"required": True, "content": json_object_content(_EXAMPLE)}}
+_BODY: Final = {"requestBody": {"required": True, "content": json_object_content(_FORMS, _EXAMPLE)}}
 
 router = APIRouter(prefix="/v1/models", tags=["adapters"])
 
@@ -82,6 +83,30 @@ class SignatureTree(BaseModel):
     metadata: dict[str, Any]
 
 
+@router.post(
+    "/{name}:predict",
+    summary="Predict with a model",
+    response_model=PredictAnswer,
+    responses=errors(400, 404, 413, 503, 504),
+    openapi_extra=_BODY,
+)
+async def predict_newest(request: Request, name: PathName) -> Response:
+    """Answer `instances` row by row, or `inputs` output by output."""
+    return await _predicted(request, _state(request)["registry"].get(name))
+
+
+@router.post(
+    "/{name}/versions/{version:int}:predict",
+    summary="Predict with a version",
+    response_model=PredictAnswer,
+    responses=errors(400, 404, 413, 503, 504),
+    openapi_extra=_BODY,
+)
+async def predict_version(request: Request, name: PathName, version: PathVersion) -> Response:
+    """Answer `instances` row by row, or `inputs` output by output."""
+    return await _predicted(request, _state(request)["registry"].get(name, version or None))
+
+
 @router.get("", summary="Name the models")
 async def names(request: Request) -> ModelNames:
     """Name every model."""
@@ -98,7 +123,7 @@ async def status(request: Request, name: PathName) -> ModelStatus:
     return ModelStatus(name=name, ready=versions.default is not None, model_version_status=states)
 
 
-@router.get("/{name}/versions/{version}", summary="Is a version ready?", responses=errors(400, 404))
+@router.get("/{name}/versions/{version:int}", summary="Is a version ready?", responses=errors(400, 404))
 async def status_of_version(request: Request, name: PathName, version: PathVersion) -> ModelStatus:
     """Tell the state of a version."""
     registry = _state(request)["registry"]
@@ -118,35 +143,11 @@ async def metadata(request: Request, name: PathName) -> SignatureTree:
 
 
 @router.get(
-    "/{name}/versions/{version}/metadata", summary="Show a version's signature", responses=errors(400, 404, 503)
+    "/{name}/versions/{version:int}/metadata", summary="Show a version's signature", responses=errors(400, 404, 503)
 )
 async def metadata_of_version(request: Request, name: PathName, version: PathVersion) -> SignatureTree:
     """Tell the tensors that a version takes and answers."""
     return _signature(_state(request)["registry"].get(name, version or None).manifest)
-
-
-@router.post(
-    "/{name}:predict",
-    summary="Predict with a model",
-    response_model=PredictAnswer,
-    responses=errors(400, 404, 413, 503, 504),
-    openapi_extra=_BODY,
-)
-async def predict_newest(request: Request, name: PathName) -> Response:
-    """Answer `instances` row by row, or `inputs` output by output."""
-    return await _predicted(request, _state(request)["registry"].get(name))
-
-
-@router.post(
-    "/{name}/versions/{version}:predict",
-    summary="Predict with a version",
-    response_model=PredictAnswer,
-    responses=errors(400, 404, 413, 503, 504),
-    openapi_extra=_BODY,
-)
-async def predict_version(request: Request, name: PathName, version: PathVersion) -> Response:
-    """Answer `instances` row by row, or `inputs` output by output."""
-    return await _predicted(request, _state(request)["registry"].get(name, version or None))
 
 
 async def _predicted(request: Request, session: ModelSession) -> Response:
