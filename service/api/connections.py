@@ -170,6 +170,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._n_arrived = 0
+        self._n_given = 0
         self._n_unread = 0
         self._unread_since = 0.0
         self._fault: ServiceError | None = None
@@ -189,6 +190,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Let the server read, and hold it to the size of a head."""
+        self._n_given = len(data)
         super().data_received(data)
         if not self._in_head:
             self._n_arrived += len(data)
@@ -207,7 +209,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Refuse a head that is too large, before there is a request."""
-        n_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        n_bytes = self._n_arrived + self._n_given  # no head is larger; most need no closer look
+        if n_bytes > self._wheel.patience.head_bytes:
+            n_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if n_bytes > self._wheel.patience.head_bytes or len(self.headers) > MAX_HEADERS:
             self._fault = HeadTooLargeError(self._wheel.patience.head_bytes, MAX_HEADERS)
             raise self._fault
