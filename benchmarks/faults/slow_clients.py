@@ -286,8 +286,8 @@ def main() -> None:
     elsewhere = found["beside_ms"]
     told = (
         f"{found['n_connections']:,} connections, {found['ended_s']:.0f} ended and opened again a second; p99 of "
-        f"{found['n_healthy']:,} answers {slow['p99']:.1f} ms among them, {elsewhere['p99']:.1f} ms with the same crowd "
-        f"at another service of this machine ({found['ratio_p99_beside']:.2f} ×), {quick['p99']:.1f} ms without "
+        f"{found['n_healthy']:,} answers {slow['p99']:.1f} ms among them, {elsewhere['p99']:.1f} ms with the same "
+        f"crowd at another service of this machine ({found['ratio_p99_beside']:.2f} ×), {quick['p99']:.1f} ms without "
         f"({found['ratio_p99']:.2f} ×); p50 {slow['p50']:.2f}, {elsewhere['p50']:.2f} and {quick['p50']:.2f} ms; "
         f"{found['n_wrong']} wrong; two workers take {found['memory_bytes'] / 1024**2:.0f} MiB and "
         f"{100 * found['cpu_share']:.0f} % of a core"
