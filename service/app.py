@@ -26,6 +26,7 @@ from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
 from service.inference.following import Follower
 from service.inference.loading import Loader
+from service.inference.providers import CudaOptions
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
 from service.key_limits import Ledger
@@ -176,11 +177,16 @@ def load_models(settings: Settings) -> Registry:
         provider=settings.provider,
         n_threads=settings.threads,
         keep=settings.keep_versions,
+        cuda=_cuda(settings),
     )
 
 
 def _loader(settings: Settings) -> Loader:
-    return Loader(open_repository(settings), settings.provider, settings.threads)
+    return Loader(open_repository(settings), settings.provider, settings.threads, _cuda(settings))
+
+
+def _cuda(settings: Settings) -> CudaOptions:
+    return CudaOptions(settings.cuda_device, settings.cuda_memory_bytes)
 
 
 def open_repository(settings: Settings) -> ModelRepository:

@@ -111,6 +111,16 @@ class Settings(BaseSettings):
         description="Execution provider: cpu, cuda (refuses to start where it does not work), or auto for CUDA where "
         "it works and the CPU elsewhere.",
     )
+    cuda_device: Annotated[int, Field(ge=0, le=1023)] = Field(
+        default=0,
+        description="Number of the GPU to run on, counted from 0 among those that this process sees; "
+        "CUDA_VISIBLE_DEVICES says which these are.",
+    )
+    cuda_memory_bytes: Annotated[int, Field(ge=0, le=1024**4)] = Field(
+        default=0,
+        description="Most memory of the GPU that a session takes, in bytes: one for each version of a model in each "
+        "worker. 0 sets no limit; where others use the GPU too, a run beyond the limit fails instead of theirs.",
+    )
     workers: Annotated[int, Field(ge=0, le=64)] = Field(
         default=0,
         description="Server processes that share the port. 0 takes one for each core that this process may use (its "

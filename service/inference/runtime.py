@@ -90,7 +90,7 @@ class RuntimeSession:
             raise ModelLoadError(msg) from error
         # Text cannot be bound: a session that takes some copies its inputs itself.
         bound = self.providers[:1] == (CUDA,) and all(tensor.dtype != "string" for tensor in self.inputs)
-        self._device = "cuda" if bound else None
+        self._device = int(dict(providers[0][1]).get("device_id", 0)) if bound else None
         # What the public `run` wraps in checks of names, which this class has made, and in a fallback that is off.
         self._run = getattr(self._session, "_sess", self._session).run
         self._unlimited = _run_options()
@@ -135,10 +135,10 @@ class RuntimeSession:
         """Run with inputs and outputs on the device: each is copied once, all outputs together when the run is over."""
         binding = self._session.io_binding()
         for name, array in feeds.items():
-            value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0)
+            value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", self._device)
             binding.bind_ortvalue_input(name, value)
         for name in outputs:
-            binding.bind_output(name, self._device, 0)
+            binding.bind_output(name, "cuda", self._device)
         self._session.run_with_iobinding(binding, run_options)
         answers: list[Any] = binding.copy_outputs_to_cpu()
         return answers

@@ -19,12 +19,12 @@ def _bound_to(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from_numpy, bind_output = ort.OrtValue.ortvalue_from_numpy, ort.IOBinding.bind_output
 
     def noting_input(array: Any, device: str = "cpu", device_id: int = 0) -> Any:
-        devices.append(f"{device} in")
-        return from_numpy(array, "cpu", device_id)
+        devices.append(f"{device} {device_id} in")
+        return from_numpy(array, "cpu", 0)
 
     def noting_output(binding: Any, name: str, device: str = "cpu", device_id: int = 0) -> None:
-        devices.append(f"{device} out")
-        bind_output(binding, name, "cpu", device_id)
+        devices.append(f"{device} {device_id} out")
+        bind_output(binding, name, "cpu", 0)
 
     monkeypatch.setattr(RuntimeSession, "providers", property(lambda _session: (CUDA, "CPUExecutionProvider")))
     monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", staticmethod(noting_input))
@@ -42,10 +42,25 @@ def test_a_bound_run_answers_as_one_that_is_not(bound_to: list[str], monkeypatch
 
     answers = [bound.run("predictions", {"numeric": rows}, deadline_s) for deadline_s in (None, 60.0)]
 
-    assert bound_to == ["cuda in", "cuda out"] * 2
+    assert bound_to == ["cuda 0 in", "cuda 0 out"] * 2
     monkeypatch.undo()
     plain = session_of(arithmetic_graph("divide")).run("predictions", {"numeric": rows})
     assert [answer.tobytes() for answer in answers] == [plain.tobytes()] * 2
+
+
+def test_a_run_is_bound_to_the_gpu_that_was_chosen(bound_to: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ((cpu, options),) = PREFERENCES["cpu"]
+    graph = arithmetic_graph("divide")
+    made = ort.InferenceSession
+
+    def without_options(onnx: bytes, session_options: Any, **given: Any) -> Any:
+        return made(onnx, session_options, **{**given, "providers": [cpu]})
+
+    monkeypatch.setattr(ort, "InferenceSession", without_options)
+    session = RuntimeSession(graph, providers=[(cpu, {**options, "device_id": "2"})], n_threads=1)
+
+    assert session.run("predictions", {"numeric": np.array([[6.0, 3.0]])}).tolist() == [[2.0]]
+    assert bound_to == ["cuda 2 in", "cuda 2 out"]
 
 
 def test_a_model_of_text_is_run_unbound(bound_to: list[str]) -> None:
