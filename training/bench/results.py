@@ -145,10 +145,20 @@ def _processor() -> str:
 
 
 def peak_memory_mib() -> float:
-    """Return the largest resident memory of this process or of one of its children so far."""
+    """Return the largest resident memory of this process or of one of its children so far.
+
+    Linux counts in `ru_maxrss` what a process was before it became another program, the one that started it included;
+    what `/proc` tells begins with the program.
+    """
     unit = 1 if sys.platform == "darwin" else 1024
-    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return most * unit / 2**20
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    else:
+        own = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return max(own, children) / 2**20
 
 
 def cpu_s() -> float:
