@@ -41,6 +41,9 @@ def test_rows_beyond_the_driver_are_marked_and_results_are_kept(data: Path, tmp_
     again = CliRunner().invoke(bench_app, arguments)
     assert len(kept.read_text().splitlines()) == 1
     assert "| load: y | 120 | – | 100.0 % | – |" in again.output
+    summed = CliRunner().invoke(bench_app, ["trust", "--data", str(data), "--keep", str(kept), "--only-kept"])
+    assert len(kept.read_text().splitlines()) == 1
+    assert "| load: y | 120 | – | 100.0 % | – |" in summed.output
     with pytest.raises(ConfigError, match="sideways"):
         CliRunner().invoke(bench_app, ["trust", "--data", str(data), "--split", "sideways"], catch_exceptions=False)
 
