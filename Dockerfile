@@ -12,7 +12,9 @@ COPY deploy/wheels /wheels
 COPY pyproject.toml constraints.txt deploy/requirements.py ./
 
 FROM build AS build-service
-RUN python3 requirements.py serve grpc > requirements.txt \
+# EXTRAS: further extras of the service's image, such as `otel`.
+ARG EXTRAS=""
+RUN python3 requirements.py serve grpc ${EXTRAS} > requirements.txt \
     && /opt/build/bin/pip --python /opt/nalu/bin/python install --find-links /wheels ${PIP_ARGS} -c constraints.txt -r requirements.txt
 COPY README.md LICENSE nalu_cli.py ./
 COPY models models

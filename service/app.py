@@ -13,6 +13,7 @@ from models.contract.signing import TrustedKeys
 from service.administration import Administration
 from service.admission import Admission
 from service.api import pages, routes, versions
+from service.api.adapters import invocations, kserve_v1
 from service.api.connections import Wheel, patience_of
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
@@ -25,6 +26,7 @@ from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
 from service.inference.following import Follower
 from service.inference.loading import Loader
+from service.inference.providers import CudaOptions
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry, load_registry
 from service.key_limits import Ledger
@@ -90,7 +92,7 @@ def create_app(
             "counts": counts,
             "admission": admission,
             "bulk": bulk,
-            "administration": Administration(_repository(settings), models, switching, counts),
+            "administration": Administration(open_repository(settings), models, switching, counts),
             "rpc": None,
         }
         watching = asyncio.create_task(keys.watch()) if keys is not None else None
@@ -122,7 +124,7 @@ def create_app(
     )
     install_problem_handlers(app)
     app.include_router(routes.router)
-    for router in open_inference.ROUTERS:
+    for router in (*open_inference.ROUTERS, kserve_v1.router, invocations.router):
         app.include_router(router)
     app.include_router(versions.router)
     app.include_router(pages.router)
@@ -171,18 +173,28 @@ def load_models(settings: Settings) -> Registry:
         ProviderError: When the provider is not available.
     """
     return load_registry(
-        _repository(settings),
+        open_repository(settings),
         provider=settings.provider,
         n_threads=settings.threads,
         keep=settings.keep_versions,
+        cuda=_cuda(settings),
     )
 
 
 def _loader(settings: Settings) -> Loader:
-    return Loader(_repository(settings), settings.provider, settings.threads)
+    return Loader(open_repository(settings), settings.provider, settings.threads, _cuda(settings))
 
 
-def _repository(settings: Settings) -> ModelRepository:
+def _cuda(settings: Settings) -> CudaOptions:
+    return CudaOptions(settings.cuda_device, settings.cuda_memory_bytes)
+
+
+def open_repository(settings: Settings) -> ModelRepository:
+    """Return the repository that the settings name, with the keys that they trust.
+
+    Raises:
+        SigningKeyError: When the file of these keys cannot be read.
+    """
     file = settings.signature_keys_file
     return ModelRepository(settings.model_repository, trusted=None if file is None else TrustedKeys(file))
 

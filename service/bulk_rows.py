@@ -58,10 +58,14 @@ def arrow_rows(stream: Readable, manifest: ModelManifest, max_bytes: int, max_ro
         check_columns(manifest, reader.schema.names)
         for batch in reader:
             batch.validate(full=True)
+            given = {column.name: batch.column(column.name) for column in manifest.inputs}
+            floats = {name: column.to_numpy(zero_copy_only=True) for name, column in given.items() if _is_plain(column)}
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                part = batch.slice(start, BATCH_ROWS)
                 yield {
-                    column.name: _values(part.column(column.name), column.name, max_bytes) for column in manifest.inputs
+                    name: floats[name][start : start + BATCH_ROWS]
+                    if name in floats
+                    else _values(column.slice(start, BATCH_ROWS), name, max_bytes)
+                    for name, column in given.items()
                 }
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         msg = f"a body must be an Arrow IPC stream, however: {ascii(str(error).partition(chr(10))[0])[1:-1][:200]}"
@@ -94,12 +98,17 @@ def _values(column: Any, name: str, max_bytes: int) -> Values:
 
 
 def _numbers(column: Any) -> NDArray[np.floating[Any]]:
-    import pyarrow as pa
-
-    if not column.null_count and (pa.types.is_float64(column.type) or pa.types.is_float32(column.type)):
+    if _is_plain(column):
         as_it_is: NDArray[np.floating[Any]] = column.to_numpy(zero_copy_only=True)
         return as_it_is
     return numbers_of(column, ".")[0]
+
+
+def _is_plain(column: Any) -> bool:
+    """Return whether a column's memory is an array of floats, none of them missing."""
+    import pyarrow as pa
+
+    return not column.null_count and (pa.types.is_float64(column.type) or pa.types.is_float32(column.type))
 
 
 def _check_views(column: Any, max_bytes: int) -> None:

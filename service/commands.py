@@ -1,11 +1,14 @@
 """The serving side's commands: `nalu serve`, `nalu predict`, `nalu models`."""
 
+import gc
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-models_app = typer.Typer(help="List, show and verify published models.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="List, show and verify published models, choose which version answers, and sign them.", no_args_is_help=True
+)
 
 DEFAULT_REPOSITORY = Path("model_repository")
 
@@ -44,10 +47,13 @@ def serve(
 
     Every option, and more, can be set by a NALU_* environment variable; see docs/settings.md.
     """
+    gc.disable()  # what modules make stays: to look for garbage among it takes a fifth of the start
     from service.server import check as check_models
     from service.server import serve_models
     from service.settings import read_settings
 
+    gc.freeze()
+    gc.enable()
     settings = read_settings(
         {
             "host": host,

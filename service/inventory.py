@@ -192,16 +192,16 @@ def models_table(models: list[Listed], root: Path) -> RenderableType:
     if not models:
         return Text(f"no model is published at {root}")
     table = Table(title=f"models at {root}", title_justify="left")
-    for heading in ("name", "versions", "answers", "kind", "inputs", "outputs", "dtype"):
+    chosen = any(model.aliases or model.active not in (None, model.versions[-1]) for model in models)
+    for heading in ("name", "versions", *(("answers",) if chosen else ()), "kind", "inputs", "outputs", "dtype"):
         table.add_column(heading, overflow="fold")
     for model in models:
+        told = [Text(model.name), _some(map(str, model.versions)), *((_answering(model),) if chosen else ())]
         if model.fault is not None:
-            table.add_row(model.name, _some(map(str, model.versions)), "", Text(f"fault: {model.fault}", style="red"))
+            table.add_row(*told, Text(f"fault: {model.fault}", style="red"))
             continue
         table.add_row(
-            Text(model.name),
-            _some(map(str, model.versions)),
-            _answering(model),
+            *told,
             Text(model.kind or ""),
             _few(model.inputs),
             _few(model.outputs),
@@ -212,7 +212,8 @@ def models_table(models: list[Listed], root: Path) -> RenderableType:
 
 def _answering(model: Listed) -> Text:
     """Return the version that answers, and what the aliases stand for."""
-    return Text("; ".join([str(model.active), *(f"{alias}: {one}" for alias, one in model.aliases.items())]))
+    active = [] if model.active is None else [str(model.active)]
+    return Text("; ".join([*active, *(f"{alias}: {one}" for alias, one in model.aliases.items())]))
 
 
 def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:

@@ -19,7 +19,9 @@ def new(
     role: Annotated[
         Literal["predict", "admin"], typer.Option(help="admin may also change which models are served.")
     ] = "predict",
-    days: Annotated[float | None, typer.Option(help="Days until it expires. [default: never]", min=0.001)] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Days until it expires. [default: never]", min=0.001, max=36_500)
+    ] = None,
     rate: Annotated[float | None, typer.Option(help="Requests a second over time. [default: unlimited]")] = None,
     burst: Annotated[int | None, typer.Option(help="Requests at once after a pause. [default: those of 1 s]")] = None,
     concurrent: Annotated[

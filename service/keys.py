@@ -104,7 +104,10 @@ class KeyRing:
         """Keep up with the file and with the clock, until cancelled."""
         while True:
             await asyncio.sleep(max(0.0, min(_LOOK_S, self._next_expiry - time.time())))
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception:  # a watch that ends in silence would take no key back any more
+                LOGGER.exception("the keys could not be looked after")
 
     def refresh(self) -> None:
         """Read the file again where it has changed, and tell of keys that have expired.

@@ -64,6 +64,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "nalu_models_loaded": Family("gauge", "Workers that can answer with a version, by model and version."),
     "nalu_models_failed": Family("gauge", "Workers in which a version could not be loaded, by model and version."),
     "nalu_models_active": Family("gauge", "Workers in which a version answers by default, by model and version."),
+    "nalu_repository_followed": Family("gauge", "Workers that could look at the model repository the last time."),
     "nalu_model_loads_total": Family("counter", "Versions that a worker loaded or failed to, by model and outcome."),
     "nalu_workers": Family("gauge", "Workers that serve."),
     "nalu_worker_starts_total": Family("counter", "Starts of workers; more than there are where some were replaced."),

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.contract.names import MAX_NAME, NAME
 from service.errors import SettingsError, quote
 from service.machine import has_cuda_runtime, usable_cores
 
@@ -62,7 +63,7 @@ class Settings(BaseSettings):
     reload_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
         default=1.0,
         description="Seconds between two looks of each worker at the repository, to follow what is published, "
-        "activated, rolled back or removed. A look takes 0.2 ms with the starter models; 0 looks never.",
+        "activated, rolled back or removed. A look takes 0.1 ms with the starter models; 0 looks never.",
     )
     signature_keys_file: Path | None = Field(
         default=None,
@@ -100,10 +101,25 @@ class Settings(BaseSettings):
         description="Origins whose pages may call the service from a browser, separated by commas, such as "
         "https://dash.example. None by default: another site's page has no business here.",
     )
+    default_model: Annotated[str, Field(max_length=MAX_NAME, pattern=f"^{NAME}$")] | None = Field(
+        default=None,
+        description="Model that answers at /invocations, where SageMaker and MLflow name none. None takes the only one "
+        "there is.",
+    )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
         description="Execution provider: cpu, cuda (refuses to start where it does not work), or auto for CUDA where "
         "it works and the CPU elsewhere.",
+    )
+    cuda_device: Annotated[int, Field(ge=0, le=1023)] = Field(
+        default=0,
+        description="Number of the GPU to run on, counted from 0 among those that this process sees; "
+        "CUDA_VISIBLE_DEVICES says which these are.",
+    )
+    cuda_memory_bytes: Annotated[int, Field(ge=0, le=1024**4)] = Field(
+        default=0,
+        description="Most memory of the GPU that a session takes, in bytes: one for each version of a model in each "
+        "worker. 0 sets no limit; where others use the GPU too, a run beyond the limit fails instead of theirs.",
     )
     workers: Annotated[int, Field(ge=0, le=64)] = Field(
         default=0,

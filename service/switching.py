@@ -38,6 +38,8 @@ class Switching:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="nalu-reload")
         self._one = asyncio.Lock()
         self._uncounted = deque[tuple[str, int]]()
+        self._followed = slot.cell("nalu_repository_followed")
+        self._followed.set(1.0)
         follower.on_loading = self._tell_loading
         _meter({}, registry.models, slot, self._uncounted)
 
@@ -118,6 +120,7 @@ class Switching:
             else:
                 LOGGER.error("%s", trouble)
         self._registry.trouble = trouble
+        self._followed.set(float(trouble is None))
 
 
 def _meter(

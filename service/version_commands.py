@@ -8,6 +8,7 @@ import typer
 from service.commands import DEFAULT_REPOSITORY, RepositoryOption, models_app
 
 ModelArgument = Annotated[str, typer.Argument(help="Name of a published model.")]
+UnverifiedOption = Annotated[bool, typer.Option("--unverified", help="Do not try first whether it can be loaded.")]
 VersionArgument = Annotated[str, typer.Argument(help="Version of the model, or an alias of one.")]
 
 
@@ -39,11 +40,22 @@ def activate_version(
 
 
 @models_app.command("rollback")
-def roll_back(model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY) -> None:
-    """Let the version answer that did before the last activation, or else the next older one."""
-    from models.contract.repository import ModelRepository
+def roll_back(
+    model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY, unverified: UnverifiedOption = False
+) -> None:
+    """Let the version answer that did before the last activation, or else the next older one.
 
-    ModelRepository(repository).change_activation(model, lambda now, there: now.rolled_back(model, there))
+    Exit code 1 where it cannot be loaded; what answered before goes on.
+    """
+    from models.contract.repository import ModelRepository
+    from service import inventory
+
+    published = ModelRepository(repository)
+    published.path(model)  # tells where there is no such model
+    number = published.activation(model).rolled_back(model, published.versions(model)).active
+    if number is not None and not unverified:
+        inventory.check_loads(published, model, number)
+    published.change_activation(model, lambda now, there: now.rolled_back(model, there))
     _tell(repository, model)
 
 

@@ -22,7 +22,11 @@ class RpcClient:
     """
 
     def __init__(self, port: int) -> None:
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.use_local_subchannel_pool", 1),  # each client has a connection of its own
+        ]
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
 
     def close(self) -> None:

@@ -398,4 +398,9 @@ def _told(error: float | None) -> str:
 
 
 def _tell_published(name: str, version: int, repository: Path, folder: Path) -> None:
+    from models.contract.repository import ModelRepository
+
     _console.print(f"published {name} version {version} to {repository}; the run is kept in {folder}")
+    active = ModelRepository(repository).activation(name).active
+    if active is not None:
+        _console.print(f"version {active} stays active; let this one answer: nalu models activate {name} {version}")

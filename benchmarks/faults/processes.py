@@ -2,8 +2,8 @@
 
     python -m benchmarks.faults.processes [--kills 100] [--stops 20] [--only NAME] [--dry]
 
-Workers are killed and the server is stopped under the load of 16 clients; a model fails, memory and disk run out, and a
-run takes longer than its deadline, each while others ask for something else.
+Workers are killed and the server is stopped under the load of 16 clients; a model fails, memory and disk run out, a run
+takes longer than its deadline, and the clock jumps, each while others ask for something else.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from typing import Any, Final
 
 from benchmarks.faults.clients import Account, asking
 from benchmarks.faults.faulty_models import FRAGILE, SLOW, publish_fragile, publish_slow
-from benchmarks.faults.report import Figure, keep
+from benchmarks.faults.report import Figure, keep, read_results
 from models.contract.repository import ModelRepository
 from tests.serving import Served, environment, serve
 
@@ -36,6 +37,11 @@ LATE_S: Final = 0.5
 
 SPARE_BYTES: Final = 40 * 2**20
 """Memory that workers may still take: enough for small requests, and for one or two large ones at a time."""
+
+JUMPS: Final = (86_400, -86_400, 315_360_000, 0)
+"""Seconds between the time of day and the right one, one after the other."""
+
+CLOCK: Final = Path(__file__).with_name("clock.c")
 
 _PATIENCE_S: Final = 60.0
 
@@ -303,6 +309,43 @@ async def fill_the_disk(root: Path, seconds: float) -> tuple[Figure, dict[str, A
     return Figure("no space for the log, at level debug", "answers go on", told, holds), facts
 
 
+async def jump_the_clock(root: Path, compiler: str) -> tuple[Figure, dict[str, Any]]:
+    """Let the time of day jump while requests are answered, small and large ones."""
+    rows: list[dict[str, float]] = [{"a": float(i), "b": 2.0} for i in range(20_000)]
+    told_dates, outcomes = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        library, offset = Path(folder) / "clock.so", Path(folder) / "offset"
+        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, CLOCK, "-ldl"], check=True)
+        variables = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(offset)}
+        with serve(root, "--workers", "2", NALU_LOG_LEVEL="warning", **variables) as served:
+            async with asking(served.port, N_CLIENTS // 2) as account:
+                for jump in JUMPS:
+                    offset.write_text(str(jump), encoding="ascii")
+                    await asyncio.sleep(1.5)  # the server tells its date once a second
+                    outcomes.append(await asyncio.to_thread(_large, served, rows))
+                    ready, headers, _answer = await asyncio.to_thread(served.request, "GET", "/health/ready")
+                    told_dates.append(f"{ready} {headers['date']}")
+            code = served.stop()
+    facts = {
+        "jumps": JUMPS,
+        "told": told_dates,
+        "large": outcomes,
+        "n_right": account.right,
+        "wrong": account.wrong[:10],
+        "n_lost": len(account.lost),
+        "exit_code": code,
+    }
+    told = (
+        f"{account.right:,} right answers, {len(account.wrong) + len(account.lost)} wrong or lost, large requests: "
+        f"{', '.join(sorted(set(outcomes)))}; ready after each jump"
+    )
+    jumped = len({date.split()[4] for date in told_dates}) > 1
+    ready_always = all(date.startswith("200 ") for date in told_dates)
+    holds = _untouched(account) and set(outcomes) == {"200"} and jumped and ready_always and not code
+    what = "the time of day jumps by a day, back by two, ahead by ten years and back"
+    return Figure(what, "nothing happens", told, holds), facts
+
+
 @contextmanager
 def logging_to_a_full_disk(root: Path) -> Iterator[Served]:
     """Serve with standard error on a device that is always full."""
@@ -342,7 +385,8 @@ def main() -> None:
     parser.add_argument("--only", help="the name of one run")
     parser.add_argument("--dry", action="store_true", help="keep nothing; exit code 1 where something does not hold")
     given = parser.parse_args()
-    figures: list[Figure] = []
+    compiler = shutil.which("cc") or ""
+    figures: dict[str, Figure] = {}
     facts: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = repository(Path(folder))
@@ -353,16 +397,29 @@ def main() -> None:
             "memory": lambda: run_out_of_memory(root, 12),
             "deadline": lambda: outlast_a_deadline(root),
             "disk": lambda: fill_the_disk(root, given.seconds),
+            "clock": lambda: jump_the_clock(root, compiler),
         }
+        if not compiler:
+            print("the clock is left alone: there is no C compiler")
+            del runs["clock"]
         for name, run in runs.items():
             if given.only in (None, name):
                 figure, facts[name] = asyncio.run(run())
-                figures.append(figure)
+                figures[name] = figure
                 print("holds" if figure.holds else "DOES NOT HOLD", figure.what, figure.measured, sep=" | ", flush=True)
                 print(json.dumps(facts[name]), flush=True)
     if given.dry:
-        sys.exit(not all(figure.holds for figure in figures))
-    keep("processes", "python -m benchmarks.faults.processes", figures, facts)
+        sys.exit(not all(figure.holds for figure in figures.values()))
+    if given.only and (before := read_results().get("processes")):  # the others stay as they were found
+        figures = {**dict(zip(before.facts, before.figures, strict=True)), **figures}
+        facts = {**before.facts, **facts}
+    found = [name for name in runs if name in facts]
+    keep(
+        "processes",
+        "python -m benchmarks.faults.processes",
+        [figures[name] for name in found],
+        {name: facts[name] for name in found},
+    )
 
 
 if __name__ == "__main__":

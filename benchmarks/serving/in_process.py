@@ -1,6 +1,6 @@
 """Where the time of a small request goes: processor time between bytes in and bytes out, without sockets.
 
-    python -m benchmarks.serving.in_process [--repeats 20] [--connections 16]
+    python -m benchmarks.serving.in_process [--repeats 20] [--connections 16] [--json FILE]
 
 Uvicorn's protocol is given the bytes of a request on each of 16 connections, and the event loop runs until all have
 their answer. Servers take turns of 20 requests a connection; the least of the repeats is told.
@@ -9,6 +9,7 @@ their answer. Servers take turns of 20 requests a connection; the least of the r
 import argparse
 import asyncio
 import gc
+import json
 import os
 import tempfile
 import time
@@ -25,8 +26,8 @@ from uvicorn.server import ServerState
 
 from benchmarks.serving import baselines
 from benchmarks.serving.load import http_request
+from benchmarks.serving.loads import LOADS, request_body
 from benchmarks.serving.model import N_COLUMNS, NAME, publish_model
-from benchmarks.serving.run import LOADS, request_body
 from service.api.protocol import PredictProtocol
 from service.app import create_app
 from service.logging import configure_logging
@@ -144,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     configure_logging("error", "plain")
     with tempfile.TemporaryDirectory() as folder:
@@ -157,6 +159,9 @@ def main() -> None:
     for name in next(iter(results.values())):
         table.add_row(name, *(f"{one[name]:.1f}" for one in results.values()))
     Console(highlight=False, width=120).print(table)
+    if given.json:
+        kept = {"repeats": given.repeats, "connections": given.connections, "least_us": results}
+        given.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.serving.load import http_request, split_answer
+from benchmarks.serving.loads import LOAD_CORE, Load, ask_once, commands, measure, memory_mb, request_body, running
 from benchmarks.serving.model import N_COLUMNS, NAME, publish_model
-from benchmarks.serving.run import LOAD_CORE, Load, ask_once, commands, measure, memory_mb, request_body, running
 
 SMALL = Load("single row, records, 64 connections", "records", 1, 64, 64)
 _MAX_BODY_BYTES = 256 * 1024**2

@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.serving.load import http_request
+from benchmarks.serving.loads import LOADS, OURS, ask_once, commands, measure, memory_mb, request_body, running
 from benchmarks.serving.model import N_COLUMNS, NAME, publish_model
-from benchmarks.serving.run import LOADS, OURS, ask_once, commands, measure, memory_mb, request_body, running
 
 _SETTLED_S = 60.0
 _FLAT_MB = 1.0

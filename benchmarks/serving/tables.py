@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.serving.load import http_request
+from benchmarks.serving.loads import LOAD_CORE, LOADS, OURS, SERVER_CORE, commands, cpu_s, request_body, running
 from benchmarks.serving.model import N_COLUMNS, NAME, publish_model
-from benchmarks.serving.run import LOAD_CORE, LOADS, OURS, SERVER_CORE, commands, cpu_s, request_body, running
 
 _ARROW, _CSV = "application/vnd.apache.arrow.stream", "text/csv"
 

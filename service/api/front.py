@@ -7,28 +7,33 @@ the same time. It has no limits and no problems of its own: any other request is
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Sized
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from service.api.gathering import Shelf
 from service.api.middleware import SECURITY_HEADERS, Traffic, log_answer, new_id, sane_id
 from service.api.negotiation import PREDICT_PATH
+from service.api.open_inference.bodies import JSON_LENGTH_HEADER
+from service.api.open_inference.quick import QuickInfer
 from service.api.predictions import INLINE_BODY_BYTES
-from service.api.together import Turn, answer_at_once, answer_together
+from service.api.together import Joinable, Turn, answer_at_once, answer_together
 from service.inference.joint_runs import MAX_ROWS
 from service.inference.number_blocks import bytes_at_once
-from service.inference.quick_rows import QuickReader, SmallRequest
+from service.inference.quick_rows import QuickReader
 from service.logging import LOGGER, request_id
+
+INFER_LABEL: Final = "/v2/models/…/infer"
+"""What a request to `infer` counts under, as the frame has it."""
 
 JSON_HEADER: Final = (b"content-type", b"application/json")
 
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
-_UNUSUAL: Final = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"origin"})
+_UNUSUAL: Final = frozenset(
+    {b"content-encoding", b"transfer-encoding", b"expect", b"origin", JSON_LENGTH_HEADER.lower().encode()}
+)
 """Headers of which the ordinary application knows what to do."""
-
-_ASKED: Final[Mapping[str, Any]] = {"method": "POST", "path": PREDICT_PATH}
 
 
 class Waiter(Protocol):
@@ -36,9 +41,11 @@ class Waiter(Protocol):
 
     Attributes:
         started: When its request came, on the performance counter.
+        path: What its request asked.
     """
 
     started: float
+    path: str
 
     def take(self, answer: bytes | None) -> bool:
         """Take the answer, None where the ordinary application has to decide; return whether it was sent."""
@@ -56,7 +63,8 @@ class Front:
         max_body_bytes: Largest body that a front answers together with others.
         max_large_bytes: Largest body of plain numbers that it answers at once, by what reading was measured to take.
         shelf: Memory for such bodies.
-        read: Reads a small request.
+        read: Reads a small request to `/predict`.
+        read_infer: Reads one to `infer` of the Open Inference Protocol.
         logs: Whether answers are logged.
     """
 
@@ -65,21 +73,20 @@ class Front:
         self.max_large_bytes = min(max_body_bytes, max(bytes_at_once(), self.max_body_bytes))
         self.shelf = Shelf(self.max_large_bytes)
         self.read = reader.read_small
+        self.read_infer = QuickInfer(reader).read
         self._read_large = reader.read_at_once
         self._traffic = traffic
         self.logs = True
         self._turn = Turn()
-        self._waiting: list[tuple[SmallRequest, Waiter]] = []
+        self._waiting: list[tuple[Joinable, Waiter]] = []
 
-    def turn_with(self, request: SmallRequest) -> tuple[Turn, int]:
+    def turn_with(self, request: Joinable) -> tuple[Turn, int]:
         """Let a request take part in this turn of the event loop; return the turn and its place there."""
         if self._turn.over:
             self._turn = Turn()
         return self._turn, self._turn.add(request)
 
-    def answer_soon(
-        self, request: SmallRequest, waiter: Waiter, loop: asyncio.AbstractEventLoop, waiters: Sized
-    ) -> None:
+    def answer_soon(self, request: Joinable, waiter: Waiter, loop: asyncio.AbstractEventLoop, waiters: Sized) -> None:
         """Give the waiter its answer once the event loop finds no other request that is there already.
 
         Args:
@@ -119,36 +126,46 @@ class Front:
         for (_request, waiter), answer in zip(waiting, answers, strict=True):
             elapsed_s = answered_at - waiter.started
             try:
-                if waiter.take(answer):
+                path = waiter.path
+                if not waiter.take(answer):
+                    continue
+                if path is PREDICT_PATH:
                     durations.append(elapsed_s)
+                else:
+                    self._traffic.count(INFER_LABEL, HTTPStatus.OK, elapsed_s)
             except Exception:
                 LOGGER.exception("an answer could not be given")
-        self._traffic.count_each(PREDICT_PATH, HTTPStatus.OK, durations)
+        if durations:
+            self._traffic.count_each(PREDICT_PATH, HTTPStatus.OK, durations)
 
     def count_large(self, started: float) -> None:
         """Count an answer to a large request."""
         self.logs = LOGGER.isEnabledFor(logging.INFO)
         self._traffic.count(PREDICT_PATH, HTTPStatus.OK, time.perf_counter() - started)
 
-    def count(self, own_id: str, started: float, status: int = 200) -> None:
+    def count(self, own_id: str, started: float, status: int = HTTPStatus.OK, path: str = PREDICT_PATH) -> None:
         """Count and log an answer as the frame does."""
-        self._traffic.count(PREDICT_PATH, status, time.perf_counter() - started)
+        label = path if path is PREDICT_PATH else INFER_LABEL
+        self._traffic.count(label, status, time.perf_counter() - started)
         if LOGGER.isEnabledFor(logging.INFO):
-            self.log(own_id, started, status)
+            self.log(own_id, started, status, path)
 
-    def log(self, own_id: str, started: float, status: int = 200) -> None:
+    def log(self, own_id: str, started: float, status: int = HTTPStatus.OK, path: str = PREDICT_PATH) -> None:
         """Log an answer as the frame does."""
         token = request_id.set(own_id)
-        log_answer(logging.INFO, _ASKED, status, time.perf_counter() - started)
+        log_answer(logging.INFO, {"method": "POST", "path": path}, status, time.perf_counter() - started)
         request_id.reset(token)
 
 
-def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tuple[int, bytes] | None:
+def read_head(
+    headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int, *, any_type: bool = False
+) -> tuple[int, bytes] | None:
     """Return the length of a body and the request id that a head tells, or None where it is not a front's to answer.
 
     Args:
         headers: Names in lower case, and values.
         max_body_bytes: Largest body that a front answers.
+        any_type: Whether the body is JSON whatever its type is said to be.
     """
     plain, told, declared, packs = None, b"", b"", False
     for name, value in headers:
@@ -164,7 +181,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], max_body_bytes: int) -> tu
             packs = value != b"identity"
         elif name in _UNUSUAL:
             return None
-    if not plain or not declared.isdigit() or (n_body := int(declared)) > max_body_bytes:
+    if not (plain or any_type) or not declared.isdigit() or (n_body := int(declared)) > max_body_bytes:
         return None
     if packs and n_body > INLINE_BODY_BYTES:  # its answer may be compressed
         return None

@@ -6,22 +6,25 @@ from typing import Any, NoReturn
 from service.errors import Fault, InvalidRequestError, UnreadableBodyError, quote
 
 
-def parse_json(body: bytes, *, gently: bool = False) -> object:
+def parse_json(body: bytes, *, gently: bool = False, nan_is_missing: bool = False) -> object:
     """Return the JSON value of a body.
 
     Args:
         body: UTF-8 text.
         gently: Whether other threads shall get on while it is read, for a tenth more time: the interpreter lets go of
             its lock between steps of Python, of which reading a list of numbers otherwise takes none.
+        nan_is_missing: Whether a bare NaN is read as null: clients of other platforms write it for a missing value, and
+            their own servers read it.
 
     Raises:
         UnreadableBodyError: When it is not UTF-8, not JSON, nested too deep, or holds an integer of more digits than
             Python converts (4,300, a guard against quadratic time).
         InvalidRequestError: When a key is repeated within an object, or NaN or Infinity is written for a number.
     """
+    constant = _null_for_nan if nan_is_missing else _not_finite
     try:
         numbers: dict[str, Any] = {"parse_float": _float, "parse_int": _int} if gently else {}
-        return json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=_not_finite, **numbers)
+        return json.loads(body.decode(), object_pairs_hook=_distinct, parse_constant=constant, **numbers)
     except UnicodeDecodeError as error:
         msg = f"a body must be UTF-8, however byte {error.start} is not"
         raise UnreadableBodyError(msg) from error
@@ -53,6 +56,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise InvalidRequestError([Fault(f"a key must be given once per object, however {quote(key)} repeats")])
             seen.add(key)
     return found
+
+
+def _null_for_nan(word: str) -> None:
+    if word != "NaN":
+        _not_finite(word)
 
 
 def _not_finite(word: str) -> NoReturn:

@@ -60,7 +60,20 @@ def sane_id(told: bytes) -> str | None:
     return told.decode() if told and _SANE_ID.fullmatch(told) else None
 
 
-_PATHS = frozenset({"/", "/predict", "/models", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"})
+_PATHS = frozenset(
+    {
+        "/",
+        "/predict",
+        "/invocations",
+        "/ping",
+        "/models",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/docs",
+        "/openapi.json",
+    }
+)
 
 _FOLDERS = ("/models/", "/static/", "/v2/", "/v1/", "/admin/")
 

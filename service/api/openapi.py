@@ -1,6 +1,6 @@
 """What the OpenAPI document holds beyond what FastAPI finds by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,7 +19,7 @@ from service.api.schemas import (
 )
 from service.errors import ForbiddenError, HeadTooLargeError, RateLimitedError, SlowRequestError, UnauthorizedError
 
-HEALTH_PATHS = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+HEALTH_PATHS = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 """Open to all: whoever restarts and balances has no key, and learns nothing but whether there is a service."""
 
 _REF = "#/components/schemas/{model}"
@@ -51,6 +51,17 @@ def json_content(form: type[BaseModel]) -> dict[str, Any]:
         "application/json": {"schema": schema, "example": form.model_json_schema()["examples"][0]},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     }
+
+
+def json_object_content(forms: Iterable[str], example: dict[str, Any]) -> dict[str, Any]:
+    """Return the content object of a JSON object that has exactly one of some members.
+
+    Args:
+        forms: Names of the members.
+        example: One of them.
+    """
+    schema = {"type": "object", "oneOf": [{"required": [form]} for form in forms]}
+    return {"application/json": {"schema": schema, "example": example}}
 
 
 _STROKE = (

@@ -43,7 +43,7 @@ from service.logging import request_id
 
 CONTENT_TYPE = "application/problem+json"
 
-FOREIGN_PREFIXES = ("/v2",)
+FOREIGN_PREFIXES = ("/v2", "/v1", "/invocations")
 """Paths of protocols that are not ours: errors there are plain JSON with a member `error`, as their clients expect, and
 an input that is not valid is a bad request."""
 

@@ -19,9 +19,12 @@ from service.api.front import Front, id_of
 from service.api.gathering import PATIENCE_S, Gathering
 from service.api.heads import Heads
 from service.api.middleware import CLIENT_LEFT
+from service.api.negotiation import PREDICT_PATH
+from service.api.open_inference.quick import InferRows
+from service.inference.quick_rows import SmallRequest
 from service.key_limits import Limit
 
-_START: Final = b"POST /predict HTTP/1.1\r\n"
+_STARTS: Final = (b"POST /predict HTTP/1.1\r\n", b"POST /v2/models/")
 _HEAD_END: Final = b"\r\n\r\n"
 
 _MAX_HEAD_BYTES: Final = 8 * 1024
@@ -52,6 +55,7 @@ class PredictProtocol(LimitedProtocol):
         self._patience: asyncio.TimerHandle | None = None
         self._mid_message = False
         self.started = 0.0
+        self.path = PREDICT_PATH
         self._told = b""
         self._limit: Limit | None = None
         self._first_part = b""
@@ -71,7 +75,7 @@ class PredictProtocol(LimitedProtocol):
             data = first_part + data
         if (
             self._mid_message
-            or not data.startswith(_START)
+            or not data.startswith(_STARTS)
             or (self.cycle is not None and not self.cycle.response_complete)
             or self.flow.write_paused
             or self.transport.is_closing()
@@ -81,12 +85,13 @@ class PredictProtocol(LimitedProtocol):
         if not first_part:
             self.started = time.perf_counter()
         end = data.find(_HEAD_END, 0, _MAX_HEAD_BYTES) + len(_HEAD_END)
-        told = self._heads.read(data[:end]) if end >= len(_START) else None
+        told = self._heads.read(data[:end]) if end > len(_HEAD_END) else None
         if told is None:
             super().data_received(data)
             return
-        n_body, self._told, limit = told
+        n_body, self._told, limit, infer = told
         if n_body > self._max_small_bytes:
+            self.path = PREDICT_PATH
             if limit is None:
                 self._begin_body(data, end, n_body)
             else:  # the guard counts what is under way
@@ -99,7 +104,14 @@ class PredictProtocol(LimitedProtocol):
                 self._unset_keepalive_if_required()
                 self._first_part = data
             return
-        request = self._front.read(data[end : end + n_body])
+        body = data[end : end + n_body]
+        request: SmallRequest | InferRows | None
+        if infer is None:
+            self.path = PREDICT_PATH
+            request = self._front.read(body)
+        else:
+            self.path, name, version = infer
+            request = self._front.read_infer(name, version, body)
         if request is None or (limit is not None and limit.take()):  # the server's to ask again, and to refuse
             super().data_received(data)
             return
@@ -183,7 +195,7 @@ class PredictProtocol(LimitedProtocol):
                 )
             )
         if self._front.logs:
-            self._front.log(own_id, self.started)
+            self._front.log(own_id, self.started, path=self.path)
         self.server_state.total_requests += 1
         if last:
             self.transport.close()
@@ -199,7 +211,7 @@ class PredictProtocol(LimitedProtocol):
     def _hand_on(self, data: bytes) -> None:
         """Give the server what was kept from it, a wish to end included."""
         if self._gone:
-            self._front.count(id_of(self._told), self.started, CLIENT_LEFT)
+            self._front.count(id_of(self._told), self.started, CLIENT_LEFT, self.path)
             return
         super().data_received(data)
         if self._ends:

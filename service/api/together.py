@@ -7,18 +7,38 @@ that in caches filled anew each time.
 
 import types
 from collections.abc import Generator, Sequence
+from typing import Any, Protocol
 
 from service.inference.answer_json import rows_as_text
 from service.inference.joint_runs import MAX_ROWS
 from service.inference.predictor import predict
-from service.inference.quick_rows import QuickModel, QuickRequest, SmallRequest
+from service.inference.quick_rows import QuickModel, QuickRequest
+
+
+class Joinable(Protocol):
+    """A small request, read, whose rows can be in a run with those of others."""
+
+    @property
+    def model(self) -> QuickModel:
+        """The model that answers."""
+
+    @property
+    def rows(self) -> Any:
+        """Its values, as `QuickModel.encode` takes them."""
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows they are."""
+
+    def written(self, rows: Sequence[bytes], in_range: Sequence[bool]) -> bytes:
+        """Return the answer, given each row's outputs as text and whether it lay inside the range seen in training."""
 
 
 class Turn:
     """The requests of one turn of the event loop."""
 
     def __init__(self) -> None:
-        self._requests: list[SmallRequest] = []
+        self._requests: list[Joinable] = []
         self._answers: list[bytes | None] | None = None
 
     @property
@@ -26,7 +46,7 @@ class Turn:
         """Whether they have been run, so that the next request belongs to another turn."""
         return self._answers is not None
 
-    def add(self, request: SmallRequest) -> int:
+    def add(self, request: Joinable) -> int:
         """Let a request take part; return its place."""
         self._requests.append(request)
         return len(self._requests) - 1
@@ -44,7 +64,7 @@ def next_turn() -> Generator[None, None, None]:
     yield
 
 
-def answer_together(requests: Sequence[SmallRequest]) -> list[bytes | None]:
+def answer_together(requests: Sequence[Joinable]) -> list[bytes | None]:
     """Answer requests, those to one model in one run where its answers are the same bits then.
 
     Returns:
@@ -78,15 +98,14 @@ def answer_together(requests: Sequence[SmallRequest]) -> list[bytes | None]:
     return answers
 
 
-def answer_small(request: SmallRequest) -> bytes | None:
+def answer_small(request: Joinable) -> bytes | None:
     """Answer one request; None where it has no answer."""
     model = request.model
     try:
         prediction = predict(model.session, model.encode([request.rows]), tentative=True)
     except Exception:  # it fails on the ordinary route too, where it is told and logged
         return None
-    rows = rows_as_text(prediction.values)
-    return model.session.answers.write(rows, prediction.in_range.tolist(), split=request.split)
+    return request.written(rows_as_text(prediction.values), prediction.in_range.tolist())
 
 
 def answer_at_once(request: QuickRequest) -> bytes | None:
@@ -99,7 +118,7 @@ def answer_at_once(request: QuickRequest) -> bytes | None:
 
 
 def _answer_chosen(
-    model: QuickModel, requests: Sequence[SmallRequest], places: Sequence[int], answers: list[bytes | None]
+    model: QuickModel, requests: Sequence[Joinable], places: Sequence[int], answers: list[bytes | None]
 ) -> None:
     if len(places) == 1:
         answers[places[0]] = answer_small(requests[places[0]])
@@ -112,10 +131,9 @@ def _answer_chosen(
             answers[place] = answer_small(requests[place])
         return
     rows, in_range = rows_as_text(prediction.values), prediction.in_range.tolist()
-    write = model.session.answers.write
     start = 0
     for place in places:
         request = requests[place]
         stop = start + request.n_rows
-        answers[place] = write(rows[start:stop], in_range[start:stop], split=request.split)
+        answers[place] = request.written(rows[start:stop], in_range[start:stop])
         start = stop

@@ -43,7 +43,7 @@ class ServedModel(BaseModel):
 
 def _problems() -> dict[int | str, dict[str, Any]]:
     documented = dict(ADMIN_PROBLEMS)
-    for status in (404, 409, 422, 503):
+    for status in (400, 404, 409, 413, 422, 503):
         kinds = [problem for problem in PROBLEMS.values() if problem.status == status]
         documented[status] = {
             "description": listed_types(kinds),

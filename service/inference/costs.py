@@ -21,21 +21,27 @@ AT_ONCE_S: Final = 0.002
 small request may wait beside large ones."""
 
 TIMED_ROWS: Final = 32
+_MORE_ROWS: Final = 256
 _N_TIMED: Final = 5
 
 
-def run_seconds(session: ModelSession) -> float:
-    """Return what a run of `TIMED_ROWS` rows takes, the least of a few; infinity where it fails."""
-    rows = sample_rows(session.manifest, np.random.default_rng(0), TIMED_ROWS)
+def run_seconds(session: ModelSession, n_rows: int = TIMED_ROWS) -> float:
+    """Return what a run of some rows takes, the least of a few; infinity where it fails."""
+    rows = sample_rows(session.manifest, np.random.default_rng(0), n_rows)
     try:
         return min(_seconds(session, rows) for _ in range(_N_TIMED))
     except InferenceError:
         return inf
 
 
-def rows_at_once(seconds: float) -> int:
-    """Return how many rows a model runs within `AT_ONCE_S`, given what `run_seconds` measured."""
-    return int(TIMED_ROWS * AT_ONCE_S / seconds)
+def rows_at_once(session: ModelSession) -> int:
+    """Return how many rows a model runs within `AT_ONCE_S`."""
+    n_rows = TIMED_ROWS
+    seconds = run_seconds(session, n_rows)
+    if seconds < AT_ONCE_S / 2 / (_MORE_ROWS / n_rows):  # what a run costs beside its rows counts for less then
+        n_rows = _MORE_ROWS
+        seconds = run_seconds(session, n_rows)
+    return int(n_rows * AT_ONCE_S / seconds)
 
 
 def sample_rows(manifest: ModelManifest, random: np.random.Generator, n_rows: int) -> Encoded:

@@ -86,13 +86,9 @@ class Follower:
         """
         self.trouble = None
         try:
-            names = self._repository.names()
-            gone = not names and not self._repository.is_kept()
+            names = self._repository.folders()
         except RepositoryError as error:
             self.trouble = f"{without_root(error, self._repository)}; what is loaded is served on"
-            return None
-        if gone and models:
-            self.trouble = "the model repository holds nothing any more; what is loaded is served on"
             return None
         found: dict[str, Versions] = {}
         for name in names:
@@ -104,6 +100,9 @@ class Follower:
                 now = before
             if now is not None:
                 found[name] = now
+        if models and not found and not self._repository.is_kept():
+            self.trouble = "the model repository holds nothing any more; what is loaded is served on"
+            return None
         for name in self._seen.keys() - found.keys():
             del self._seen[name]
         changed = found.keys() != models.keys() or any(found[name] is not models[name] for name in found)

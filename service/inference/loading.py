@@ -9,7 +9,7 @@ from models.contract.repository import ModelRepository
 from service.errors import ModelLoadError, ProviderError
 from service.inference.encoding import encode_records
 from service.inference.predictor import predict
-from service.inference.providers import Wanted
+from service.inference.providers import ANY_CUDA, CudaOptions, Wanted
 from service.inference.session import ModelSession, load_session
 from service.logging import LOGGER
 
@@ -25,12 +25,20 @@ class Loader:
         repository: Where they are published.
         provider: Execution provider wanted.
         n_threads: Threads of one run.
+        cuda: Where on CUDA.
     """
 
-    def __init__(self, repository: ModelRepository, provider: Wanted = "auto", n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        repository: ModelRepository,
+        provider: Wanted = "auto",
+        n_threads: int = 1,
+        cuda: CudaOptions = ANY_CUDA,
+    ) -> None:
         self.repository = repository
         self._provider: Wanted = provider
         self._n_threads = n_threads
+        self._cuda = cuda
 
     def load(self, name: str, version: int) -> ModelSession | str:
         """Return a version, ready to answer, or the reason why it cannot be loaded.
@@ -39,7 +47,7 @@ class Loader:
             ProviderError: When the provider is not available, which concerns no version more than another.
         """
         try:
-            session = load_session(self.repository.load(name, version), self._provider, self._n_threads)
+            session = load_session(self.repository.load(name, version), self._provider, self._n_threads, self._cuda)
             warm_up(session)
         except ProviderError:
             raise

@@ -21,6 +21,9 @@ _OPENING: Final = ord("[")
 _WIDTH: Final[Callable[[Any], int]] = len
 """Of a row; what has no length is a TypeError."""
 
+_LONG_ROW: Final = 8
+"""Rows that are compared as one."""
+
 _N_TIMED: Final = 5
 _TIMED_SHAPE: Final = (100, 28)
 
@@ -53,6 +56,26 @@ def read_numbers(block: bytes | memoryview, width: int, most_rows: int | None = 
         del _own.parser  # it may still be held by what it could not read
         return None
     return numbers.reshape(n_rows, width) if len(numbers) == n_rows * width else None
+
+
+def column_extremes(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the smallest and the largest number of each column.
+
+    Rows are compared eight at a time, as one long row: that takes a third of the time where rows are short.
+
+    Shape:
+        - numbers: (n_rows, width), contiguous, at least one row
+        - answers: (width,)
+    """
+    n_rows, width = numbers.shape
+    n_long = n_rows // _LONG_ROW
+    if n_long < _LONG_ROW:
+        return numbers.min(axis=0), numbers.max(axis=0)
+    long = numbers[: n_long * _LONG_ROW].reshape(n_long, _LONG_ROW * width)
+    rest = numbers[n_long * _LONG_ROW :]
+    lowest = np.concatenate((long.min(axis=0).reshape(_LONG_ROW, width), rest))
+    highest = np.concatenate((long.max(axis=0).reshape(_LONG_ROW, width), rest))
+    return lowest.min(axis=0), highest.max(axis=0)
 
 
 @cache

@@ -27,17 +27,17 @@ from pydantic_core import core_schema as schemas
 
 from models.contract.manifest import CategoryColumn, Column, NumberColumn
 from service.inference.breath import Breath
-from service.inference.costs import rows_at_once, run_seconds
+from service.inference.costs import rows_at_once
 from service.inference.encoding import Encoded
 from service.inference.joint_runs import runs_jointly
-from service.inference.number_blocks import read_numbers
+from service.inference.number_blocks import column_extremes, read_numbers
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
 
 BLOCK_BYTES: Final = 128 * 1024
 """Size of a block: about 250 rows of 28 numbers as records, read in about a millisecond."""
 
-_PLAIN: Final = frozenset({float, int})
+PLAIN: Final = frozenset({float, int})
 """What numbers are parsed as; a boolean is neither."""
 
 _ROWS_START: Final = re.compile(rb'"(rows|data)"[ \t\r\n]*:[ \t\r\n]*\[')
@@ -77,6 +77,10 @@ class SmallRequest(NamedTuple):
     n_rows: int
     split: bool
 
+    def written(self, rows: Sequence[bytes], in_range: Sequence[bool]) -> bytes:
+        """Return the answer, given each row's outputs as text and whether it lay inside the range seen in training."""
+        return self.model.session.answers.write(rows, in_range, split=self.split)
+
 
 class QuickReader:
     """Reads requests to the default version of every loaded model that takes rows of numbers and closed categories.
@@ -84,10 +88,13 @@ class QuickReader:
     Args:
         registry: The models.
         max_rows: Most rows that a request may have.
+
+    Attributes:
+        max_rows: The same.
     """
 
     def __init__(self, registry: Registry, max_rows: int) -> None:
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._models: Mapping[str, QuickModel] = {}
         self.take(self.compiled(registry))
 
@@ -99,12 +106,16 @@ class QuickReader:
             if session is None or not all(map(_is_quick, session.manifest.inputs)):
                 continue
             before = known.get(name)
-            models[name] = before if before and before.session is session else QuickModel(session, self._max_rows)
+            models[name] = before if before and before.session is session else QuickModel(session, self.max_rows)
         return models
 
     def take(self, models: Mapping[str, "QuickModel"]) -> None:
         """Read requests to these models from now on; one assignment, so that no request sees half of it."""
         self._models = models
+
+    def model(self, name: str) -> "QuickModel | None":
+        """Return what is known of a model, None where its requests are not read here."""
+        return self._models.get(name)
 
     def read(self, body: bytes) -> QuickRequest | None:
         """Return the request in a body, or None where the strict reader has to decide."""
@@ -129,7 +140,7 @@ class QuickReader:
             rows: Any
             if model.plain_numbers:
                 given = request["data" if split else "rows"]
-                packed = model.pack(request, given, self._max_rows, split=split)
+                packed = model.pack(request, given, self.max_rows, split=split)
                 if packed is None:
                     return None
                 rows, n_rows = packed, len(given)
@@ -166,7 +177,7 @@ class QuickReader:
             if model is None or not model.plain_numbers:
                 return None
             with memoryview(body) as view, view[start - 1 : end + 1] as rows:
-                encoded = model.read_numbers(rows, min(self._max_rows, model.rows_at_once))
+                encoded = model.read_numbers(rows, min(self.max_rows, model.rows_at_once))
         except (ValidationError, ValueError, TypeError, KeyError):
             return None
         return None if encoded is None else QuickRequest(model.session, encoded, split)
@@ -201,7 +212,7 @@ class QuickReader:
             if part is None:
                 return None
             n_rows += part.n_rows
-            if n_rows > self._max_rows:
+            if n_rows > self.max_rows:
                 return None
             parts.append(part)
             breath.take()
@@ -230,7 +241,7 @@ class QuickModel:
         manifest = session.manifest
         self.session = session
         self.runs_jointly = runs_jointly(session)
-        self.rows_at_once = rows_at_once(run_seconds(session))
+        self.rows_at_once = rows_at_once(session)
         self._manifest = manifest
         self._columns = [column for column in manifest.inputs if isinstance(column, NumberColumn | CategoryColumn)]
         self.names = [column.name for column in self._columns]
@@ -304,7 +315,7 @@ class QuickModel:
             if request["columns"] != self.names:
                 return None
             for row in rows:
-                if type(row) is not list or len(row) != width or not set(map(type, row)) <= _PLAIN:
+                if type(row) is not list or len(row) != width or not set(map(type, row)) <= PLAIN:
                     return None
             return b"".join([self._packed(*row) for row in rows])
         packed = []
@@ -312,7 +323,7 @@ class QuickModel:
             if type(row) is not dict or len(row) != width:
                 return None
             found = self._in_order(row)
-            if not set(map(type, found)) <= _PLAIN:
+            if not set(map(type, found)) <= PLAIN:
                 return None
             packed.append(self._packed(*found))
         return b"".join(packed)
@@ -392,7 +403,7 @@ class QuickModel:
         numeric = read_numbers(block, len(self.names), most_rows)
         if numeric is None:
             return None
-        lowest, highest = numeric.min(axis=0), numeric.max(axis=0)
+        lowest, highest = column_extremes(numeric)
         if max(highest.max(), -lowest.min()) > self._largest:
             return None
         return self._encoded(numeric, _no_levels(len(numeric)), lowest, highest)

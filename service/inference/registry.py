@@ -7,7 +7,7 @@ from models.contract.repository import ModelRepository
 from service.errors import ModelNotReadyError
 from service.inference.following import DEFAULT_KEEP, Follower
 from service.inference.loading import Loader
-from service.inference.providers import Wanted
+from service.inference.providers import ANY_CUDA, CudaOptions, Wanted
 from service.inference.session import ModelSession
 from service.inference.versions import Versions
 
@@ -102,7 +102,12 @@ class Registry:
 
 
 def load_registry(
-    repository: ModelRepository, *, provider: Wanted = "auto", n_threads: int = 1, keep: int = DEFAULT_KEEP
+    repository: ModelRepository,
+    *,
+    provider: Wanted = "auto",
+    n_threads: int = 1,
+    keep: int = DEFAULT_KEEP,
+    cuda: CudaOptions = ANY_CUDA,
 ) -> Registry:
     """Load the models in a repository, each version verified and warmed up.
 
@@ -111,11 +116,12 @@ def load_registry(
         provider: Execution provider wanted.
         n_threads: Threads of one run.
         keep: Newest versions of each model to load, beside the active one and those with an alias.
+        cuda: Where on CUDA.
 
     Raises:
         RepositoryError: When the repository cannot be read at all.
         ProviderError: When the provider is not available.
     """
     repository.names()
-    found = Follower(Loader(repository, provider, n_threads), keep, strict=True).look({})
+    found = Follower(Loader(repository, provider, n_threads, cuda), keep, strict=True).look({})
     return Registry(found or {})

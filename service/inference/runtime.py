@@ -25,6 +25,8 @@ RUN_MEMORY_BYTES = 2 * 1024**3
 LOAD_DEADLINE_S = 30.0
 """Time after which loading a graph is given up; published graphs load in 1 to 40 ms (platform measurements)."""
 
+CUDA = "CUDAExecutionProvider"
+
 _SILENT = 4
 """Log severity "fatal": run errors are raised, so they need no line on standard error as well."""
 
@@ -54,6 +56,10 @@ class RuntimeSession:
         providers: Execution providers in order of preference, each with its options.
         n_threads: Threads of one run.
 
+    Attributes:
+        inputs: Inputs of the graph.
+        outputs: Outputs of the graph.
+
     Raises:
         ModelLoadError: When the runtime refuses the graph or takes too long to load it.
     """
@@ -76,9 +82,15 @@ class RuntimeSession:
                     enable_fallback=0,
                     read_config_from_model=0,
                 )
+            # Names that are no text are loaded, and fail where they are read.
+            self.inputs = tuple(map(_tensor, self._session.get_inputs()))
+            self.outputs = tuple(map(_tensor, self._session.get_outputs()))
         except Exception as error:  # the runtime's exceptions share no base but Exception
             msg = f"the runtime must load the graph, however: {_reason(error)}; export and publish the model again"
             raise ModelLoadError(msg) from error
+        # Text cannot be bound: a session that takes some copies its inputs itself.
+        bound = self.providers[:1] == (CUDA,) and all(tensor.dtype != "string" for tensor in self.inputs)
+        self._device = int(dict(providers[0][1]).get("device_id", 0)) if bound else None
         # What the public `run` wraps in checks of names, which this class has made, and in a fallback that is off.
         self._run = getattr(self._session, "_sess", self._session).run
         self._unlimited = _run_options()
@@ -87,16 +99,6 @@ class RuntimeSession:
     def providers(self) -> tuple[str, ...]:
         """Execution providers that the session really has, in order of preference."""
         return tuple(self._session.get_providers())
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """Inputs of the graph."""
-        return tuple(map(_tensor, self._session.get_inputs()))
-
-    @property
-    def outputs(self) -> tuple[Tensor, ...]:
-        """Outputs of the graph."""
-        return tuple(map(_tensor, self._session.get_outputs()))
 
     def run(self, output: str, feeds: dict[str, NDArray[Any]], deadline_s: float | None = None) -> NDArray[Any]:
         """Compute one output; as `run_several`."""
@@ -116,17 +118,30 @@ class RuntimeSession:
             InferenceError: When the run fails or is stopped.
         """
         run_options = self._unlimited if deadline_s is None else _run_options()
+        run = self._run if self._device is None else self._run_bound
         try:
             if deadline_s is None:
-                answers = self._run(outputs, feeds, run_options)
+                answers = run(outputs, feeds, run_options)
             else:
                 with _deadline(deadline_s, lambda: setattr(run_options, "terminate", True)):
-                    answers = self._run(outputs, feeds, run_options)
+                    answers = run(outputs, feeds, run_options)
         except Exception as error:  # the runtime's exceptions share no base but Exception
             late = f" (stopped after {deadline_s} s)" if run_options.terminate else ""
             msg = f"the runtime must answer, however{late}: {_reason(error)}"
             raise InferenceError(msg) from error
         return [np.asarray(answer) for answer in answers]
+
+    def _run_bound(self, outputs: Sequence[str], feeds: dict[str, NDArray[Any]], run_options: Any) -> list[Any]:
+        """Run with inputs and outputs on the device: each is copied once, all outputs together when the run is over."""
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), "cuda", self._device)
+            binding.bind_ortvalue_input(name, value)
+        for name in outputs:
+            binding.bind_output(name, "cuda", self._device)
+        self._session.run_with_iobinding(binding, run_options)
+        answers: list[Any] = binding.copy_outputs_to_cpu()
+        return answers
 
 
 def offered_providers() -> tuple[str, ...]:

@@ -25,7 +25,15 @@ from service.inference.answer_json import AnswerWriter
 from service.inference.encoding import Encoded
 from service.inference.graph_scan import scan_graph
 from service.inference.joint_range import JointLimits
-from service.inference.providers import PREFERENCES, Provider, Wanted, resolve_provider, session_provider
+from service.inference.providers import (
+    ANY_CUDA,
+    CudaOptions,
+    Provider,
+    Wanted,
+    preferences,
+    resolve_provider,
+    session_provider,
+)
 from service.inference.runtime import RuntimeSession, Tensor
 from service.inference.sequence_encoding import TENSORS
 from service.model_meter import ModelMeter
@@ -151,13 +159,16 @@ def _check_answer(answer: NDArray[Any], shape: tuple[int, int]) -> None:
         raise InferenceError(msg)
 
 
-def load_session(published: PublishedModel, provider: Wanted = "auto", n_threads: int = 1) -> ModelSession:
+def load_session(
+    published: PublishedModel, provider: Wanted = "auto", n_threads: int = 1, cuda: CudaOptions = ANY_CUDA
+) -> ModelSession:
     """Make a published model ready to answer.
 
     Args:
         published: The manifest and the bytes of the graph, as `ModelRepository.load` verified them.
         provider: Execution provider wanted.
         n_threads: Threads of one run.
+        cuda: Where on CUDA.
 
     Raises:
         UnsafeModelError: When the graph holds what no published model needs.
@@ -165,28 +176,27 @@ def load_session(published: PublishedModel, provider: Wanted = "auto", n_threads
         ProviderError: When the provider is not available.
     """
     manifest = published.manifest
-    chosen = resolve_provider(provider)
-    runtime = _load(published.onnx, manifest, chosen, n_threads, _expected_outputs(manifest))
+    chosen = resolve_provider(provider, cuda)
+
+    def load(onnx: bytes, outputs: list[Tensor]) -> RuntimeSession:
+        scan_graph(onnx, loops=manifest.sequence is not None)
+        runtime = RuntimeSession(onnx, providers=preferences(chosen, cuda), n_threads=n_threads)
+        if (used := session_provider(runtime)) != chosen:
+            msg = (
+                f"the model must run on {chosen!r}, however the runtime fell back to {used!r}; check the GPU's "
+                "libraries"
+            )
+            raise ProviderError(msg)
+        _check_tensors("input", _expected_inputs(manifest), runtime.inputs)
+        _check_tensors("output", outputs, runtime.outputs)
+        return runtime
+
+    runtime = load(published.onnx, _expected_outputs(manifest))
     if published.companion is None:
         return ModelSession(manifest, runtime)
     widths = _companion_widths(manifest)
     expected = [Tensor(name, "float64", (None, width)) for name, width in widths.items()]
-    return ModelSession(manifest, runtime, _load(published.companion, manifest, chosen, n_threads, expected))
-
-
-def _load(
-    onnx: bytes, manifest: ModelManifest, provider: Provider, n_threads: int, outputs: list[Tensor]
-) -> RuntimeSession:
-    scan_graph(onnx, loops=manifest.sequence is not None)
-    runtime = RuntimeSession(onnx, providers=PREFERENCES[provider], n_threads=n_threads)
-    if (used := session_provider(runtime)) != provider:
-        msg = (
-            f"the model must run on {provider!r}, however the runtime fell back to {used!r}; check the GPU's libraries"
-        )
-        raise ProviderError(msg)
-    _check_tensors("input", _expected_inputs(manifest), runtime.inputs)
-    _check_tensors("output", outputs, runtime.outputs)
-    return runtime
+    return ModelSession(manifest, runtime, load(published.companion, expected))
 
 
 def _expected_inputs(manifest: ModelManifest) -> list[Tensor]:

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from starlette.testclient import TestClient
 
+from service.api.open_inference import plane
 from service.api.rpc import open_inference_pb2 as pb
 from service.app import create_app
 from service.settings import Settings
@@ -179,6 +180,27 @@ def test_large_requests_are_answered_in_a_thread(rpc: RpcClient, http: TestClien
     assert 'nalu_rows_total{model="divide"' in http.get("/metrics").text
 
 
+@pytest.mark.parametrize(("timeout", "longest"), [(20.0, 20.0), (None, 30.0)])
+def test_a_run_gets_no_longer_than_the_client_waits(
+    rpc: RpcClient, monkeypatch: pytest.MonkeyPatch, timeout: float | None, longest: float
+) -> None:
+    given = []
+    infer = plane.infer
+
+    def noted(*arguments: Any) -> Any:
+        given.append(arguments[-1])
+        return infer(*arguments)
+
+    monkeypatch.setattr(plane, "infer", noted)
+    large = tensor("numeric", "FP64", [15_000, 2])
+    rpc.multi("ModelInfer")(request("divide", large, raw_input_contents=[_ONES]), timeout=timeout)
+    rpc.call("ModelInfer", request("divide", numbers([1, 2])))
+
+    assert longest - 19 < given[0] < longest + 1  # a timeout is rounded up on its way
+    assert given[1] is None
+
+
+_ONES = np.ones((15_000, 2)).tobytes()
 _ONE = numbers([1, 2])
 
 

@@ -129,6 +129,16 @@ def test_categories_and_missing_values_are_taken(client: TestClient) -> None:
     assert answer["outputs"][0]["data"] == [2 * GRADES["B"], 0.0, 3 * 7.0]
 
 
+def test_a_bare_nan_is_a_missing_value_as_clients_write_it(client: TestClient) -> None:
+    head = b'{"inputs": [{"name": "mass", "datatype": "FP64", "shape": [2], "data": [2, NaN]}, '
+    body = head + b'{"name": "grade", "datatype": "BYTES", "shape": [2], "data": ["B", "C"]}]}'
+
+    answer = client.post("/v2/models/graded/infer", content=body)
+
+    assert answer.json()["outputs"][0]["data"] == [2 * GRADES["B"], 0.0]
+    assert "must be finite" in refused(client, body.replace(b"NaN", b"-Infinity"), model="graded")
+
+
 def test_texts_and_steps_are_answered_as_predict_answers_them(client: TestClient) -> None:
     texts, steps = ["three hundred", "twelve"], [[[1.0, 2.0], [3.0, 4.0], [0.5, -1.0]]]
     by_text = client.post("/predict", json={"model": "number-words", "rows": [{"text": text} for text in texts]})

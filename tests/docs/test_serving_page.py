@@ -6,7 +6,7 @@ from benchmarks.serving.report import ASGI, PAGE, read_results, render
 def test_tables_are_those_of_the_results_kept() -> None:
     page = PAGE.read_text(encoding="utf-8")
 
-    assert page.count("<!-- table: ") == page.count("<!-- end of table -->") == 4
+    assert page.count("<!-- table: ") == page.count("<!-- end of table -->") == 9
     assert render(page, read_results()) == page, "run `python -m benchmarks.serving.report`"
 
 

@@ -16,5 +16,5 @@ def test_versions_change_under_load(tmp_path: Path, http: Http, workers: int) ->
     assert found["faults"] == []
     assert sum(found["made"].values()) == 25
     assert set(found["answers"]) == set(FORMS)
-    assert found["n_versions"] > 3
+    assert found["n_versions"] > 1
     assert figure_of(found).holds

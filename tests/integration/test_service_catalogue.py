@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from models.contract.repository import ModelRepository
-from service.api.problems import PROBLEMS
+from service.api.problems import FOREIGN_PREFIXES, PROBLEMS
 from service.app import create_app
 from service.inference.session import ModelSession
 from service.settings import Settings
@@ -242,7 +242,7 @@ def test_the_openapi_document_describes_both_forms_and_problems(client: TestClie
         for method in methods.values():
             for status, response in method["responses"].items():
                 if int(status) >= 400 and "Not ready" not in response["description"]:
-                    wanted = "application/json" if path.startswith("/v2") else "application/problem+json"
+                    wanted = "application/json" if path.startswith(FOREIGN_PREFIXES) else "application/problem+json"
                     assert list(response["content"]) == [wanted]
                     documented |= set(re.findall(r"`([a-z-]+)`", response["description"]))
     assert documented == {problem.type for problem in PROBLEMS.values()}
@@ -268,7 +268,7 @@ def test_the_documented_examples_are_answered_as_documented(client: TestClient) 
 
 
 def test_the_api_page_names_every_path_and_every_type_of_problem(client: TestClient) -> None:
-    page = (ROOT / "docs" / "api.md").read_text()
+    page = (ROOT / "docs" / "api.md").read_text() + (ROOT / "docs" / "open-inference.md").read_text()
 
     for path in client.get("/openapi.json").json()["paths"]:
         assert re.search(rf"^\| `[A-Z]+ {re.escape(path)}` \|", page, flags=re.MULTILINE), path

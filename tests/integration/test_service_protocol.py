@@ -20,6 +20,8 @@ from tests.published import publish_all
 LIMIT: Final = 4096
 JSON: Final = b"Content-Type: application/json\r\n"
 BODY: Final = b'{"model": "multiply", "rows": [{"a": 3, "b": 5}]}'
+INFER: Final = b'{"inputs": [{"name": "numeric", "shape": [1, 2], "datatype": "FP64", "data": [3, 5]}]}'
+INFER_START: Final = b"POST /v2/models/multiply/infer HTTP/1.1"
 LAST: Final = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -72,6 +74,22 @@ REQUESTS: Final = {
     "nothing there": b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
     "empty lines before": b"\r\n\r\n" + product(5),
     "keep-alive": product(6, b"Connection: keep-alive\r\n"),
+    "infer": post(INFER, start=b"POST /v2/models/multiply/infer HTTP/1.1"),
+    "infer, with its type and an id": post(INFER, JSON, b"X-Request-ID: order-18\r\n", start=INFER_START),
+    "infer, outputs as bytes": post(
+        INFER.replace(b"{", b'{"parameters": {"binary_data_output": true}, ', 1), start=INFER_START
+    ),
+    "infer, bytes behind the JSON": post(
+        INFER, b"Inference-Header-Content-Length: %d\r\n" % len(INFER), start=INFER_START
+    ),
+    "infer, no such version": post(INFER, start=b"POST /v2/models/multiply/versions/9/infer HTTP/1.1"),
+    "infer, a version": post(INFER, start=b"POST /v2/models/multiply/versions/1/infer HTTP/1.1"),
+    "infer, no such model": post(INFER, start=b"POST /v2/models/unknown/infer HTTP/1.1"),
+    "infer, no answer": post(INFER.replace(b"5", b"0"), start=b"POST /v2/models/divide/infer HTTP/1.1"),
+    "infer, too large a number": post(INFER.replace(b"5", b"1e999"), start=INFER_START),
+    "infer, a query": post(INFER, start=b"POST /v2/models/multiply/infer?a=1 HTTP/1.1"),
+    "infer, letters of another kind": post(INFER, start=b"POST /v2/models/%6dultiply/infer HTTP/1.1"),
+    "a model of the protocol": b"POST /v2/models/multiply HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     "a long head": product(7, b"X-Long: " + b"x" * 10_000 + b"\r\n"),
 }
 """Requests after which the connection stays open."""
@@ -190,7 +208,7 @@ def counted(port: int) -> dict[str, float]:
     """Return what /metrics tells of predictions."""
     answer = exchange(port, [b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"]).decode()
     found = re.findall(
-        r'^(nalu_\w*(?:total|count)\{[^}]*(?:/predict"|model="add")[^}]*\}) (\S+)$', answer, re.MULTILINE
+        r'^(nalu_\w*(?:total|count)\{[^}]*(?:/predict"|infer"|model="add")[^}]*\}) (\S+)$', answer, re.MULTILINE
     )
     return {series: float(value) for series, value in found}
 
@@ -203,7 +221,7 @@ def test_requests_rows_and_broken_off_requests_are_counted_alike(ports: tuple[in
     told = []
     for port in ports:
         before = counted(port)
-        exchange(port, [REQUESTS["several rows"], REQUESTS["split"], REQUESTS["no JSON"], LAST])
+        exchange(port, [REQUESTS["several rows"], REQUESTS["split"], REQUESTS["no JSON"], REQUESTS["infer"], LAST])
         for part in (10, 100, -5):  # within the head, the body
             with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
                 connection.sendall(REQUESTS["split"][:part])
@@ -212,5 +230,6 @@ def test_requests_rows_and_broken_off_requests_are_counted_alike(ports: tuple[in
 
     assert told[0] == told[1]
     assert told[0]['nalu_requests_total{path="/predict",status="200"}'] == 2
+    assert told[0]['nalu_requests_total{path="/v2/models/…/infer",status="200"}'] == 1
     assert told[0]['nalu_rows_total{model="add",version="1"}'] == 4
     assert told[0]['nalu_requests_total{path="/predict",status="499"}'] == 2

@@ -1,5 +1,6 @@
 """gRPC beside HTTP in a real service: its port, several workers, and the stop."""
 
+import errno
 import re
 import socket
 import subprocess
@@ -10,10 +11,12 @@ from typing import Any
 
 import grpc
 import pytest
+from starlette.testclient import TestClient
 
 from service import rpc_port
+from service.app import create_app
 from service.errors import StartError
-from service.rpc_port import reserved_rpc_port
+from service.rpc_port import remedy, reserved_rpc_port
 from service.settings import Settings
 from tests.published import publish_all
 from tests.rpc import RpcClient, tensor
@@ -102,6 +105,26 @@ def test_two_services_never_share_a_port() -> None:
         worker.bind(("127.0.0.1", first.grpc_port))
         worker.listen()
         with pytest.raises(StartError, match="stop what listens there"), reserved_rpc_port(first):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (errno.EADDRINUSE, "stop what listens there, or choose another port with --grpc-port"),
+        (errno.EACCES, "ports below 1024 need privileges; choose another with --grpc-port"),
+        (errno.EADDRNOTAVAIL, "choose another address with --host"),
+    ],
+)
+def test_what_to_do_where_a_port_cannot_be_had(number: int, what: str) -> None:
+    assert remedy(OSError(number, ""), "--grpc-port") == what
+
+
+def test_an_application_says_so_where_it_cannot_listen(repository: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(model_repository=repository, grpc_port=taken.getsockname()[1])
+        refusing = pytest.raises(StartError, match=r"must be able to listen for gRPC on 127\.0\.0\.1:")
+        with refusing, TestClient(create_app(settings)):
             pass
 
 

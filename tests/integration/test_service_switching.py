@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from models.contract.repository import ModelRepository
 from service.app import create_app, load_models
+from service.inference.following import Follower
+from service.inference.quick_rows import QuickReader
 from service.settings import Settings
 from tests.paths import PATHS, client_on
 from tests.published import (
@@ -158,8 +160,10 @@ def test_models_come_and_go_and_a_repository_that_is_gone_is_told(tmp_path: Path
         until(lambda: bool(client.get("/health/ready").json()["notices"]))
         gone = client.get("/health/ready")
         answer = asked(client)
+        assert "nalu_repository_followed 0" in client.get("/metrics").text
         (tmp_path / "away").rename(root)
         until(lambda: not client.get("/health/ready").json()["notices"])
+        assert "nalu_repository_followed 1" in client.get("/metrics").text
 
     assert gone.status_code == 200
     assert "holds nothing any more; what is loaded is served on" in gone.json()["notices"][0]
@@ -239,3 +243,25 @@ def test_no_look_where_none_is_wanted(tmp_path: Path) -> None:
         publish_as(tmp_path, "law", "add")
         time.sleep(0.2)
         assert active(client) == 1
+
+
+@pytest.mark.parametrize("broken", ["look", "compiled"])
+def test_a_look_that_fails_is_told_and_nothing_that_it_saw_is_lost(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What had been loaded when the readers could not be compiled was taken for known, and never came."""
+    publish_as(tmp_path, "law", "add")
+    owner = Follower if broken == "look" else QuickReader
+    with TestClient(create_app(settings(tmp_path))) as client:
+        with monkeypatch.context() as patch:
+
+            def fail(*_arguments: object) -> None:
+                raise ZeroDivisionError("inner secret")
+
+            patch.setattr(owner, broken, fail)
+            publish_as(tmp_path, "law", "multiply")
+            until(lambda: caplog.text.count("could not be followed") > 2)
+            assert asked(client)["version"] == 1
+            assert client.get("/health/ready").status_code == 200
+        until(lambda: active(client) == 2)
+        assert asked(client)["predictions"] == [{"y": 15.0}]

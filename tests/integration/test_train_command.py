@@ -9,7 +9,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import training.commands
+from models.contract.errors import SignatureError
 from models.contract.repository import ModelRepository
+from models.contract.signing import TrustedKeys, make_key_pair
+from tests.published import publish_arithmetic
 from training.progress import SearchProgress
 
 LEFT_OUT = ["--restarts", "1", "--no-outside"]
@@ -46,6 +49,21 @@ def test_an_operation_is_trained_and_the_result_told(tmp_path: Path, said: io.St
     assert manifest.provenance.seed == 4
     assert manifest.inputs[0].kind == "number"
     assert 1 <= manifest.inputs[0].minimum < manifest.inputs[0].maximum <= 2
+
+
+def test_a_chosen_version_stays_and_what_is_published_is_signed(tmp_path: Path, said: io.StringIO) -> None:
+    publish_arithmetic(tmp_path / "r", "add")
+    repository = ModelRepository(tmp_path / "r")
+    repository.change_activation("add", lambda now, there: now.activated("add", 1, there))
+    public = make_key_pair(tmp_path / "key")
+    code = train("arithmetic", "add", "--range", "1", "2", "--repository", tmp_path / "r", "--runs", tmp_path / "u",
+                 "--sign-key", tmp_path / "key")  # fmt: skip
+    assert code == 0
+    assert "version 1 stays active; let this one answer: nalu models activate add 2" in said.getvalue()
+    trusting = ModelRepository(tmp_path / "r", trusted=TrustedKeys(public))
+    assert trusting.load("add", 2).manifest.provenance.task == "arithmetic add"
+    with pytest.raises(SignatureError):
+        trusting.load("add", 1)
 
 
 def test_the_published_recipes_are_a_solver_to_ask_for(tmp_path: Path, said: io.StringIO) -> None:

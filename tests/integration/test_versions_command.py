@@ -46,7 +46,12 @@ def test_a_version_that_cannot_be_loaded_is_activated_only_unverified(root: Path
     with pytest.raises(ActivationError, match=r"however add/2 is not: .*checksum.*--unverified"):
         nalu(root, "activate", "add", "2")
     assert listed(root)["active"] == 3
+    with pytest.raises(ActivationError, match="however add/2 is not"):
+        nalu(root, "rollback", "add")
     nalu(root, "activate", "add", "2", "--unverified")
+    assert listed(root)["active"] == 2
+    nalu(root, "activate", "add", "3")
+    nalu(root, "rollback", "add", "--unverified")
     assert listed(root)["active"] == 2
 
 

@@ -397,6 +397,13 @@ def test_a_file_of_countless_fields_or_nodes_is_given_up(monkeypatch: pytest.Mon
         scan_graph(changed(lambda model: model.graph.node.extend([SUM] * 4)))
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """The runtime loads such a file, and fails when it is asked for the names of its axes."""
+    publish(tmp_path, GOOD.replace(b"batch", b"bat\xbch"))
+
+    assert_refused_alone(tmp_path, "add", "the runtime must load the graph")
+
+
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_no_mutation_makes_the_scan_fail_otherwise(data: st.DataObject) -> None:

@@ -1,5 +1,6 @@
 """Calls over gRPC without a key that is taken: each is refused, whatever it asks."""
 
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_a_model_is_unloaded_and_loaded_as_it_was_published(rpc: RpcClient) -> N
     assert unloaded.code() == grpc.StatusCode.UNAVAILABLE
     assert "as it was published" in refused.details()
     assert rpc.call("ModelInfer", ASKED, metadata=metadata).outputs[0].contents.fp64_contents == [15.0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+def test_a_connection_that_does_not_begin_is_closed(tmp_path: Path, sent: bytes) -> None:
+    publish_arithmetic(tmp_path, "multiply")
+    settings = Settings(model_repository=tmp_path, grpc_port=0, shutdown_grace_s=0, receive_timeout_s=0.2)
+    with TestClient(create_app(settings)) as http:
+        connection = socket.create_connection(("127.0.0.1", http.app_state["rpc"].port), timeout=PATIENCE_S)
+        connection.sendall(sent)
+        while connection.recv(4096):
+            pass
+        connection.close()
 
 
 def test_probes_need_no_key(rpc: RpcClient) -> None:

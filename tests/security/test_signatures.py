@@ -18,6 +18,7 @@ from nalu_cli import app
 from service.app import create_app
 from service.settings import Settings
 from tests.published import arithmetic_graph, arithmetic_manifest, publish_arithmetic
+from tests.serving import serve
 
 
 @pytest.fixture(name="key")
@@ -194,3 +195,9 @@ def test_signing_on_the_command_line(tmp_path: Path) -> None:
 
 def test_a_signature_error_is_one_of_integrity() -> None:
     assert issubclass(SignatureError, IntegrityError)
+
+
+def test_a_service_whose_keys_cannot_be_read_says_so_once_and_does_not_start(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="error: a public key must be Ed25519 in PEM") as caught:
+        serve(root, "--workers", "2", NALU_SIGNATURE_KEYS_FILE=str(tmp_path / "none")).__enter__()
+    assert str(caught.value).count("must be Ed25519") == 1

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from models.contract.activation import Activation
+from models.contract.errors import RepositoryError
 from models.contract.repository import ModelRepository
+from service.api.open_inference.plane import repository_entries
 from service.errors import ProviderError
 from service.inference.following import Follower
 from service.inference.loading import Loader
+from service.inference.registry import load_registry
 from service.inference.session import ModelSession
 from service.inference.versions import Versions
 from tests.published import publish_all, publish_arithmetic
@@ -310,3 +313,54 @@ def test_a_whole_repository_is_found_at_once(tmp_path: Path) -> None:
     publish_all(tmp_path)
 
     assert sorted(Watched(tmp_path).models) == ["add", "divide", "graded", "multiply", "subtract"]
+
+
+def test_a_second_change_in_the_same_tick_of_the_file_system_s_clock_is_seen(root: Path) -> None:
+    watched = Watched(root)
+    publish_arithmetic(root, "add")
+    assert watched.look()
+    tick = (root / "add").stat().st_mtime_ns
+    publish_arithmetic(root, "add")
+    os.utime(root / "add", ns=(tick, tick))
+
+    assert watched.look()
+    assert watched.active() == 3
+
+
+def test_one_model_that_cannot_be_read_keeps_what_it_has_and_stops_no_other(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(root)
+    publish_arithmetic(root, "add")
+    publish_arithmetic(root, "multiply")
+    versions = ModelRepository.versions
+
+    def fail(repository: ModelRepository, name: str) -> list[int]:
+        if name == "add":
+            raise RepositoryError(f"the model repository must be readable, however Input/output error at {root / name}")
+        return versions(repository, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelRepository, "versions", fail)
+        assert watched.look()
+    assert (watched.active("add"), watched.active("multiply")) == (1, 2)
+    assert watched.follower.trouble == (
+        "the model repository must be readable, however Input/output error at add; what is loaded is served on"
+    )
+    assert watched.look()
+    assert watched.active("add") == 2
+
+
+def test_the_index_tells_what_is_being_loaded(root: Path) -> None:
+    registry = load_registry(ModelRepository(root), provider="cpu")
+
+    def index() -> list[tuple[str, str, str]]:
+        return [(entry.name, entry.version, entry.state) for entry in repository_entries(registry)]
+
+    assert index() == [("add", "1", "READY"), ("multiply", "1", "READY")]
+    registry.loading = ("add", 2)
+    assert index() == [("add", "1", "READY"), ("add", "2", "LOADING"), ("multiply", "1", "READY")]
+    registry.loading = ("divide", 1)
+    assert index() == [("add", "1", "READY"), ("divide", "1", "LOADING"), ("multiply", "1", "READY")]
+    registry.loading = ("add", 1)
+    assert index()[0] == ("add", "1", "READY"), "the one before it answers meanwhile"

@@ -1,10 +1,12 @@
 """The model repository: names, versions, integrity, and publication that is whole or not at all."""
 
+import contextlib
 import errno
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,7 @@ from models.contract.errors import (
     PublicationError,
     RepositoryError,
 )
+from models.contract.files import locked
 from models.contract.manifest import ModelManifest
 from models.contract.names import check_name
 from models.contract.repository import MANIFEST_FILE, MODEL_FILE, ModelRepository
@@ -388,6 +391,32 @@ def test_a_disk_that_fills_leaves_nothing(small_disk: Path) -> None:
     assert publish(small_disk).version == 2
 
 
+def test_room_is_made_on_a_full_disk_by_removing_a_version(small_disk: Path) -> None:
+    """The pointer that says so needs room itself."""
+    publish(small_disk)
+    publish(small_disk)
+    ballast = small_disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    repository = ModelRepository(small_disk)
+    with pytest.raises(PublicationError, match=r"No space left on device .* free some space"):
+        repository.change_activation("add", lambda now, there: now.activated("add", 1, there))
+    assert everything(small_disk / "add") == [
+        "1",
+        "1/manifest.json",
+        "1/model.onnx",
+        "2",
+        "2/manifest.json",
+        "2/model.onnx",
+    ]
+
+    repository.remove("add", 2)
+    assert repository.versions("add") == [1]
+    ballast.unlink()
+    assert publish(small_disk).version == 3
+
+
 def test_a_read_only_disk_refuses(small_disk: Path) -> None:
     publish(small_disk)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
@@ -412,21 +441,51 @@ def test_folders_without_permission_refuse(tmp_path: Path) -> None:
         (tmp_path / "repository" / "add").chmod(0o755)
 
 
-@pytest.mark.parametrize("call", ["is_symlink", "iterdir", "is_dir"])
+def forbidden(*_arguments: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.parametrize("call", ["pathlib.Path.is_symlink", "os.scandir"])
 def test_a_repository_that_cannot_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     publish(tmp_path)
-
-    def fail(_: Path) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(Path, call, fail)
+    monkeypatch.setattr(call, forbidden)
 
     with pytest.raises(RepositoryError, match=r"must be readable, however Permission denied .* check its permissions"):
         ModelRepository(tmp_path).versions("add")
+
+
+@pytest.mark.parametrize("call", ["is_symlink", "iterdir", "is_dir"])
+def test_a_repository_that_cannot_be_read_is_not_published_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    publish(tmp_path)
+    monkeypatch.setattr(Path, call, forbidden)
+
     with pytest.raises(PublicationError, match="must be writable, however Permission denied"):
         publish(tmp_path)
+
+
+def test_a_clock_that_jumps_removes_nothing_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path)
+    under_way, left = tmp_path / "add" / ".staging-one", tmp_path / "add" / ".staging-two"
+    under_way.mkdir()
+    left.mkdir()
+    (tmp_path / "add" / ".staging-three").touch()
+    with locked(under_way):
+        monkeypatch.setattr("models.contract.repository.time.time", lambda: time.monotonic() + 1e11)
+        assert publish(tmp_path).version == 2
+
+    assert everything(tmp_path / "add") == [
+        ".staging-one",
+        "1",
+        "1/manifest.json",
+        "1/model.onnx",
+        "2",
+        "2/manifest.json",
+        "2/model.onnx",
+    ]
 
 
 def test_concurrent_publishers_get_versions_of_their_own(tmp_path: Path) -> None:

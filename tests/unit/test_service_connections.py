@@ -31,6 +31,9 @@ class Wire(asyncio.Transport):
         self.closed = self.aborted = self.paused = False
 
     def write(self, data: Any) -> None:
+        if self.closed:
+            msg = "the handler is closed"
+            raise RuntimeError(msg)
         self.sent += data
 
     def close(self) -> None:
@@ -289,6 +292,19 @@ def test_one_connection_too_many_takes_the_place_of_a_silent_one_or_none(monkeyp
         assert not [wire for _protocol, wire in busy if wire.closed]
 
     run(scenario)
+
+
+def test_who_leaves_between_the_parts_of_an_answer_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(POST.replace(b"/now", b"/early"))
+        wire.close()
+        await settle()
+        assert wire.sent == b""
+        assert not server.state.tasks
+
+    run(scenario)
+    assert caplog.text == ""
 
 
 def test_a_fault_while_looking_concerns_one_connection(

@@ -1,5 +1,6 @@
 """API keys: their file, what is taken, and what happens when either changes."""
 
+import asyncio
 import json
 import os
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from service import keys
 from service.errors import ForbiddenError, KeyFileError, UnauthorizedError
 from service.key_file import MAX_KEYS, KeyRecord, add_record, hash_of, new_key, read_records, remove_record
 from service.keys import KeyRing, presented_key
@@ -202,6 +204,31 @@ def test_a_changed_file_is_read_anew_and_told(file: Path, caplog: pytest.LogCapt
     assert told == [["new"]]
     assert ring.admit(b"new").name == "new"
     assert caplog.text.count("the keys stay as they were") == 2
+
+
+def test_the_watch_outlives_what_fails_in_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_record(file, record_of("a"))
+    ring, outcomes = KeyRing(file), [True, False]
+    done = asyncio.Event()
+
+    def refresh() -> None:
+        if outcomes.pop():
+            done.set()
+        else:
+            raise RuntimeError("a listener failed")
+
+    async def watch() -> None:
+        task = asyncio.create_task(ring.watch())
+        await asyncio.wait_for(done.wait(), 30)
+        task.cancel()
+
+    monkeypatch.setattr(ring, "refresh", refresh)
+    monkeypatch.setattr(keys, "_LOOK_S", 0.0)
+    asyncio.run(watch())
+
+    assert "could not be looked after" in caplog.text
 
 
 def test_a_key_that_expires_is_told_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,27 @@ def test_what_comes_while_others_are_read_is_in_their_run(reader: QuickReader, m
     assert [answers(wire) for wire in wires] == [[1], [2], [3], [4]]
 
 
+def test_tensors_are_answered_in_the_run_of_rows(reader: QuickReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = counted_runs(monkeypatch)
+    wires: list[Wire] = []
+    body = b'{"inputs": [{"name": "numeric", "shape": [1, 2], "datatype": "FP64", "data": [3, 5]}]}'
+    head = b"POST /v2/models/add/versions/%d/infer HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
+
+    async def scenario(served: Served) -> None:
+        for sent in (head % (1, len(body)) + body, request(1), head % (2, len(body)) + body):
+            connection, wire = served.connect()
+            connection.data_received(sent)
+            wires.append(wire)
+
+    served = run(reader, scenario)
+
+    assert rows == [2]
+    assert json.loads(wires[0].sent.partition(b"\r\n\r\n")[2])["outputs"][0]["data"] == [8]
+    assert answers(wires[1]) == [2]
+    assert served.asked == [("/v2/models/add/versions/2/infer", body)]
+    assert served.traffic.answered == {200: 2}
+
+
 def test_where_nobody_else_can_ask_nobody_is_looked_for(reader: QuickReader) -> None:
     async def scenario(served: Served) -> None:
         connected = [served.connect() for _ in range(2)]

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from models.contract.repository import PublishedModel
-from service.errors import ProviderError
+from service.errors import ModelLoadError, ProviderError
 from service.inference import providers
 from service.inference.session import load_session
 from tests.published import arithmetic_graph, arithmetic_manifest
@@ -45,7 +45,7 @@ def test_a_runtime_that_offers_cuda_and_falls_back_is_not_believed(monkeypatch: 
 
 
 def test_a_model_that_falls_back_is_refused_although_the_probe_did_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.inference.session.resolve_provider", lambda _wanted: "cuda")
+    monkeypatch.setattr("service.inference.session.resolve_provider", lambda _wanted, _cuda: "cuda")
     monkeypatch.setitem(providers.PREFERENCES, "cuda", (("CPUExecutionProvider", {}),))
     graph = arithmetic_graph("add")
 
@@ -53,8 +53,26 @@ def test_a_model_that_falls_back_is_refused_although_the_probe_did_not(monkeypat
         load_session(PublishedModel(arithmetic_manifest("add", graph), graph), "cuda")
 
 
+def test_device_and_memory_reach_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[object] = []
+
+    def refuse(_onnx: bytes, *, providers: object, n_threads: int) -> object:
+        assert n_threads == 1
+        chosen.append(providers)
+        raise ModelLoadError("no GPU of that number")
+
+    monkeypatch.setattr("service.inference.runtime.offered_providers", lambda: (CUDA, "CPUExecutionProvider"))
+    monkeypatch.setattr("service.inference.runtime.RuntimeSession", refuse)
+
+    with pytest.raises(ProviderError, match="no GPU of that number"):
+        providers.resolve_provider("cuda", providers.CudaOptions(device=3, memory_bytes=2**30))
+    options = {"use_tf32": "0", "device_id": "3", "gpu_mem_limit": str(2**30)}
+    assert chosen == [((CUDA, options), ("CPUExecutionProvider", {}))]
+
+
 def test_two_runtimes_in_one_environment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(providers, "version", lambda _distribution: "1.31.1")
+    providers._check_one_runtime.cache_clear()
 
     with pytest.raises(ProviderError, match="onnxruntime and onnxruntime-gpu both are"):
         providers.resolve_provider("cpu")

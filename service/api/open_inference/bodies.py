@@ -78,7 +78,7 @@ def read_infer(body: bytes, json_length: str | None) -> InferRequest:
         InputShapeError: When a tensor's data is not of its shape.
     """
     length = _json_length(json_length, len(body))
-    content = _object(parse_json(body[:length]), "a request")
+    content = _object(parse_json(body[:length], nan_is_missing=True), "a request")
     parameters = _parameters(content)
     refuse_what_is_kept(parameters)
     inputs = content.get("inputs")

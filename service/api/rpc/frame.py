@@ -70,7 +70,7 @@ class CallFrame:
                 with self._counted(path, own_id), self._admitted(context, need):
                     if self._stopping.is_set():
                         raise ModelNotReadyError("the service is stopping; ask again, on a connection of its successor")
-                    return await answer(_parsed(asked, raw), context)
+                    return await answer(parsed(asked, raw), context)
             except Exception as error:
                 refusal = refusal_of(error)
                 await context.abort(
@@ -103,7 +103,7 @@ class CallFrame:
                 request = asked()
                 try:
                     with self._counted(path, own_id), self._admitted(context, "key"):
-                        request = _parsed(asked, raw)
+                        request = parsed(asked, raw)
                         answered = await answer(request, context)
                 except (UnauthorizedError, ForbiddenError) as error:
                     refusal = refusal_of(error)
@@ -154,8 +154,12 @@ class CallFrame:
             request_id.reset(token)
 
 
-def _parsed(asked: type[Asked], raw: bytes) -> Asked:
-    """Return a request from its bytes; left to gRPC, one that is none would be an error of ours in the log."""
+def parsed(asked: type[Asked], raw: bytes) -> Asked:
+    """Return a request from its bytes; left to gRPC, one that is none would be an error of ours in the log.
+
+    Raises:
+        UnreadableBodyError: When it is none.
+    """
     try:
         return asked.FromString(raw)
     except DecodeError as error:

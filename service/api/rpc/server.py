@@ -24,6 +24,11 @@ _LINGER_S: Final = 0.5
 """Time in which a client's next calls are told that the service stops, as long as HTTP's clients have."""
 
 
+_IDLE_S: Final = 300
+"""Time without a call after which a connection is told to go. Clients keep theirs on purpose and connect again by
+themselves; it is also how rarely gRPC lets a client ask whether an idle connection still lives."""
+
+
 class _Method(NamedTuple):
     answer: Callable[[Any, Any], Any]
     asked: type[Message]
@@ -88,6 +93,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),  # what a client may ask for is bounded by its rows
         ("grpc.max_concurrent_streams", settings.grpc_max_calls),
+        ("grpc.server_handshake_timeout_ms", int(1000 * settings.receive_timeout_s)),
+        ("grpc.max_connection_idle_ms", 1000 * _IDLE_S),
         ("grpc.so_reuseport", 1),  # the port is shared by the workers, and reserved by their parent
     ]
 

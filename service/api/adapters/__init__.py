@@ -1,0 +1,1 @@
+"""Thin adapters: what other platforms send, answered by the same models; a file for each."""

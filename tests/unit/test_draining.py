@@ -1,0 +1,38 @@
+"""Who has connected and was not accepted yet when the port closes is answered."""
+
+import asyncio
+import socket
+
+from service.draining import accept_the_last
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data.upper())
+        self.transport.close()
+
+
+def test_connections_that_wait_are_taken_over_and_the_port_is_closed() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    clients = [socket.create_connection(address, timeout=30) for _ in range(3)]
+    for client in clients[:2]:
+        client.sendall(b"asked")
+    clients[2].close()
+
+    async def close() -> list[bytes]:
+        await accept_the_last([listener], Echo)
+        return [await asyncio.to_thread(client.recv, 100) for client in clients[:2]]
+
+    answers = asyncio.run(close())
+    with socket.socket() as late:
+        refused = late.connect_ex(address)
+    for client in clients:
+        client.close()
+
+    assert answers == [b"ASKED", b"ASKED"]
+    assert refused != 0
