@@ -19,8 +19,8 @@ serve: .venv-serve/.made ## serve the starter models on http://127.0.0.1:8000 (H
 test: .venv/.made ## set up everything, then check, try the wheel and test: all that continuous integration runs
 	@.ci/check
 	@.ci/wheel
-	@.ci/test
 	@.venv/bin/python deploy/check-metrics
+	@.ci/test
 
 .PHONY: check
 check: .venv/.made ## lint, formatting, types, import contracts, Dockerfile and compose file
