@@ -286,6 +286,9 @@ def trust(
     keep: Annotated[
         Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
     ] = None,
+    only_kept: Annotated[
+        bool, typer.Option("--only-kept", help="Run nothing: sum up what the file of --keep holds.")
+    ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="File to write all results to.")] = None,
 ) -> None:
     """Measure how far our model of tables can be trusted: rows marked as outside, and coverage of its intervals.
@@ -317,6 +320,7 @@ def trust(
         rows,
         Kept(keep, TrustResult),
         lambda result: _console.print(str(result), markup=False),
+        only_kept=only_kept,
     )
     records = [asdict(result) for result in results]
     _console.print(trust_table(records), markup=False)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from training.bench.trust_tables import trust_table
+from training.bench.kept import Kept
+from training.bench.trust_tables import claims, trust_table
 from training.bench_commands import bench_app
 from training.errors import ConfigError
 
@@ -40,6 +41,9 @@ def test_rows_beyond_the_driver_are_marked_and_results_are_kept(data: Path, tmp_
     again = CliRunner().invoke(bench_app, arguments)
     assert len(kept.read_text().splitlines()) == 1
     assert "| load: y | 120 | – | 100.0 % | – |" in again.output
+    summed = CliRunner().invoke(bench_app, ["trust", "--data", str(data), "--keep", str(kept), "--only-kept"])
+    assert len(kept.read_text().splitlines()) == 1
+    assert "| load: y | 120 | – | 100.0 % | – |" in summed.output
     with pytest.raises(ConfigError, match="sideways"):
         CliRunner().invoke(bench_app, ["trust", "--data", str(data), "--split", "sideways"], catch_exceptions=False)
 
@@ -62,3 +66,30 @@ def test_the_table_s_means_count_every_task_once() -> None:
     assert lines[2].startswith("| p: y | 10 | 1.0 % | – |")
     assert "| 3.0 % |" in lines[-1]
     assert trust_table([]).count("\n") == 1
+
+
+def test_what_was_asked_of_trust_is_met_or_not_task_by_task() -> None:
+    def record(name: str, protocol: str, marked: float, covered: float, n_test: int) -> dict[str, object]:
+        return {
+            "data_set": name,
+            "target": "y",
+            "protocol": protocol,
+            "n_train": 4 * n_test,
+            "n_test": n_test,
+            "marked": marked,
+            "coverage": {"0.9": covered},
+        }
+
+    inside = [record("p", "inside", 0.04, 0.9, 1000), record("q", "inside", 0.06, 0.93, 200)]
+    told = claims(Kept({"trust": {"trust": [*inside, record("few", "inside", 0.0, 0.5, 100)]}})).splitlines()
+    assert told[2] == (
+        "| within 90 %, inside, sets of 1,000 rows and more | 88 … 92 % | 90.0 … 93.0 %, 1 of 2 tasks; "
+        "1 more within the sampling error of their test rows | **no** |"
+    )
+    assert told[3] == "| marked, inside | ≤ 5 % | 0.0 … 6.0 %, mean 3.3 %, 2 of 3 tasks | **no** |"
+    tails = [record("p", "driver", 1.0, 0.9, 99), record("p", "target", 0.6, 0.9, 99)]
+    told = claims(Kept({"trust": {"trust": [inside[0], *tails]}})).splitlines()
+    assert told[2].endswith("| 90.0 … 90.0 %, 1 of 1 tasks | yes |")
+    assert told[3] == "| marked, outside by driver | ≥ 95 % | 100.0 … 100.0 %, mean 100.0 %, 1 of 1 tasks | yes |"
+    assert told[4] == "| marked, outside by target | ≥ 95 % | 60.0 … 60.0 %, mean 60.0 %, 0 of 1 tasks | **no** |"
+    assert claims(Kept({})).count("\n") == 1

@@ -76,6 +76,16 @@ def test_trunks_go_all_of_the_way_along_a_law_and_are_held_back_where_a_trend_en
     assert {trunk.columns.beyond for trunk in model.targets[0].trunks} == {BEYOND}
 
 
+def test_those_that_are_right_alone_are_not_left_alone() -> None:
+    """A product of powers, the only voice, answered one row of a steel works with 64 times the largest target."""
+    x = np.random.default_rng(0).uniform(1, 3, (80, 2))
+    choice = choose(try_out(rows_of(x), (), np.exp(x[:, 0] - x[:, 1]), 0), "balanced")
+    best = {one.name: one.score for one in reversed(choice.scores)}
+    assert sorted(best.values())[2] > min(best.values()) + 0.35
+    assert [kind_name(kind) for kind in choice.kinds][:2] == ["exponential", "bent exponential"]
+    assert len(choice.kinds) == 3
+
+
 def test_the_mean_has_no_voice_beside_other_trunks_however_well_the_trees_do_alone() -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(1, 2, (80, 2))

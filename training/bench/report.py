@@ -59,6 +59,7 @@ _TABLES: dict[str, Callable[[Kept], str]] = {
     "thresholds": task_tables.thresholds,
     "runs": summary_tables.runs,
     "trust": trust_tables.trust,
+    "trust claims": trust_tables.claims,
     "tables claims": tables.claims,
     "tables inside": tables.errors("inside"),
     "tables driver": tables.errors("driver"),

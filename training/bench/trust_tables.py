@@ -1,5 +1,6 @@
 """Tables of how far our model of tables can be trusted."""
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import mean
 
@@ -7,10 +8,71 @@ from training.bench.kept import Kept, Record, table
 
 _MARKED = ("inside", "driver", "target")
 
+_MANY_ROWS = 1000
+"""Rows of a set from which on coverage inside is held to its bounds."""
+
+_COVERAGE = (0.88, 0.92)
+_LEVEL = 0.9
+_LEAST_MARKED, _MOST_MARKED = 0.95, 0.05
+_ERRORS = 1.96
+"""Standard errors of a share on either side, by which 95 % of tests differ from what is true."""
+
 
 def trust(kept: Kept) -> str:
     """Return the table of all results kept."""
     return trust_table([record for document in kept.documents.values() for record in document.get("trust", ())])
+
+
+def claims(kept: Kept) -> str:
+    """Return what was asked for, what came out, and whether it is met; a task counts by its mean over seeds."""
+    records = [record for document in kept.documents.values() for record in document.get("trust", ())]
+    rows = []
+
+    def by_task(protocol: str) -> list[list[Record]]:
+        found: dict[tuple[str, str], list[Record]] = {}
+        for one in records:
+            if one["protocol"] == protocol:
+                found.setdefault((one["data_set"], one["target"]), []).append(one)
+        return list(found.values())
+
+    many = [task for task in by_task("inside") if task[0]["n_train"] + task[0]["n_test"] >= _MANY_ROWS]
+    if many:
+        low, high = _COVERAGE
+        shares = [mean(one["coverage"][f"{_LEVEL:g}"] for one in task) for task in many]
+        rooms = [_ERRORS * math.sqrt(_LEVEL * (1 - _LEVEL) / sum(one["n_test"] for one in task)) for task in many]
+        n_within = sum(low <= share <= high for share in shares)
+        n_by_chance = sum(
+            not low <= share <= high and low - room <= share <= high + room
+            for share, room in zip(shares, rooms, strict=True)
+        )
+        measured = f"{_span(shares)}, {n_within} of {len(many)} tasks"
+        if n_by_chance:
+            measured += f"; {n_by_chance} more within the sampling error of their test rows"
+        asked = f"{100 * low:.0f} … {100 * high:.0f} %"
+        what = f"within 90 %, inside, sets of {_MANY_ROWS:,} rows and more"
+        rows.append([what, asked, measured, _met(n_within == len(many))])
+    for protocol in ("driver", "target"):
+        tasks = by_task(protocol)
+        if tasks:
+            shares = [mean(one["marked"] for one in task) for task in tasks]
+            n_within = sum(share >= _LEAST_MARKED for share in shares)
+            measured = f"{_span(shares)}, mean {_share(shares)}, {n_within} of {len(tasks)} tasks"
+            rows.append([f"marked, outside by {protocol}", "≥ 95 %", measured, _met(n_within == len(tasks))])
+    tasks = by_task("inside")
+    if tasks:
+        shares = [mean(one["marked"] for one in task) for task in tasks]
+        n_within = sum(share <= _MOST_MARKED for share in shares)
+        measured = f"{_span(shares)}, mean {_share(shares)}, {n_within} of {len(tasks)} tasks"
+        rows.append(["marked, inside", "≤ 5 %", measured, _met(n_within == len(tasks))])
+    return table(["Of rows left out", "Asked for", "Measured", "Met"], rows)
+
+
+def _span(shares: Sequence[float]) -> str:
+    return f"{100 * min(shares):.1f} … {100 * max(shares):.1f} %"
+
+
+def _met(held: bool) -> str:
+    return "yes" if held else "**no**"
 
 
 def trust_table(records: Sequence[Record]) -> str:

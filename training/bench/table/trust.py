@@ -80,6 +80,8 @@ def measure(
     most_rows: int,
     kept: Kept[TrustResult],
     tell: Callable[[TrustResult], None],
+    *,
+    only_kept: bool = False,
 ) -> list[TrustResult]:
     """Fit, calibrate and judge on tasks.
 
@@ -90,6 +92,7 @@ def measure(
         most_rows: Rows to fit on at most.
         kept: Earlier results; new ones are added.
         tell: Called with each result.
+        only_kept: Whether to leave out what is not kept instead of running it.
     """
     torch.set_num_threads(1)
     code = revision(OURS)
@@ -103,6 +106,8 @@ def measure(
                     continue
                 train = parts[0][:most_rows]
                 result = kept.find((task.data_set, task.target, protocol, seed, code, len(train)))
+                if result is None and only_kept:
+                    continue
                 if result is None:
                     result = _judge(table, protocol, seed, code, train, parts[1])
                     kept.keep(result)
