@@ -223,7 +223,6 @@ def _config(settings: Settings, app: partial[FastAPI]) -> Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
 

@@ -165,6 +165,7 @@ class LimitedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._wheel: Wheel = app_state["wheel"]
+        self._max_head_bytes = self._wheel.patience.head_bytes
         self._spoke = 0
         self._since = 0.0
         self._in_head = False
@@ -178,6 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection on, unless there are too many."""
         super().connection_made(transport)
+        self._writer = _Writer(transport)
         self._since = self.loop.time()
         self._spoke = self._wheel.add(self)
         if len(self.connections) > self._wheel.max_connections and not self._wheel.make_room():
@@ -197,8 +199,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         before = data.rfind(_HEAD_END)  # requests that came whole in the same bytes
         self._n_arrived += len(data) - (before + len(_HEAD_END) if before >= 0 else 0)
-        if self._n_arrived > self._wheel.patience.head_bytes and not self.transport.is_closing():
-            self._refuse(HeadTooLargeError(self._wheel.patience.head_bytes, MAX_HEADERS))
+        if self._n_arrived > self._max_head_bytes and not self.transport.is_closing():
+            self._refuse(HeadTooLargeError(self._max_head_bytes, MAX_HEADERS))
 
     def on_message_begin(self) -> None:
         """Note since when the parser is within a head."""
@@ -210,16 +212,16 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Refuse a head that is too large, before there is a request."""
         n_bytes = self._n_arrived + self._n_given  # no head is larger; most need no closer look
-        if n_bytes > self._wheel.patience.head_bytes:
+        if n_bytes > self._max_head_bytes:
             n_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if n_bytes > self._wheel.patience.head_bytes or len(self.headers) > MAX_HEADERS:
-            self._fault = HeadTooLargeError(self._wheel.patience.head_bytes, MAX_HEADERS)
+        if n_bytes > self._max_head_bytes or len(self.headers) > MAX_HEADERS:
+            self._fault = HeadTooLargeError(self._max_head_bytes, MAX_HEADERS)
             raise self._fault
         self._in_head, self._in_body = False, True
         self._since = self.loop.time()
         self._n_arrived = 0
         super().on_headers_complete()
-        self.cycle.transport = _Writer(self.transport)  # type: ignore[assignment]
+        self.cycle.transport = self._writer  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         """Note that the request is there."""
@@ -227,10 +229,14 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Note since when the connection is idle."""
-        super().on_response_complete()
+        """Note since when the connection is idle: the wheel ends it, so that no timer is set for each request."""
         if not self._in_body:
             self._since = self.loop.time()
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read, as a problem."""
@@ -291,7 +297,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.transport.close()
             return False
         idle_since = self.idle_since()
-        if idle_since is not None and now - idle_since > patience.idle_s + _TURN_S:  # the server's own timer is exact
+        if idle_since is not None and now - idle_since > patience.idle_s:
             self.transport.close()
         return False
 
@@ -332,17 +338,17 @@ class _Writer:
         transport: The connection.
     """
 
-    __slots__ = ("_transport", "close", "is_closing")
+    __slots__ = ("_write", "close", "is_closing")
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self._write = transport.write
         self.close = transport.close
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
         """Write, where somebody may read."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        if not self.is_closing():
+            self._write(data)
 
 
 def _head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -101,7 +101,6 @@ class PredictProtocol(LimitedProtocol):
             if first_part:  # a body in many small parts is the server's to collect
                 super().data_received(data)
             else:
-                self._unset_keepalive_if_required()
                 self._first_part = data
             return
         body = data[end : end + n_body]
@@ -205,8 +204,6 @@ class PredictProtocol(LimitedProtocol):
             self.data_received(behind)
         else:
             self._idle_since = self.loop.time()
-            if self.timeout_keep_alive_task is None:
-                self._watch(self.timeout_keep_alive)
 
     def _hand_on(self, data: bytes) -> None:
         """Give the server what was kept from it, a wish to end included."""
@@ -277,20 +274,3 @@ class PredictProtocol(LimitedProtocol):
         if self._taken or self._first_part or self._body is not None or self.is_answering:
             return None
         return self._idle_since or None
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that has been idle for long enough.
-
-        The timer is not set anew for each request: it looks at the clock when it is over.
-        """
-        self.timeout_keep_alive_task = None
-        if self._taken or self._first_part or self._mid_message or self._gone or self._body is not None:
-            return
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._watch(left)
-        else:
-            super().timeout_keep_alive_handler()
-
-    def _watch(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

@@ -362,27 +362,22 @@ def test_a_client_that_goes_is_told_to_the_application_or_not_at_all(reader: Qui
     assert served.asked == [("http.disconnect", b"")]
 
 
-def test_an_idle_connection_is_closed_and_one_in_use_is_not(reader: QuickReader) -> None:
+@pytest.mark.parametrize("path", ["/predict", "/other"])
+def test_an_idle_connection_is_closed_and_one_in_use_is_not(reader: QuickReader, path: str) -> None:
     async def scenario(served: Served) -> None:
-        served.config.timeout_keep_alive = 60
         protocol, wire = served.connect()
-        protocol.data_received(request(1))
-        await settle()
-        timer = protocol.timeout_keep_alive_task
-        assert timer is not None
-
-        protocol._idle_since -= 30  # half of the time is over when the timer looks
-        timer.cancel()
-        protocol.timeout_keep_alive_handler()
-        again = protocol.timeout_keep_alive_task
-        assert again is not None
-        assert 25 < again.when() - protocol.loop.time() < 31
-        assert not wire.closed
-
-        protocol._idle_since -= 31
-        again.cancel()
-        protocol.timeout_keep_alive_handler()
+        idle_s = served.wheel.patience.idle_s
+        for a in range(2):
+            protocol.data_received(request(a).replace(b"/predict", path.encode(), 1))
+            began = protocol.loop.time()
+            protocol.look(began + 2 * idle_s)  # what is being answered is not idle
+            assert not wire.closed
+            await settle()
+            protocol.look(began + idle_s - 1)
+            assert not wire.closed
+        protocol.look(protocol.loop.time() + idle_s + 1)
         assert wire.closed
+        assert protocol.timeout_keep_alive_task is None
 
     run(reader, scenario)
 
@@ -434,7 +429,8 @@ def test_a_large_body_is_put_where_it_is_read(reader: QuickReader, monkeypatch: 
             connection, wire = served.connect()
             connection.data_received(LARGE_REQUEST[:n_first])
             give(wire, LARGE_REQUEST[n_first:7_000])
-            connection.timeout_keep_alive_handler()  # a connection on which a body arrives is not idle
+            connection.look(connection.loop.time() + 1000)  # a connection on which a body arrives is not idle
+            assert not wire.closed
             assert wire.sent == b""
             give(wire, LARGE_REQUEST[7_000:])
             assert wire.protocol is connection
