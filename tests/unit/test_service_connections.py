@@ -184,11 +184,11 @@ def test_an_idle_connection_is_closed_even_where_empty_lines_trickle_in() -> Non
         protocol, wire = server.connect()
         protocol.data_received(GET)
         await settle()
-        for second in (20, 40, 60):
+        for second in (20, 40, 59):
             protocol.data_received(b"\r\n")
             protocol.look(after(second))
             assert not wire.closed
-        protocol.look(after(62))
+        protocol.look(after(61))
         assert wire.closed
 
     run(scenario)
@@ -322,6 +322,30 @@ def test_a_fault_while_looking_concerns_one_connection(
 
     run(scenario)
     assert "could not be looked at" in caplog.text
+
+
+def test_a_crowd_is_ended_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_N_SPOKES", 1)
+    monkeypatch.setattr(connections, "_MAX_ENDED", 1)
+
+    async def scenario(server: Server) -> None:
+        crowd = [server.connect() for _ in range(3)]
+        for protocol, _wire in crowd:
+            protocol._since -= 11
+        gone = crowd[0][0]
+        for n_closed in (1, 2):
+            server.wheel._timer.cancel()
+            server.wheel._turn()
+            assert sum(wire.closed for _protocol, wire in crowd) == n_closed
+            assert server.wheel._timer.when() - server.wheel._loop.time() < 0.05
+            left = server.wheel._left
+            gone = left[0] if left else gone
+        server.wheel.remove(gone, 0)
+        server.wheel._timer.cancel()
+        server.wheel._turn()
+        assert sum(wire.closed for _protocol, wire in crowd) == 2, "one that has gone meanwhile is not looked at"
+
+    run(scenario)
 
 
 @pytest.mark.parametrize(
