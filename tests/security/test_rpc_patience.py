@@ -95,6 +95,7 @@ def product(rpc: RpcClient) -> float:
         return value
 
 
+WATCH = "/grpc.health.v1.Health/Watch"
 KEYED = sorted(method.name for method in _SERVICE.methods if method.name not in ("ServerLive", "ServerReady"))
 
 
@@ -116,25 +117,63 @@ def test_a_call_whose_message_does_not_come_gives_its_place_back(rpc: RpcClient,
     assert product(rpc) == 15.0
 
 
-def test_part_of_a_message_is_none(rpc: RpcClient) -> None:
-    """The bytes of HTTP/2 themselves: a call that announces a kilobyte and sends three bytes of it."""
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Return a frame of HTTP/2."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+@contextlib.contextmanager
+def begun(rpc: RpcClient, path: str, message: bytes, settings: bytes = b"") -> Iterator[socket.socket]:
+    """Give a connection that begins a call with bytes of its own, and then does nothing by itself, pings included."""
 
     def literal(name: str, value: str) -> bytes:
         return b"".join((b"\0", bytes([len(name)]), name.encode(), bytes([len(value)]), value.encode()))
 
-    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-    head = {":method": "POST", ":scheme": "http", ":path": f"/{SERVICE}/ModelInfer", ":authority": "here"}
+    head = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "here"}
     head |= {"te": "trailers", "content-type": "application/grpc", "x-api-key": KEY}
     with socket.create_connection(("127.0.0.1", rpc.port), timeout=PATIENCE_S) as connection:
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, settings))
         connection.sendall(frame(1, 4, 1, b"".join(literal(*pair) for pair in head.items())))
-        connection.sendall(frame(0, 0, 1, b"\0\0\0\4\0" + b"\x0a\x01m"))
+        connection.sendall(frame(0, 0, 1, message))
+        yield connection
+
+
+def test_part_of_a_message_is_none(rpc: RpcClient) -> None:
+    with begun(rpc, f"/{SERVICE}/ModelInfer", b"\0\0\0\4\0" + b"\x0a\x01m") as connection:  # 3 bytes of 1024
         received = b""
         while b"a message must arrive" not in received and b"request-timeout" not in received:
             received += connection.recv(4096) or pytest.fail(str(received))
         assert product(rpc) == 15.0
+
+
+def test_a_client_that_answers_no_ping_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_PING_S", 1)
+    monkeypatch.setattr(server, "_PONG_S", 1)
+    with (
+        served(tmp_path) as rpc,
+        begun(rpc, WATCH, b"\0\0\0\0\0") as connection,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        while connection.recv(4096):
+            pass
+
+
+def test_a_client_that_never_reads_is_ended_with_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers pings, and has no window for the answer."""
+    monkeypatch.setattr(server, "_IDLE_S", 0.2)
+    no_window = b"\0\4\0\0\0\0"
+    with (
+        served(tmp_path, grpc_connection_s=0.2) as rpc,
+        begun(rpc, f"/{SERVICE}/ServerLive", b"\0\0\0\0\0", no_window) as connection,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        while head := connection.recv(9, socket.MSG_WAITALL):
+            payload = connection.recv(int.from_bytes(head[:3], "big"), socket.MSG_WAITALL) if any(head[:3]) else b""
+            if head[3] == 6 and not head[4]:
+                connection.sendall(frame(6, 1, 0, payload))
+            assert head[3] != 0, "it was sent data that it has no window for"
 
 
 def test_a_call_that_ends_without_a_message_is_refused(rpc: RpcClient) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import grpc
 from google.protobuf.message import Message
@@ -13,7 +13,7 @@ from service.api.routes import State
 from service.api.rpc import open_inference_pb2 as pb
 from service.api.rpc.arrival import Arrival
 from service.api.rpc.calls import SERVICE, STREAM_METHOD, Calls
-from service.api.rpc.frame import CallFrame
+from service.api.rpc.frame import CallFrame, Handler
 from service.api.rpc.guard import Guard, Need
 from service.api.rpc.health import Health
 from service.api.rpc.standard import StandardCalls
@@ -21,11 +21,14 @@ from service.errors import StartError
 from service.rpc_port import rpc_address
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 _LINGER_S: Final = 0.5
 """Time in which a client's next calls are told that the service stops, as long as HTTP's clients have."""
 
 
-_IDLE_S: Final = 300
+_IDLE_S: Final = 300.0
 """Time without a call after which a connection is told to go, and without a request after which a stream is ended.
 Clients keep theirs on purpose and connect again by themselves; it is also how rarely gRPC lets a client ask whether an
 idle connection still lives. A connection that has been told to go for its age has as long to finish its calls."""
@@ -35,7 +38,7 @@ _PING_S: Final = 60
 hours, in which one that is gone, or reads nothing of what it is sent, would keep its places."""
 
 _PONG_S: Final = 20
-"""Time in which it must answer; gRPC's own."""
+"""Time in which it must answer that, or any other ping; gRPC's own are 20 s and a minute."""
 
 _OPEN_SHARE: Final = 4
 """One in so many places is for calls that need no key. They are answered in microseconds; watched health stays."""
@@ -53,12 +56,13 @@ class RpcServer:
     Args:
         state: What the application holds.
         traffic: The counters of requests, those of HTTP too.
+        tracer: Makes spans of calls; None where they are not traced.
 
     Attributes:
         port: Where it listens, once it is started.
     """
 
-    def __init__(self, state: State, traffic: Traffic) -> None:
+    def __init__(self, state: State, traffic: Traffic, tracer: "Tracer | None" = None) -> None:
         settings = state["settings"]
         self.port = 0
         self._grace_s = settings.shutdown_grace_s
@@ -71,7 +75,7 @@ class RpcServer:
         health = Health(lambda: is_ready(state["registry"], state["draining"]), (SERVICE,), self._stopping)
         reflection_need: Need = "all" if settings.open_docs else "key"
         standard = StandardCalls(health, (SERVICE,), guard, self._arrival, reflection_need)
-        self._server.add_generic_rpc_handlers((_handlers(Calls(state), frame), *standard.handlers))
+        self._server.add_generic_rpc_handlers((_handlers(Calls(state), frame, _around(tracer)), *standard.handlers))
         self._address = rpc_address(settings.host, settings.grpc_port or 0)
 
     async def start(self) -> None:
@@ -110,16 +114,26 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", settings.grpc_max_calls),
         ("grpc.server_handshake_timeout_ms", int(1000 * settings.receive_timeout_s)),
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
-        ("grpc.max_connection_idle_ms", 1000 * _IDLE_S),
+        ("grpc.max_connection_idle_ms", int(1000 * _IDLE_S)),
         ("grpc.max_connection_age_ms", int(1000 * settings.grpc_connection_s)),
-        ("grpc.max_connection_age_grace_ms", 1000 * _IDLE_S),
+        ("grpc.max_connection_age_grace_ms", int(1000 * _IDLE_S)),
         ("grpc.keepalive_time_ms", 1000 * _PING_S),
         ("grpc.keepalive_timeout_ms", 1000 * _PONG_S),
+        ("grpc.http2.ping_timeout_ms", 1000 * _PONG_S),
         ("grpc.so_reuseport", 1),  # the port is shared by the workers, and reserved by their parent
     ]
 
 
-def _handlers(calls: Calls, frame: CallFrame) -> grpc.GenericRpcHandler:
+def _around(tracer: "Tracer | None") -> Callable[[str, Handler], Handler]:
+    """Return what is put around the handler of each method."""
+    if tracer is None:
+        return lambda _method, handle: handle
+    from service.api.rpc.traced import Traced
+
+    return Traced(SERVICE, tracer).around
+
+
+def _handlers(calls: Calls, frame: CallFrame, around: Callable[[str, Handler], Handler]) -> grpc.GenericRpcHandler:
     methods = {
         "ServerLive": _Method(calls.server_live, pb.ServerLiveRequest, need="all"),
         "ServerReady": _Method(calls.server_ready, pb.ServerReadyRequest, need="all"),
@@ -136,14 +150,14 @@ def _handlers(calls: Calls, frame: CallFrame) -> grpc.GenericRpcHandler:
     # On the wire a call with one request is a stream of one; as a stream it is ours before its message is there.
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         name: grpc.stream_unary_rpc_method_handler(
-            frame.unary(name, method.asked, method.answer, need=method.need),
+            around(name, frame.unary(name, method.asked, method.answer, need=method.need)),
             response_serializer=_written,
         )
         for name, method in methods.items()
     }
+    stream = frame.stream(STREAM_METHOD, pb.ModelInferRequest, calls.stream_infer, calls.refused_in_stream)
     handlers[STREAM_METHOD] = grpc.stream_stream_rpc_method_handler(
-        frame.stream(STREAM_METHOD, pb.ModelInferRequest, calls.stream_infer, calls.refused_in_stream),
-        response_serializer=_written,
+        around(STREAM_METHOD, stream), response_serializer=_written
     )
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
