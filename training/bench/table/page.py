@@ -7,7 +7,7 @@ import numpy as np
 
 from training.bench.kept import Kept, table
 from training.bench.table.results import OURS, REFERENCE, Result
-from training.bench.table.summary import Task, errors_by_task, geometric_means, ratios
+from training.bench.table.summary import Task, errors_by_task, geometric_means, ratios, seeds_by_task
 
 _OUTSIDE = ("driver", "target")
 _WHAT = {
@@ -36,7 +36,7 @@ class _Board:
     @classmethod
     def of(cls, kept: Kept) -> "_Board":
         results = [Result(**one) for document in kept.documents.values() for one in document.get("results", [])]
-        by_task = {task: row for task, row in ratios(errors_by_task(results)).items() if OURS in row}
+        by_task = {task: row for task, row in ratios(results).items() if OURS in row}
         return cls(results, by_task, geometric_means(by_task))
 
     def single(self, protocol: str) -> tuple[str, float]:
@@ -116,13 +116,12 @@ def errors(protocol: str) -> Callable[[Kept], str]:
         known = dict.fromkeys(one.method for one in board.results)
         names = [OURS, *(name for name in known if name not in (OURS, REFERENCE, "mean"))]
         names = [name for name in names if any(name in row for row in rows.values())]
-        absolute = errors_by_task(board.results)
+        absolute, seeds = errors_by_task(board.results), seeds_by_task(board.results)
         lines = []
         for task, row in rows.items():
             best = min(value for name, value in row.items() if name != "mean")
             cells = [_ratio(row.get(name), best) for name in names]
-            n_seeds = len({one.seed for one in board.results if (one.protocol, one.data_set, one.target) == task})
-            lines.append([f"{task[1]}: {task[2]}", f"{absolute[task][REFERENCE]:.4g}", *cells, str(n_seeds)])
+            lines.append([f"{task[1]}: {task[2]}", f"{absolute[task][REFERENCE]:.4g}", *cells, str(len(seeds[task]))])
         means = board.means[protocol]
         lines.append(
             [
