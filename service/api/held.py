@@ -15,7 +15,7 @@ HELD_BYTES: Final = 16 * 1024
 
 
 class HoldingProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1 protocol that lets the application begin once a body is whole, or `HELD_BYTES` of it are there.
+    """Uvicorn's HTTP/1.1 protocol that lets the application begin once a body, or `HELD_BYTES` of it, is there.
 
     Tables, which are answered as they arrive, and clients that wait to be told to go on, are not held.
     """
