@@ -163,7 +163,7 @@ def test_failures_are_errors_and_what_a_client_gives_up_is_cancelled(
 
 
 def test_a_call_that_is_not_sampled_has_no_span_and_its_line_the_callers_trace(
-    tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, collector: Collector
 ) -> None:
     metadata = (("traceparent", f"00-{TRACE}-{PARENT}-00"),)
     with logging_to(_JsonFormatter()) as logged, Traced(tmp_path) as rpc:
