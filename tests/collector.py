@@ -73,12 +73,15 @@ class Lines(logging.Handler):
 
 
 @contextmanager
-def logging_to(formatter: logging.Formatter, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def logging_to(formatter: logging.Formatter) -> Iterator[list[str]]:
     """Give the lines logged at any level."""
     handler = Lines(formatter)
     root = logging.getLogger()
-    monkeypatch.setattr(root, "level", logging.DEBUG)
-    monkeypatch.setattr(LOGGER, "level", logging.DEBUG)
+    before = [(logger, logger.level) for logger in (root, LOGGER)]
+    for logger, _level in before:
+        logger.setLevel(logging.DEBUG)  # an assignment would leave what loggers remember of being enabled
     root.addHandler(handler)
     yield handler.lines
     root.removeHandler(handler)
+    for logger, level in before:
+        logger.setLevel(level)

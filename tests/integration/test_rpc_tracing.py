@@ -72,9 +72,9 @@ def told(span: Span, code: str, method: str = "ModelInfer") -> dict[str, Any]:
 
 
 def test_spans_are_joined_to_the_clients_trace_and_hold_nothing_of_its_input(
-    tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, collector: Collector
 ) -> None:
-    with logging_to(_JsonFormatter(), monkeypatch) as logged, Traced(tmp_path) as rpc:
+    with logging_to(_JsonFormatter()) as logged, Traced(tmp_path) as rpc:
         answer = rpc.call("ModelInfer", asked("multiply", SECRET, 2), metadata=JOINED)
         unknown: Any = rpc.refused("ModelInfer", asked(f"no-{SECRET}", SECRET, 2), metadata=JOINED)
         rpc.refused("ModelInfer", asked("divide", SECRET, 0), metadata=JOINED)
@@ -163,10 +163,10 @@ def test_failures_are_errors_and_what_a_client_gives_up_is_cancelled(
 
 
 def test_a_call_that_is_not_sampled_has_no_span_and_its_line_the_callers_trace(
-    tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, collector: Collector
 ) -> None:
     metadata = (("traceparent", f"00-{TRACE}-{PARENT}-00"),)
-    with logging_to(_JsonFormatter(), monkeypatch) as logged, Traced(tmp_path) as rpc:
+    with logging_to(_JsonFormatter()) as logged, Traced(tmp_path) as rpc:
         rpc.call("ModelInfer", asked("multiply", 3, 5), metadata=metadata)
 
     assert collector.spans == []

@@ -34,9 +34,9 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="logged", params=["json", "plain"])
-def _logged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def _logged(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     formatter = _JsonFormatter() if request.param == "json" else _PlainFormatter()
-    with logging_to(formatter, monkeypatch) as lines:
+    with logging_to(formatter) as lines:
         yield lines
 
 
