@@ -4,7 +4,8 @@
 
 Clients that behave ask a real `nalu serve` one after the other: with nobody else there, with a crowd at another service
 on the same machine, which is what the crowd's own work costs, and with the crowd at theirs. The three take turns, round
-after round; of the rounds the median counts, and all are kept.
+after round; of the rounds the median counts, and all are kept. A round in which something else took more than a quarter
+of a core is made again: where all have to wait for the processor, nothing is told of the service.
 """
 
 import argparse
@@ -24,13 +25,19 @@ from typing import Any, Final, Literal
 from benchmarks.faults.crowd import RAMP_S, REQUEST, crowded
 from benchmarks.faults.report import CHECKOUT, Figure, keep
 from benchmarks.serving.load import split_answer
-from tests.serving import serve
+from tests.serving import Served, serve
 
 Place = Literal["alone", "beside", "among"]
 PLACES: Final[tuple[Place, ...]] = ("alone", "beside", "among")
 """Where the clients that behave ask: without a crowd, with one at another service, with one at theirs."""
 
 _N_HEALTHY: Final = 4
+_MOST_OTHERS: Final = 0.25
+"""Cores that what has nothing to do with this may take within a round that counts."""
+
+_MOST_TRIES: Final = 6
+"""Rounds that are made again for each one that counts."""
+
 _PAUSE_S: Final = 0.002
 
 
@@ -93,25 +100,54 @@ def healthy(port: int, seconds: float) -> tuple[list[float], int]:
 
 
 def run(
-    repository: Path, n_connections: int, n_rounds: int, seconds: float, *, workers: int = 2, ramp_s: float = RAMP_S
+    repository: Path,
+    n_connections: int,
+    n_rounds: int,
+    seconds: float,
+    *,
+    ramp_s: float = RAMP_S,
+    most_others: float = float("inf"),
 ) -> dict[str, Any]:
-    """Ask without a crowd, beside one at another service, and among one; return what was measured."""
-    times: dict[Place, list[Time]] = {place: [] for place in PLACES}
-    options = ("--workers", str(workers))
+    """Ask without a crowd, beside one at another service, and among one; return what was measured.
+
+    Args:
+        repository: The models.
+        n_connections: Connections of the crowd.
+        n_rounds: Rounds that count.
+        seconds: How long is asked, three times a round.
+        ramp_s: Time in which the crowd comes.
+        most_others: Cores that anything else may take within a round that counts.
+
+    Raises:
+        RuntimeError: When something else takes more than that all the time.
+    """
+    rounds: list[dict[Place, Time]] = []
+    n_again = 0
+    options = ("--workers", "2")
     with (
         serve(repository, *options, NALU_LOG_LEVEL="warning") as served,
         serve(repository, *options, NALU_LOG_LEVEL="warning") as twin,
     ):
-        for one in (served, twin):
-            one.wait_until_ready()
+        served.wait_until_ready()
+        twin.wait_until_ready()
         healthy(served.port, min(1.0, seconds))
-        for _ in range(n_rounds):
-            for place in PLACES:
-                there = {"alone": None, "beside": twin.port, "among": served.port}[place]
-                with nullcontext({}) if there is None else crowded(there, n_connections, ramp_s) as crowd:
-                    measured = _ask(served.port, seconds, served.process.pid, twin.process.pid, crowd)
-                times[place].append(measured)
-    return _told(times)
+        while len(rounds) < n_rounds:
+            one_round = _round(served, twin, n_connections, seconds, ramp_s)
+            if max(one.others_share for one in one_round.values()) <= most_others:
+                rounds.append(one_round)
+            elif (n_again := n_again + 1) > _MOST_TRIES * n_rounds:
+                msg = f"other processes must leave the machine alone, however they took more than {most_others} cores"
+                raise RuntimeError(msg)
+    return {**_told(rounds), "n_rounds_again": n_again}
+
+
+def _round(served: Served, twin: Served, n_connections: int, seconds: float, ramp_s: float) -> dict[Place, Time]:
+    found: dict[Place, Time] = {}
+    for place in PLACES:
+        there = {"alone": None, "beside": twin.port, "among": served.port}[place]
+        with nullcontext({}) if there is None else crowded(there, n_connections, ramp_s) as crowd:
+            found[place] = _ask(served.port, seconds, served.process.pid, twin.process.pid, crowd)
+    return found
 
 
 def _ask(port: int, seconds: float, supervisor: int, twin: int, crowd: dict[str, Any]) -> Time:
@@ -126,7 +162,8 @@ def _ask(port: int, seconds: float, supervisor: int, twin: int, crowd: dict[str,
     return Time(answers, n_wrong, spent["service"] / passed, others_s / passed, memory, crowd)
 
 
-def _told(times: dict[Place, list[Time]]) -> dict[str, Any]:
+def _told(rounds: Sequence[dict[Place, Time]]) -> dict[str, Any]:
+    times = {place: [one[place] for one in rounds] for place in PLACES}
     among = times["among"]
     p99 = {place: statistics.median(one.p99_ms for one in found) for place, found in times.items()}
     every = [one for found in times.values() for one in found]
@@ -204,9 +241,16 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=10_300)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--others", type=float, default=_MOST_OTHERS, help="cores that others may take in a round")
     parser.add_argument("--dry", action="store_true", help="keep nothing; exit code 1 where it does not hold")
     arguments = parser.parse_args()
-    found = run(CHECKOUT / "model_repository", arguments.connections, arguments.rounds, arguments.seconds)
+    found = run(
+        CHECKOUT / "model_repository",
+        arguments.connections,
+        arguments.rounds,
+        arguments.seconds,
+        most_others=arguments.others,
+    )
     holds = not found["n_wrong"] and found["ratio_p99"] <= 2 and found["n_connections"] >= 10_000
     told = sentence(found)
     print(told, json.dumps(found, indent=1), f"load {os.getloadavg()[0]:.1f}", sep="\n")
