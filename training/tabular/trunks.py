@@ -131,10 +131,6 @@ class Trunk:
     factor: float = 1.0
     network: Network | None = None
 
-    def damped(self, beyond: float) -> "Trunk":
-        """Return the trunk that sees this share of the way that a column goes beyond the range seen."""
-        return replace(self, columns=replace(self.columns, beyond=beyond))
-
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
         return self.answer(self.products(rows) @ self.weights)
