@@ -205,7 +205,9 @@ def feynman(
         list[float] | None,
         typer.Option("--noise", help="Noise of the labels as a share of their root mean square. [default: 0 and 0.01]"),
     ] = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all]")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Method; repeatable. [default: all that are installed]")
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds an equation.", min=1, max=100)] = 1,
     keep: Annotated[
         Path | None, typer.Option(help="File of JSON lines: what is in it is not run again, new results are added.")
@@ -231,7 +233,7 @@ def feynman(
             _console.print(f"{'checked' if check else 'made'} {path} from {results}", markup=False)
         return
     from training.bench.documents import write
-    from training.bench.feynman.methods import METHODS
+    from training.bench.feynman.methods import METHODS, available
     from training.bench.feynman.own_equations import OWN
     from training.bench.feynman.running import NOISES, Kept, Result, run
     from training.bench.feynman.summary import as_document
@@ -252,7 +254,7 @@ def feynman(
     equations = list(OWN) if own else read_equations(data or data_dir() / "feynman_equations.csv", equation or ())
     if own and equation:
         equations = [one for one in equations if one.name in equation]
-    methods, noises = method or list(METHODS), noise or list(NOISES)
+    methods, noises = method or available(), noise or list(NOISES)
     started = time.perf_counter()
     with StepProgress(_console) as progress:
 

@@ -9,13 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from training.bench.feynman import running
-from training.bench.feynman.methods import METHODS, OURS, Answer, revision
+from training.bench.feynman.methods import METHODS, OURS, Answer, available, revision
 from training.bench.feynman.own_equations import OWN
 from training.bench.feynman.report import figure_svg, read_documents, render, told, write_report
 from training.bench.feynman.running import Kept, Result, measure, run
 from training.bench.feynman.summary import recovered, summarise
 from training.bench_commands import bench_app
-from training.errors import ConfigError
+from training.errors import ConfigError, MissingExtraError
 from training.fitting.law import Floats
 from training.tasks.physics import Equation
 
@@ -53,6 +53,24 @@ def test_the_search_recovers_what_a_peer_does_not(results: Path) -> None:
     assert (own.method, own.n_exact, own.n_good, own.n_false) == (OURS, 2, 2, 0)
     assert other.n_exact == 0
     assert (results / "a.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_a_network_is_near_inside_and_far_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "N_ROWS", 200)
+    result = measure(COULOMB, 0.0, "MLP", 0, revision("MLP"))
+    assert (result.exact, result.found, result.formula) == (False, False, "")
+    assert result.r2_inside is not None
+    assert result.r2_inside > 0.9
+    assert result.error_inside is not None
+    assert result.error_outside is not None
+    assert result.error_outside > 3 * result.error_inside
+
+
+def test_peers_that_are_not_installed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.bench.table.optional_peers.find_spec", {}.get)
+    assert set(METHODS) - set(available()) == {"XGBoost", "CatBoost"}
+    with pytest.raises(MissingExtraError, match="CatBoost"):
+        measure(COULOMB, 0.0, "CatBoost", 0, revision("CatBoost"))
 
 
 def test_kept_results_are_not_run_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +129,7 @@ def test_wrong_answers_are_counted_and_named(monkeypatch: pytest.MonkeyPatch) ->
     assert "a law, but not the equation's" in page
     assert "**no**" in page
     assert r"a\|b" in page
+    assert "-2.5e+04" in render([replace(result, r2_outside=-24985.9)], [document])
     assert figure_svg([result]).startswith(b"<?xml")
 
 

@@ -12,7 +12,7 @@ from training.bench.table.data_sets import load_task, tasks_of
 from training.bench.table.peers import METHODS, available, revision
 from training.bench.table.protocols import PROTOCOLS, split
 from training.bench.table.results import OURS, REFERENCE, Kept, Result
-from training.bench.table.summary import errors_by_task, geometric_means, ratios
+from training.bench.table.summary import errors_by_task, geometric_means, ratios, seeds_by_task
 from training.bench_commands import bench_app
 from training.errors import ConfigError, MissingExtraError
 
@@ -136,12 +136,25 @@ def test_ours_is_run_again_when_its_code_changes() -> None:
     assert len(revision(OURS)) == 12
 
 
-def test_ratios_are_means_over_seeds_over_the_reference_and_an_overflow_counts_as_a_thousand() -> None:
-    def result(method: str, seed: int, rmse: float | None) -> Result:
-        return Result("set", "y", "inside", seed, method, "1", rmse, rmse, 10, 5, 0.1)
+def result(method: str, seed: int, rmse: float | None) -> Result:
+    return Result("set", "y", "inside", seed, method, "1", rmse, rmse, 10, 5, 0.1)
 
+
+def test_ratios_are_means_over_seeds_over_the_reference_and_an_overflow_counts_as_a_thousand() -> None:
     results = [result(REFERENCE, 0, 1.0), result(REFERENCE, 1, 3.0), result("ridge", 0, 4.0), result("ridge", 1, 12.0)]
     results += [result(OURS, 0, 1.0), result(OURS, 1, 1.0), result("MLP", 0, None), result("MLP", 1, 1.0)]
-    by_task = ratios(errors_by_task(results))
+    by_task = ratios(results)
     assert by_task == {("inside", "set", "y"): {REFERENCE: 1.0, "ridge": 4.0, OURS: 0.5, "MLP": 1000.0}}
     assert geometric_means(by_task)["inside"]["best peer of each"] == pytest.approx(1.0)
+
+
+def test_methods_are_compared_on_the_seeds_that_ours_ran_on() -> None:
+    task = ("inside", "set", "y")
+    peers = [result(REFERENCE, 0, 1.0), result(REFERENCE, 1, 3.0), result(REFERENCE, 2, 50.0)]
+    peers += [result("ridge", 1, 6.0), result("ridge", 2, 5.0), result("MLP", 2, 1.0)]
+    assert seeds_by_task(peers) == {task: [0, 1, 2]}
+    assert ratios(peers)[task] == {REFERENCE: 1.0, "ridge": 11 / 53, "MLP": 1 / 50}
+    both = [*peers, result(OURS, 0, 1.0), result(OURS, 1, 1.0)]
+    assert seeds_by_task(both) == {task: [0, 1]}
+    assert ratios(both)[task] == {REFERENCE: 1.0, "ridge": 2.0, OURS: 0.5}
+    assert errors_by_task(both)[task] == {REFERENCE: 2.0, "ridge": 6.0, OURS: 1.0}

@@ -21,16 +21,33 @@ def kept(*, ours: float = 0.5, with_group: bool = False) -> Kept:
     return Kept({"tables": {"results": [asdict(one) for one in results]}})
 
 
+def claimed(given: Kept) -> dict[str, list[str]]:
+    """Return the cells of each claim's line by its first."""
+    cells = [line.strip("| ").split(" | ") for line in page.claims(given).splitlines()]
+    return {line[0]: line[1:] for line in cells}
+
+
 def test_claims_are_met_or_not_by_the_ratios() -> None:
-    lines = page.claims(kept()).splitlines()
-    assert "| at random, ours over LightGBM | ≤ 0.98 | 0.500 | yes | 1 of 1 |" in lines
-    assert "| outside by driver, ours over the best single peer | ≤ 0.87 | 0.625 (ridge) | yes | 1 of 2 |" in lines
+    lines = claimed(kept())
+    assert lines["at random, ours over LightGBM"] == ["≤ 0.98", "0.500", "0.500, 0.500", "yes", "1 of 1"]
+    single = lines["outside by driver, ours over the best single peer"]
+    assert single == ["≤ 0.87", "0.625 (ridge)", "0.625, 0.625", "yes", "1 of 2"]
     assert not any("by group" in line for line in lines)
-    worse = page.claims(kept(ours=1.2, with_group=True))
-    assert (
-        "| worst task outside, ours over LightGBM | ≤ 1.05 | 1.200 (steel: yield, driver) | **no** | 2 of 3 |" in worse
-    )
-    assert "| by group, ours over the best single peer | ≤ 1.02 | 1.500 (ridge) | **no** | 1 of 1 |" in worse
+    worse = claimed(kept(ours=1.2, with_group=True))
+    worst = worse["worst task outside, ours over LightGBM"]
+    assert worst == ["≤ 1.05", "1.200 (steel: yield, driver)", "1.200, 1.200", "**no**", "2 of 3"]
+    group = worse["by group, ours over the best single peer"]
+    assert group == ["≤ 1.02", "1.500 (ridge)", "1.500, 1.500", "**no**", "1 of 1"]
+
+
+def test_seeds_are_told_alone_only_where_each_ran_on_every_task() -> None:
+    results = kept().documents["tables"]["results"]
+    one_more = {**results[0], "seed": 2}
+    assert one_more["method"] == OURS
+    text = page.claims(Kept({"tables": {"results": [*results, one_more]}}))
+    assert "Each seed alone" not in text
+    assert "| at random, ours over LightGBM | ≤ 0.98 | 0.500 | yes | 1 of 1 |" in text
+    assert "Each seed alone" in page.claims(kept())
 
 
 def test_a_task_has_its_errors_the_best_in_bold_and_a_mean_below() -> None:
@@ -43,5 +60,5 @@ def test_a_task_has_its_errors_the_best_in_bold_and_a_mean_below() -> None:
 
 def test_a_task_without_ours_is_told_and_costs_are_those_of_every_fit() -> None:
     assert page.missing(kept()).splitlines()[2:] == ["| outside by driver | sea: y |"]
-    assert "| trunk + residual | 6 | 2.5 | 2.5 | 2.5 |" in page.costs(kept())
-    assert "| LightGBM | 7 | 2.5 | 2.5 | 2.5 |" in page.costs(kept())
+    assert "| trunk + residual | 3 of 4 | 6 | 2.5 | 2.5 | 2.5 |" in page.costs(kept())
+    assert "| LightGBM | 4 of 4 | 7 | 2.5 | 2.5 | 2.5 |" in page.costs(kept())

@@ -10,6 +10,7 @@ import numpy as np
 
 import training.fitting
 from training.bench.table.peers import METHODS as PEERS
+from training.bench.table.peers import available as available_peers
 from training.evaluation.leaderboard import TableRows
 from training.fitting.exact import SOLVERS, ExactSettings, fit_exact
 from training.fitting.law import Floats
@@ -18,7 +19,11 @@ from training.law_model import law_text
 from training.tasks.physics import Equation
 
 OURS = "search"
-PEER_NAMES = ("ridge", "power law", "LightGBM", "MLP")
+PEER_NAMES = (
+    *("ridge", "power law", "LightGBM", "HistGradientBoosting", "linear trees"),
+    *("XGBoost", "CatBoost", "MLP"),
+)
+"""Those of the benchmark on tables that take seconds a fit."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,12 @@ def _rows(x: Floats, y: Floats) -> TableRows:
 
 METHODS: dict[str, Method] = {OURS: _search, **{name: _peer(name) for name in PEER_NAMES}}
 """Name → method; the peers are those of the benchmark on tables, at its settings."""
+
+
+def available() -> list[str]:
+    """Return the methods that can be run here: all but those whose packages are not installed."""
+    there = available_peers()
+    return [OURS, *(name for name in PEER_NAMES if name in there)]
 
 
 def revision(method: str) -> str:

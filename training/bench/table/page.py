@@ -7,7 +7,7 @@ import numpy as np
 
 from training.bench.kept import Kept, table
 from training.bench.table.results import OURS, REFERENCE, Result
-from training.bench.table.summary import Task, errors_by_task, geometric_means, ratios
+from training.bench.table.summary import Task, errors_by_task, geometric_means, ratios, seeds_by_task
 
 _OUTSIDE = ("driver", "target")
 _WHAT = {
@@ -35,74 +35,82 @@ class _Board:
 
     @classmethod
     def of(cls, kept: Kept) -> "_Board":
-        results = [Result(**one) for document in kept.documents.values() for one in document.get("results", [])]
-        by_task = {task: row for task, row in ratios(errors_by_task(results)).items() if OURS in row}
+        return cls.from_results([Result(**one) for doc in kept.documents.values() for one in doc.get("results", [])])
+
+    @classmethod
+    def from_results(cls, results: list[Result]) -> "_Board":
+        by_task = {task: row for task, row in ratios(results).items() if OURS in row}
         return cls(results, by_task, geometric_means(by_task))
 
-    def single(self, protocol: str) -> tuple[str, float]:
-        """Return the peer with the least geometric mean, and ours over it."""
+    def by_seed(self) -> "list[_Board]":
+        """Return what each seed alone says, where several were run on every task; none otherwise."""
+        seeds = sorted({one.seed for one in self.results if one.method == OURS})
+        alone = [self.from_results([one for one in self.results if one.seed == seed]) for seed in seeds]
+        return alone if len(seeds) > 1 and all(set(one.by_task) == set(self.by_task) for one in alone) else []
+
+    def over_reference(self, protocol: str) -> tuple[float, str]:
+        """Return the geometric mean of ours over the reference, and nothing to note."""
+        return self.means[protocol][OURS], ""
+
+    def over_single(self, protocol: str) -> tuple[float, str]:
+        """Return the geometric mean of ours over that of the best peer that ran on every task, and its name."""
         peers = {name: value for name, value in self.means[protocol].items() if name in self.peers(protocol)}
         best = min(peers, key=lambda name: peers[name])
-        return best, self.means[protocol][OURS] / peers[best]
+        return self.means[protocol][OURS] / peers[best], best
 
-    def oracle(self, protocol: str) -> float:
-        """Return the geometric mean of ours over the best peer of each task."""
-        return self.means[protocol][OURS] / self.means[protocol]["best peer of each"]
+    def over_oracle(self, protocol: str) -> tuple[float, str]:
+        """Return the geometric mean of ours over the best peer of each task, and nothing to note."""
+        return self.means[protocol][OURS] / self.means[protocol]["best peer of each"], ""
+
+    def worst_outside(self, _: str) -> tuple[float, str]:
+        """Return the largest ratio to the reference outside, and where it is."""
+        outside = {task: row[OURS] for task, row in self.by_task.items() if task[0] in _OUTSIDE}
+        worst = max(outside, key=lambda task: outside[task])
+        return outside[worst], f"{worst[1]}: {worst[2]}, {worst[0]}"
 
     def peers(self, protocol: str) -> list[str]:
         """Return the methods, other than ours, that ran on every task."""
         return [name for name in self.means[protocol] if name not in (OURS, "best peer of each")]
 
 
+_CLAIMS: tuple[tuple[str, str, float, Callable[[_Board, str], tuple[float, str]], tuple[str, ...]], ...] = (
+    ("at random", "ours over LightGBM", 0.98, _Board.over_reference, ("inside",)),
+    ("at random", "ours over the best of all peers of each task", 1.05, _Board.over_oracle, ("inside",)),
+    ("outside by driver", "ours over LightGBM", 0.60, _Board.over_reference, ("driver",)),
+    ("outside by driver", "ours over the best single peer", 0.87, _Board.over_single, ("driver",)),
+    ("outside by driver", "ours over the best of all peers of each task", 1.20, _Board.over_oracle, ("driver",)),
+    ("outside by target", "ours over LightGBM", 0.90, _Board.over_reference, ("target",)),
+    ("outside by target", "ours over the best single peer", 0.97, _Board.over_single, ("target",)),
+    ("by group", "ours over the best single peer", 1.02, _Board.over_single, ("group",)),
+    ("by time", "ours over the best single peer", 1.02, _Board.over_single, ("time",)),
+    ("worst task outside", "ours over LightGBM", 1.05, _Board.worst_outside, _OUTSIDE),
+)
+"""Which rows, what is compared, the bound asked for, how it is measured, and the protocols that it is over."""
+
+
 def claims(kept: Kept) -> str:
-    """Return what was asked for, what came out, and whether it is met."""
+    """Return what was asked for, what came out, on each seed alone too, and whether it is met."""
     board = _Board.of(kept)
-    every = {(one.protocol, one.data_set, one.target) for one in board.results}
+    alone = board.by_seed()
+    every = {_task(one) for one in board.results}
     rows = []
-
-    def claim(what: str, bound: float, value: float, more: str = "", *protocols: str) -> None:
-        asked = protocols or tuple(name for name, told in _WHAT.items() if what.startswith(told))
-        n_tasks, n_there = (sum(task[0] in asked for task in tasks) for tasks in (board.by_task, every))
-        met = "yes" if value <= bound else "**no**"
-        rows.append([what, f"≤ {bound:.2f}", f"{value:.3f}{more}", met, f"{n_tasks} of {n_there}"])
-
-    def of(protocol: str, said: Callable[[], None]) -> None:
-        if protocol in board.means:
-            said()
-
-    def inside() -> None:
-        claim("at random, ours over LightGBM", 0.98, board.means["inside"][OURS])
-        claim("at random, ours over the best of all peers of each task", 1.05, board.oracle("inside"))
-
-    def driver() -> None:
-        claim("outside by driver, ours over LightGBM", 0.60, board.means["driver"][OURS])
-        name, value = board.single("driver")
-        claim("outside by driver, ours over the best single peer", 0.87, value, f" ({name})")
-        claim("outside by driver, ours over the best of all peers of each task", 1.20, board.oracle("driver"))
-
-    def target() -> None:
-        claim("outside by target, ours over LightGBM", 0.90, board.means["target"][OURS])
-        name, value = board.single("target")
-        claim("outside by target, ours over the best single peer", 0.97, value, f" ({name})")
-
-    of("inside", inside)
-    of("driver", driver)
-    of("target", target)
-    for protocol in ("group", "time"):
-        if protocol in board.means:
-            name, value = board.single(protocol)
-            claim(f"{_WHAT[protocol]}, ours over the best single peer", 1.02, value, f" ({name})")
-    outside = {task: row[OURS] for task, row in board.by_task.items() if task[0] in _OUTSIDE}
-    if outside:
-        worst = max(outside, key=lambda task: outside[task])
-        claim(
-            "worst task outside, ours over LightGBM",
-            1.05,
-            outside[worst],
-            f" ({worst[1]}: {worst[2]}, {worst[0]})",
-            *_OUTSIDE,
+    for where, what, bound, measured, protocols in _CLAIMS:
+        n_tasks, n_there = (sum(task[0] in protocols for task in tasks) for tasks in (board.by_task, every))
+        if not n_tasks:
+            continue
+        value, note = measured(board, protocols[0])
+        rows.append(
+            [
+                f"{where}, {what}",
+                f"≤ {bound:.2f}",
+                f"{value:.3f}" + (f" ({note})" if note else ""),
+                *([", ".join(f"{measured(one, protocols[0])[0]:.3f}" for one in alone)] if alone else []),
+                "yes" if value <= bound else "**no**",
+                f"{n_tasks} of {n_there}",
+            ]
         )
-    return table(["RMSE, geometric means over the tasks", "Asked for", "Measured", "Met", "Tasks"], rows)
+    seeds = ["Each seed alone"] if alone else []
+    return table(["RMSE, geometric means over the tasks", "Asked for", "Measured", *seeds, "Met", "Tasks"], rows)
 
 
 def errors(protocol: str) -> Callable[[Kept], str]:
@@ -116,13 +124,12 @@ def errors(protocol: str) -> Callable[[Kept], str]:
         known = dict.fromkeys(one.method for one in board.results)
         names = [OURS, *(name for name in known if name not in (OURS, REFERENCE, "mean"))]
         names = [name for name in names if any(name in row for row in rows.values())]
-        absolute = errors_by_task(board.results)
+        absolute, seeds = errors_by_task(board.results), seeds_by_task(board.results)
         lines = []
         for task, row in rows.items():
             best = min(value for name, value in row.items() if name != "mean")
             cells = [_ratio(row.get(name), best) for name in names]
-            n_seeds = len({one.seed for one in board.results if (one.protocol, one.data_set, one.target) == task})
-            lines.append([f"{task[1]}: {task[2]}", f"{absolute[task][REFERENCE]:.4g}", *cells, str(n_seeds)])
+            lines.append([f"{task[1]}: {task[2]}", f"{absolute[task][REFERENCE]:.4g}", *cells, str(len(seeds[task]))])
         means = board.means[protocol]
         lines.append(
             [
@@ -145,8 +152,9 @@ def _ratio(value: float | None, best: float) -> str:
 
 
 def costs(kept: Kept) -> str:
-    """Return the processor time of fit and prediction of each method."""
+    """Return the tasks that each method ran on, and the processor time of fit and prediction."""
     board = _Board.of(kept)
+    n_tasks = len({_task(one) for one in board.results})
     lines = []
     for name in dict.fromkeys(one.method for one in board.results):
         mine = [one for one in board.results if one.method == name]
@@ -154,19 +162,24 @@ def costs(kept: Kept) -> str:
         lines.append(
             [
                 name,
+                f"{len({_task(one) for one in mine})} of {n_tasks}",
                 str(len(mine)),
                 f"{np.median([one.seconds for one in mine]):.1f}",
                 f"{max(one.seconds for one in mine):.1f}",
                 f"{max(middle):.1f}" if middle else "",
             ]
         )
-    return table(["Method", "Fits", "Median, s", "Largest, s", "Largest at 5,000 to 6,000 rows, s"], lines)
+    return table(["Method", "Tasks", "Fits", "Median, s", "Largest, s", "Largest at 5,000 to 6,000 rows, s"], lines)
+
+
+def _task(result: Result) -> Task:
+    return result.protocol, result.data_set, result.target
 
 
 def missing(kept: Kept) -> str:
     """Return the tasks on which ours was not measured."""
     board = _Board.of(kept)
-    every = dict.fromkeys((one.protocol, one.data_set, one.target) for one in board.results)
+    every = dict.fromkeys(_task(one) for one in board.results)
     absent = [task for task in every if task not in board.by_task]
     lines = [[_WHAT[protocol], f"{data_set}: {target}"] for protocol, data_set, target in absent]
     return table(["Split", "Task"], lines or [["", "none"]])

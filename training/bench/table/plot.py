@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 
 from training.bench.table.results import OURS, REFERENCE, Result
-from training.bench.table.summary import errors_by_task, ratios
+from training.bench.table.summary import ratios
 
 _INCHES_A_ROW = 0.17
 _SHOWN = (0.2, 3.0)
@@ -22,7 +22,7 @@ def errors_plot(results: Sequence[Result], kind: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    by_task = ratios(errors_by_task(results))
+    by_task = ratios(results)
     protocols = list(dict.fromkeys(task[0] for task in by_task))
     methods = [one for one in dict.fromkeys(result.method for result in results) if one not in (REFERENCE, OURS)]
     heights = [sum(task[0] == protocol for task in by_task) for protocol in protocols]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.bench.table.results import Result
-from training.bench.table.summary import errors_by_task, geometric_means, ratios
+from training.bench.table.summary import geometric_means, ratios
 
 
 def told(result: Result) -> str:
@@ -23,7 +23,7 @@ def told(result: Result) -> str:
 
 def print_summary(console: Console, results: Sequence[Result]) -> None:
     """Print errors over the reference's by task, and geometric means."""
-    by_task = ratios(errors_by_task(results))
+    by_task = ratios(results)
     if not by_task:
         return
     methods = list(dict.fromkeys(one.method for one in results))
@@ -47,6 +47,6 @@ def as_document(results: Sequence[Result]) -> dict[str, Any]:
         "results": [asdict(one) for one in results],
         "geometric_means": {
             protocol: {method: round(value, 4) for method, value in means.items()}
-            for protocol, means in geometric_means(ratios(errors_by_task(results))).items()
+            for protocol, means in geometric_means(ratios(results)).items()
         },
     }
