@@ -35,7 +35,7 @@ from service.logging import LOGGER
 from service.metrics import Counts
 from service.settings import Settings
 from service.switching import Switching
-from service.tracing import open_tracing
+from service.tracing import Tracing, open_tracing
 
 
 def create_app(
@@ -98,7 +98,7 @@ def create_app(
         watching = asyncio.create_task(keys.watch()) if keys is not None else None
         with drain_on_signal(draining, settings.drain_s):
             following = asyncio.create_task(switching.follow(settings.reload_s)) if settings.reload_s else None
-            async with rpc_served(state, traffic):
+            async with rpc_served(state, traffic, tracing):
                 yield state
         if following is not None:
             following.cancel()
@@ -147,7 +147,7 @@ def create_app(
 
 
 @asynccontextmanager
-async def rpc_served(state: routes.State, traffic: Traffic) -> AsyncIterator[None]:
+async def rpc_served(state: routes.State, traffic: Traffic, tracing: Tracing | None) -> AsyncIterator[None]:
     """Serve gRPC too, where the settings say so; what it needs is imported only then.
 
     Raises:
@@ -158,7 +158,7 @@ async def rpc_served(state: routes.State, traffic: Traffic) -> AsyncIterator[Non
         return
     from service.api.rpc.server import RpcServer
 
-    server = RpcServer(state, traffic)
+    server = RpcServer(state, traffic, None if tracing is None else tracing.tracer)
     await server.start()
     state["rpc"] = server
     yield

@@ -170,6 +170,15 @@ class SlowRequestError(ServiceError):
         )
 
 
+class SlowMessageError(SlowRequestError):
+    """A call whose message does not arrive."""
+
+    def __init__(self, within_s: float) -> None:
+        ServiceError.__init__(
+            self, f"a message must arrive within {within_s:g} s, however it did not; send it again in a new call"
+        )
+
+
 class TooManyConnectionsError(ServiceError):
     """More connections than a worker takes on."""
 

@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         description="Calls over gRPC that each worker takes on at once, streams included; more are refused with "
         "RESOURCE_EXHAUSTED before their message is read. Each may hold a message of the largest body's size.",
     )
+    grpc_connection_s: Annotated[float, Field(ge=1, le=30 * 86_400, allow_inf_nan=False)] = Field(
+        default=3600.0,
+        description="Seconds after which a connection over gRPC is told to go; its calls, streams too, have 5 minutes "
+        "to finish then. Clients connect again by themselves and lose no call. It spreads them anew over the workers, "
+        "and ends the calls of those who never read their answers.",
+    )
     model_repository: Path = Field(
         default=Path("model_repository"),
         description="Folder of published models. The default is where a fresh clone keeps its starter models.",
@@ -93,8 +99,8 @@ class Settings(BaseSettings):
     )
     open_docs: bool = Field(
         default=False,
-        description="Whether the pages for people and the OpenAPI document are shown without a key. Not by default; "
-        "a browser sends no key by itself, so a service whose pages are to be seen opens them.",
+        description="Whether the pages for people, the OpenAPI document and reflection over gRPC are shown without a "
+        "key. Not by default; a browser sends no key by itself, so a service whose pages are to be seen opens them.",
     )
     cors_origins: str = Field(
         default="",
@@ -179,7 +185,8 @@ class Settings(BaseSettings):
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=8192,
         description="Most connections of each worker. Where one more comes, one that keeps the service waiting is "
-        "closed for it; where there is none, it is refused with 503. The default takes some 100 MB at most.",
+        "closed for it; where there is none, it is refused with 503. As many over gRPC, where one more is closed. "
+        "The default takes some 100 MB at most.",
     )
     receive_timeout_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = Field(
         default=10.0,

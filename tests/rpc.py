@@ -19,6 +19,10 @@ class RpcClient:
 
     Args:
         port: Where it listens.
+
+    Attributes:
+        port: The same.
+        channel: The channel.
     """
 
     def __init__(self, port: int) -> None:
@@ -27,6 +31,7 @@ class RpcClient:
             ("grpc.max_send_message_length", -1),
             ("grpc.use_local_subchannel_pool", 1),  # each client has a connection of its own
         ]
+        self.port = port
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
 
     def close(self) -> None:

@@ -1,66 +1,31 @@
 """Traces as a collector gets them: a real receiver of OTLP over HTTP, and logs that hold nothing of a request."""
 
 import json
-import logging
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from starlette.testclient import TestClient
 
 from service import tracing
 from service.app import create_app
 from service.errors import SettingsError
-from service.logging import LOGGER, _JsonFormatter, _PlainFormatter
+from service.logging import _JsonFormatter, _PlainFormatter
 from service.settings import Settings
+from tests.collector import PARENT, TRACE, Collector, attributes, collecting, logging_to
 from tests.published import publish_all
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-PARENT = "b7ad6b7169203331"
 SECRET = 918273645.5
 """A value of an input; nobody but the model is to see it."""
 
 
-class Collector(ThreadingHTTPServer):
-    """Receives spans."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Receiver)
-        self.requests: list[ExportTraceServiceRequest] = []
-
-    @property
-    def spans(self) -> list[Span]:
-        return [span for one in self.requests for r in one.resource_spans for s in r.scope_spans for span in s.spans]
-
-
-class _Receiver(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        assert isinstance(self.server, Collector)
-        assert self.path == "/v1/traces"
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append(ExportTraceServiceRequest.FromString(body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
 @pytest.fixture(name="collector")
 def _collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    with Collector() as collector:
-        thread = threading.Thread(target=collector.serve_forever, daemon=True)
-        thread.start()
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_address[1]}")
+    with collecting(monkeypatch) as collector:
         yield collector
-        collector.shutdown()
-        thread.join()
 
 
 @pytest.fixture(name="root", scope="module")
@@ -68,32 +33,11 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return publish_all(tmp_path_factory.mktemp("repository"))
 
 
-class Lines(logging.Handler):
-    """Keeps log lines as they would be written."""
-
-    def __init__(self, formatter: logging.Formatter) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-        self.setFormatter(formatter)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if not record.name.startswith("httpx"):  # the client's own
-            self.lines.append(self.format(record))
-
-
 @pytest.fixture(name="logged", params=["json", "plain"])
-def _logged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    handler = Lines(_JsonFormatter() if request.param == "json" else _PlainFormatter())
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "level", logging.DEBUG)
-    monkeypatch.setattr(LOGGER, "level", logging.DEBUG)
-    root.addHandler(handler)
-    yield handler.lines
-    root.removeHandler(handler)
-
-
-def attributes(span: Span) -> dict[str, Any]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value") or "string_value") for one in span.attributes}
+def _logged(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    formatter = _JsonFormatter() if request.param == "json" else _PlainFormatter()
+    with logging_to(formatter) as lines:
+        yield lines
 
 
 def ask_everything(client: TestClient, headers: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from service.api.open_inference import plane
 from service.api.open_inference.bodies import read_infer as read_json
 from service.api.open_inference.datatypes import DATATYPES
 from service.api.rpc import open_inference_pb2 as pb
-from service.api.rpc.frame import parsed
+from service.api.rpc.arrival import parsed
 from service.api.rpc.messages import read_infer, write_infer
 from service.api.rpc.statuses import Refusal, refusal_of
 from service.errors import UnreadableBodyError

@@ -33,8 +33,9 @@ def test_broken_files_are_refused_with_a_reason(tmp_path: Path) -> None:
 
 
 def test_healthy_clients_are_answered_among_slow_ones(tmp_path: Path) -> None:
-    found = slow_clients.run(publish_all(tmp_path), 120, n_rounds=1, seconds=1.0)
+    found = slow_clients.run(publish_all(tmp_path), 120, n_rounds=1, seconds=1.0, ramp_s=0.2)
 
     assert found["n_wrong"] == 0
     assert found["n_connections"] >= 110
+    assert found["counts"]["bytes"] > 20
     assert found["n_healthy"] > 20

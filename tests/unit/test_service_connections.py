@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 
 from service.api import connections
 from service.api.connections import MAX_HEADERS, MIN_BYTES_S, LimitedProtocol, Patience, Wheel, allow_files
+from service.api.held import HELD_BYTES
 from service.api.middleware import Traffic
 from service.metrics import Counts
 
@@ -169,10 +170,10 @@ def test_while_the_service_does_not_read_the_client_is_not_slow() -> None:
 def test_an_answered_body_that_never_ends_is_cut_off_without_a_second_answer() -> None:
     async def scenario(server: Server) -> None:
         protocol, wire = server.connect()
-        protocol.data_received(POST.replace(b"/now", b"/early"))
+        protocol.data_received(POST.replace(b"/now", b"/early") + b"x" * HELD_BYTES)
         await settle()
         assert wire.sent.count(b"HTTP/1.1") == 1
-        protocol.look(after(11))
+        protocol.look(after(11 + HELD_BYTES / MIN_BYTES_S))
         assert wire.closed
         assert wire.sent.count(b"HTTP/1.1") == 1
 
@@ -297,7 +298,7 @@ def test_one_connection_too_many_takes_the_place_of_a_silent_one_or_none(monkeyp
 def test_who_leaves_between_the_parts_of_an_answer_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(server: Server) -> None:
         protocol, wire = server.connect()
-        protocol.data_received(POST.replace(b"/now", b"/early"))
+        protocol.data_received(POST.replace(b"/now", b"/early") + b"x" * HELD_BYTES)
         wire.close()
         await settle()
         assert wire.sent == b""

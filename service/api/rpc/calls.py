@@ -8,7 +8,6 @@ from service.api.open_inference.statistics import model_statistics
 from service.api.predictions import INLINE_BODY_BYTES
 from service.api.routes import State
 from service.api.rpc import open_inference_pb2 as pb
-from service.api.rpc.frame import Context
 from service.api.rpc.messages import (
     config_message,
     metadata_message,
@@ -16,6 +15,7 @@ from service.api.rpc.messages import (
     statistics_message,
     write_infer,
 )
+from service.api.rpc.metadata import Context
 from service.errors import ModelNotReadyError
 from service.inference.session import ModelSession
 

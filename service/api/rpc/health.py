@@ -6,11 +6,13 @@ name a service.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthServicer
+
+from service.api.rpc.metadata import Context
 
 SERVICE: Final[str] = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -20,8 +22,6 @@ READINESS: Final = "readiness"
 
 _LOOK_S: Final = 0.5
 """How often a watched state is looked at; probes ask every few seconds."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Health(HealthServicer):
