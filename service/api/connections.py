@@ -6,19 +6,18 @@ for a request, so that the limits cost it nothing.
 """
 
 import asyncio
+import logging
 import resource
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from service.api.held import HoldingProtocol
-from service.api.middleware import SECURITY_HEADERS, Traffic, new_id
-from service.api.problems import problem_of
+from service.api.middleware import Traffic, counted_path, new_id
+from service.api.refusals import Refusals
 from service.errors import (
     HeadTooLargeError,
     NotHttpError,
@@ -53,6 +52,9 @@ MIN_BYTES_S: Final = 4096
 """Bytes of a body that must arrive for each second beyond the first few: a modem's speed."""
 
 _HEAD_END: Final = b"\r\n\r\n"
+
+_NO_PATH: Final = counted_path("")
+"""What refusals are counted under."""
 
 _SPARE_FILES: Final = 128
 """Open files that are no connections: models, logs, tables that are being read."""
@@ -101,12 +103,20 @@ class Wheel:
     Args:
         patience: How much of a client is borne.
         traffic: Where refusals are counted.
+
+    Attributes:
+        patience: How much of a client is borne.
+        refusals: What those are told that are closed.
+        slow: What was wrong with those that took too long.
+        max_connections: Most connections.
     """
 
     def __init__(self, patience: Patience, traffic: Traffic) -> None:
         soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         room = patience.n_connections if soft == resource.RLIM_INFINITY else max(1, soft - _SPARE_FILES)
         self.patience = patience
+        self.refusals = Refusals()
+        self.slow = SlowRequestError(patience.receive_s)
         self.max_connections = min(patience.n_connections, room)
         self._traffic = traffic
         self._spokes: list[set[LimitedProtocol]] = [set() for _ in range(_N_SPOKES)]
@@ -139,7 +149,7 @@ class Wheel:
 
     def count(self, status: int) -> None:
         """Count a request that was refused before it was one."""
-        self._traffic.count("", status, 0.0)
+        self._traffic.count(_NO_PATH, status, 0.0)
 
     def close(self) -> None:
         """Stop looking."""
@@ -307,7 +317,7 @@ class LimitedProtocol(HoldingProtocol):
             if now - since <= patience.receive_s:
                 return now - since > _TURN_S
             if self.has_begun_a_request:
-                self._refuse(SlowRequestError(patience.receive_s))
+                self._refuse(self._wheel.slow)
             else:
                 self.transport.close()
             return False
@@ -325,23 +335,17 @@ class LimitedProtocol(HoldingProtocol):
     def _refuse(self, error: ServiceError) -> None:
         """Tell why, and close."""
         own_id = new_id()
-        token = request_id.set(own_id)
-        response = problem_of(error, "")
-        LOGGER.info("a connection is closed: %s", error)
-        request_id.reset(token)
-        headers = (
-            *self.server_state.default_headers,
-            *(header for header in response.raw_headers if header[0] != b"connection"),
-            *SECURITY_HEADERS,
-            (b"x-request-id", own_id.encode()),
-            (b"connection", b"close"),
-        )
+        if LOGGER.isEnabledFor(logging.INFO):
+            token = request_id.set(own_id)
+            LOGGER.info("a connection is closed: %s", error)
+            request_id.reset(token)
+        status, told = self._wheel.refusals.of(error, own_id, self.server_state.default_headers)
         if self.is_answering:
             self.cycle.disconnected = True
             self.drop_held()
-        self.transport.write(_head(response.status_code, headers) + bytes(response.body))
+        self.transport.write(told)
         self.transport.close()
-        self._wheel.count(response.status_code)
+        self._wheel.count(status)
 
 
 class _Writer:
@@ -365,8 +369,3 @@ class _Writer:
         """Write, where somebody may read."""
         if not self.is_closing():
             self._write(data)
-
-
-def _head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, HTTPStatus(status).phrase.encode(), lines)
