@@ -24,7 +24,7 @@ DIFFICULTY_TENSOR: Final = "difficulty"
 TERMS_TENSOR: Final = "terms"
 
 MAX_TERMS: Final = 20_000
-"""Terms of a model at most; five trunks of 10,000 columns stay below."""
+"""Terms of a model at most; the committees of one target with 10,000 columns stay below."""
 
 Level = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, allow_inf_nan=False)]

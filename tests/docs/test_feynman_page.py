@@ -26,5 +26,5 @@ def test_the_bounds_hold_in_the_results_kept() -> None:
         assert own.n_equations == 100
         assert own.r2_outside >= 0.999
         assert own.n_false_proofs == 0
-        assert len(peers) >= 3
+        assert {"LightGBM", "power law", *(["MLP"] if noise == 0 else [])} <= {one.method for one in peers}
         assert own.n_good > max(one.n_good for one in peers)

@@ -13,9 +13,10 @@ from training.tabular.companion import companion_reference, lower_companion
 from training.tabular.explaining import NETWORK_NAME, Terms
 from training.tabular.fit import TabularFit, fit_table_model
 from training.tabular.lowering import lower_table_model
+from training.tabular.model import TabularModel
 from training.tabular.networks import NetworkSettings
-from training.tabular.residual import TreeSettings
 from training.tabular.rows import Floats, Rows
+from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
 from training.tabular.trust import Trust, fit_trust
 
@@ -47,6 +48,8 @@ def _fitted() -> tuple[TabularFit, Trust, list[Terms]]:
     line = 3 * p - 2 * r + rng.normal(size=200) * p
     targets = np.stack([power, line], axis=1)
     fit = fit_table_model(rows, N_CODES, targets, trees=TreeSettings(n_trees=30, n_ensembles=2), networks=NETWORK)
+    wary, free = fit.model.targets
+    fit = replace(fit, model=TabularModel((replace(wary, wary=True), replace(free, wary=False))))
     trust = fit_trust(rows, N_CODES, targets, fit)
     return fit, trust, [Terms.of(target, COLUMNS) for target in fit.model.targets]
 

@@ -14,8 +14,9 @@ from training.tabular.fit import fit_table_model
 from training.tabular.lowering import lower_table_model
 from training.tabular.model import TabularModel
 from training.tabular.networks import NetworkSettings, fit_network
-from training.tabular.residual import SmoothResidual, TreeSettings
+from training.tabular.residual import SmoothResidual
 from training.tabular.rows import Columns, Rows
+from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import KINDS, fit_trunk
 
 GRADES = ("a", "b", "c")
@@ -64,15 +65,11 @@ def model() -> TabularModel:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("width", "beyond"), [(None, 0.75), (np.inf, 1.0), (0.05, 0.75)])
+@pytest.mark.parametrize(("width", "wary"), [(None, True), (np.inf, False), (0.05, True)])
 def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside(
-    model: TabularModel, dtype: Dtype, width: float | None, beyond: float
+    model: TabularModel, dtype: Dtype, width: float | None, wary: bool
 ) -> None:
-    targets = (
-        replace(one, width=width or one.width, trunks=tuple(trunk.damped(beyond) for trunk in one.trunks))
-        for one in model.targets
-    )
-    model = TabularModel(tuple(targets))
+    model = TabularModel(tuple(replace(one, width=width or one.width, wary=wary) for one in model.targets))
     graph = lower_table_model(model, SIGNATURE, dtype)
     rows = hard_rows()
     assert rows.numeric is not None
@@ -145,7 +142,7 @@ def test_trees_of_one_leaf_and_a_committee_of_one_are_lowered(model: TabularMode
 
     rows, given = process_rows(50, 0)
     small = tuple(
-        replace(one, trunks=one.trunks[:n], forest=Forest.of_constant(2.0))
+        replace(one, trunks=one.trunks[:n], forest=Forest.of_constant(2.0), wary=n == 2)
         for n, one in zip((1, 2), model.targets, strict=True)
     )
     answer = GraphRunner(lower_table_model(TabularModel(small), SIGNATURE, "float64"), "float64")(given)

@@ -8,9 +8,10 @@ from training.evaluation.leaderboard import BASELINES, TableRows
 from training.evaluation.metrics import regression_metrics
 from training.tabular.fit import fit_table_model
 from training.tabular.networks import NetworkSettings
-from training.tabular.residual import QuickTrees, TreeColumns, TreeSettings
+from training.tabular.residual import QuickTrees, TreeColumns
 from training.tabular.rows import Floats, Rows, balanced_parts
 from training.tabular.tails import folds
+from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
 
 COPIES: NDArray[np.int64] = np.random.default_rng(1).integers(1, 4, size=600)

@@ -12,10 +12,10 @@ import typer
 from training.config import TableConfig, load_config
 from training.errors import ConfigError, MissingExtraError
 from training.tabular.fit import fit_table_model
-from training.tabular.residual import TreeSettings
 from training.tabular.rows import Rows
 from training.tabular.search import Budget, search_settings
 from training.tabular.selection import Choice, Trial, choose, try_out
+from training.tabular.tree_settings import TreeSettings
 
 FEW_TREES = TreeSettings(n_trees=20, n_ensembles=2)
 

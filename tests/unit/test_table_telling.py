@@ -17,7 +17,6 @@ from training.parity import RawRows
 from training.tabular.model import TabularModel, TargetModel
 from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeSettings, cross_fit_forest, error_gain
 from training.tabular.rows import Rows
 from training.tabular.trunk_text import model_formula, target_text, trunk_text
 from training.tabular.trunks import KINDS, Trunk, fit_trunk
@@ -144,20 +143,3 @@ def test_a_card_escapes_what_names_and_notes_hold() -> None:
     assert "and 4 more" in page
     assert "x …" in page
     assert files["p.png"] == b"\x89PNG"
-
-
-def test_the_error_to_be_expected_is_less_than_that_of_one_ensemble_left_out() -> None:
-    rng = np.random.default_rng(2)
-    features = rng.uniform(0, 1, (600, 4))
-    targets = np.sin(9 * features[:, 0]) + features[:, 1] + 0.2 * rng.normal(size=600)
-    settings = TreeSettings(n_trees=60, n_ensembles=3, learning_rate=0.2)
-    rows = Rows(features, np.zeros((600, 0), dtype=np.int64))
-    forest, left_out = cross_fit_forest(features, targets, settings, 0, rows)
-    assert forest is not None
-    gain = error_gain(features, targets, left_out, forest, settings, 0, rows, 1.0, targets)
-    new = rng.uniform(0, 1, (4000, 4))
-    truth = np.sin(9 * new[:, 0]) + new[:, 1] + 0.2 * rng.normal(size=4000)
-    error = np.mean(np.abs(forest.predict(new) - truth))
-    assert gain == pytest.approx(error / np.mean(np.abs(targets - left_out)), abs=0.06)
-    assert gain < 0.98
-    assert error_gain(features, targets, left_out, None, settings, 0, rows, 1.0, targets) == 1

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from training.tabular.networks import NetworkSettings, fit_network
-from training.tabular.residual import TreeSettings, fit_residual
+from training.tabular.residual import fit_residual
 from training.tabular.rows import Rows
+from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import KINDS, fit_trunk
 
 SMALL = NetworkSettings(n_members=3, d_hidden=24, n_steps=300)

@@ -1,19 +1,21 @@
 """The choice of trunks and residual, on held-out tails of the training rows."""
 
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from training.config import Objective
 from training.tabular.fit import fit_table_model
-from training.tabular.model import middle
+from training.tabular.model import agreed, middle
 from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings
+from training.tabular.residual import TreeColumns
 from training.tabular.rows import Rows
-from training.tabular.selection import BEYOND, WIDTHS, Trial, choose, judge, kind_name, try_out
+from training.tabular.selection import WIDTHS, Trial, choose, judge, kind_name, try_out
 from training.tabular.tails import folds
+from training.tabular.tree_settings import TreeSettings
 
 FEW_TREES = TreeSettings(n_trees=40, n_ensembles=2)
 SMALL_NETWORK = NetworkSettings(n_members=2, d_hidden=16, n_steps=100)
@@ -65,15 +67,46 @@ def test_a_power_law_is_chosen_where_there_is_one_and_lines_have_no_voice(tried:
     assert choice.width == choice.committee[0].width
 
 
-def test_trunks_go_all_of_the_way_along_a_law_and_are_held_back_where_a_trend_ends(tried: list[Trial]) -> None:
-    assert choose(tried, "balanced").beyond == 1.0
+def test_a_committee_goes_all_the_way_only_where_that_is_clearly_better(tried: list[Trial]) -> None:
+    class Told(Trial):
+        """A fold whose errors are given."""
+
+        def __init__(self, one: Trial, free: float) -> None:
+            self.fold, self.reference, self.candidates = one.fold, 1.0, one.candidates
+            self._one, self._free = one, free
+
+        def committee(self, *given: Any) -> Any:
+            return self._one.committee(*given)
+
+        def errors(self, candidate: object, wary: bool = False) -> dict[float, float]:  # noqa: ARG002
+            return dict.fromkeys(WIDTHS, 1.0 if wary else self._free)
+
+    for free, wary, told in ((0.97, True, "as far as trunks agree"), (0.9, False, "all the way")):
+        choice = choose([Told(trial, free) for trial in tried], "balanced")
+        assert choice.wary is wary
+        assert choice.as_dict()["beyond"] == told
+
+
+def test_a_wary_committee_stays_between_the_border_and_the_median_of_its_trunks() -> None:
     x, _ = noisy_power_law(200)
     ends = np.minimum(x[:, 0], 2.5) + np.minimum(x[:, 1], 2.5) + 0.1 * np.random.default_rng(1).normal(size=200)
     choice = choose(try_out(rows_of(x), (), ends, 0), "balanced")
-    assert choice.beyond == BEYOND
-    assert choice.as_dict()["beyond"] == BEYOND
-    model = fit_table_model(rows_of(x), (), ends[:, None], trees=FEW_TREES, networks=SMALL_NETWORK).model
-    assert {trunk.columns.beyond for trunk in model.targets[0].trunks} == {BEYOND}
+    assert choice.wary
+    assert choice.as_dict()["beyond"] == "as far as trunks agree"
+    target = fit_table_model(rows_of(x), (), ends[:, None], trees=FEW_TREES, networks=SMALL_NETWORK).model.targets[0]
+    assert target.wary
+    far = rows_of(x + 2)
+    border = target.trunk(target.reach.clipped(far))
+    ways = np.stack([trunk.predict(far) - trunk.predict(target.reach.clipped(far)) for trunk in target.trunks], axis=1)
+    np.testing.assert_allclose(target.trunk(far), border + agreed(ways), rtol=1e-12)
+    assert (np.abs(target.trunk(far) - border) <= np.abs(np.median(ways, axis=1)) + 1e-12).all()
+    np.testing.assert_array_equal(target.trunk(rows_of(x)), replace(target, wary=False).trunk(rows_of(x)))
+
+
+def test_a_committee_goes_beyond_as_far_as_its_trunks_agree() -> None:
+    ways = np.array([[2.0, 2.0, 2.0], [-1.0, 2.0, 5.0], [-3.0, -3.0, 9.0], [0.0, 0.0, 0.0]])
+    spread = 1.4826 * 3.0
+    np.testing.assert_allclose(agreed(ways), [2, 2 * 4 / (4 + spread**2), -3, 0])
 
 
 def test_those_that_are_right_alone_are_not_left_alone() -> None:
@@ -101,13 +134,13 @@ def test_a_residual_fades_only_where_that_is_clearly_better(tried: list[Trial]) 
         def __init__(self, one: Trial, faded: float) -> None:
             self.fold, self.reference, self._faded = one.fold, 1.0, faded
 
-        def errors(self, candidate: object, beyond: float = 1.0) -> dict[float, float]:  # noqa: ARG002
+        def errors(self, candidate: object, wary: bool = False) -> dict[float, float]:  # noqa: ARG002
             return {width: 1.0 if np.isinf(width) else self._faded for width in WIDTHS}
 
     committees = [trial.committee([None]) for trial in tried]
     for faded, width in ((0.97, np.inf), (0.7, WIDTHS[1])):
         told = [Told(trial, faded) for trial in tried]
-        scores = judge(told, committees, 1.0, "balanced")
+        scores = judge(told, committees, False, "balanced")
         assert scores[0].width == width
         assert {one.width for one in scores} == set(WIDTHS)
 

@@ -39,18 +39,6 @@ def test_a_trunk_of_the_right_kind_continues_the_law_at_twice_the_range(
     np.testing.assert_allclose(fit.trunk.predict(rows_of(far)), law(far), rtol=tolerance)
 
 
-def test_a_damped_trunk_sees_a_share_of_the_way_beyond_the_range_and_all_inside() -> None:
-    x = uniform()
-    fit = fit_trunk(KIND["power law"], rows_of(x), (), 5 * x[:, 0] ** 2 / x[:, 2])
-    assert fit is not None
-    damped = fit.trunk.damped(0.75)
-    np.testing.assert_array_equal(damped.predict(rows_of(x)), fit.trunk.predict(rows_of(x)))
-    low, high = x.min(axis=0), x.max(axis=0)
-    far = np.stack([high + 2, low - 0.4, [high[0] + 4, np.nan, 2.0]])
-    moved = np.stack([high + 1.5, low - 0.3, [high[0] + 3, np.nan, 2.0]])
-    np.testing.assert_allclose(damped.predict(rows_of(far)), fit.trunk.predict(rows_of(moved)), rtol=1e-12)
-
-
 def test_a_bent_line_goes_on_with_the_slope_of_the_border() -> None:
     x = uniform(600, 2, 0.0, 10.0)
     y = np.maximum(x[:, 0] - 5, 0) * 4

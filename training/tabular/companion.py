@@ -32,12 +32,12 @@ def lower_companion(
     lowering = _CompanionLowering(signature, dtype, "float64")
     difficulty, trunks, parts = [], [], []
     for target, intervals, one in zip(model.targets, trust.intervals, terms, strict=True):
-        answers = [lowering.trunk(trunk) for trunk in target.trunks]
-        trunk = lowering.held(target, answers)
+        answers, border = lowering.committee(target)
+        trunk = lowering.held(target, answers, border)
         outside = lowering.outside(target.reach, trunk)
         difficulty.append(lowering.difficulty(intervals, outside))
         trunks.append(trunk)
-        parts.append(lowering.terms(one, answers))
+        parts.append(lowering.terms(one, answers, border))
     n_terms = sum(1 + len(one.names) for one in terms)
     join = lowering.builder.join
     return lowering.builder.finish_outputs(
@@ -77,13 +77,36 @@ class _CompanionLowering(TableLowering):
         growth = node("Add", node("Mul", outside, number(one.growth)), number(1.0))
         return node("Mul", expected, growth)
 
-    def terms(self, terms: Terms, answers: Sequence[str]) -> str:
-        """Return the constant and the terms of a committee with these answers, shape (batch, 1 + n_terms)."""
-        node, integers, number = self.builder.node, self.builder.integers, self.builder.number
+    def terms(self, terms: Terms, answers: Sequence[str], border: Sequence[str]) -> str:
+        """Return the constant and the terms of a committee, shape (batch, 1 + n_terms).
+
+        Args:
+            terms: The terms.
+            answers: Of its trunks.
+            border: The same at the border of the ranges seen, for a wary committee.
+        """
+        node, join = self.builder.node, self.builder.join
         n = len(terms.members)
+        parts = self._members(terms)
+        if terms.border is None:
+            return self._weighted(parts, join(answers))
+        with self.at_border(terms.border):
+            held = self._members(terms)
+        further = [node("Sub", there, here) for there, here in zip(parts, held, strict=True)]
+        ways = self.ways(answers, border)
+        _, share = self.agreed_share(ways, n)
+        further_terms = node("Mul", self._weighted(further, ways), share)
+        return node("Add", self._weighted(held, join(border)), further_terms)
+
+    def _members(self, terms: Terms) -> list[str]:
+        return [self._member(member, len(terms.names)) for member in terms.members]
+
+    def _weighted(self, parts: Sequence[str], block: str) -> str:
+        """Return the terms of those who gave the median of a block's columns, shape (batch, 1 + n_terms)."""
+        node, integers, number = self.builder.node, self.builder.integers, self.builder.number
+        n = len(parts)
         if n == 1:
-            return self._member(terms.members[0], len(terms.names))
-        block = self.builder.join(answers)
+            return parts[0]
         ordered = self.builder.nodes("TopK", 2, block, integers([n]), axis=1)[0]
         shares = []
         for middle in ((n - 1) // 2, n // 2):
@@ -92,9 +115,9 @@ class _CompanionLowering(TableLowering):
             shares.append(node("Div", gave, node("ReduceSum", gave, integers([1]), keepdims=1)))
         share = node("Div", node("Add", *shares), number(2.0))
         total = ""
-        for i, member in enumerate(terms.members):
+        for i, one in enumerate(parts):
             mine = node("Gather", share, integers([i]), axis=1)
-            part = node("Mul", self._member(member, len(terms.names)), mine)
+            part = node("Mul", one, mine)
             total = node("Add", total, part) if total else part
         return total
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from training.tabular.forest import Forest
 from training.tabular.reach import Reach
-from training.tabular.residual import TreeColumns, TreeSettings, cross_fit_forest
+from training.tabular.residual import TreeColumns, cross_fit_forest
 from training.tabular.rows import Floats, Rows
+from training.tabular.tree_settings import TreeSettings
 
 _TREES = TreeSettings(n_trees=200, n_leaves=8, least_rows=30)
 """Errors are noisy: few leaves of many rows, averaged over five ensembles."""

@@ -5,7 +5,9 @@ logarithm they multiply; they are made additive by the logarithmic mean Divisia 
 answer T, term i is (T − T₀) / Σ sⱼ · sᵢ, which leaves no remainder (B. W. Ang, Energy Policy 32, 2004,
 doi:10.1016/S0301-4215(03)00076-4). The constant T₀ is what the trunk answers for the mean of all its columns.
 
-The committee answers with its median; the terms are those of the trunk that gave it (of two: their means).
+The committee answers with its median; the terms are those of the trunk that gave it (of two: their means). A wary
+committee's terms are those of its answer at the border, and the agreed share of what the trunk that gave the median
+way adds to its terms on that way.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tabular.model import TargetModel
+from training.tabular.model import TargetModel, agreed
+from training.tabular.reach import Reach
 from training.tabular.rows import Floats, Rows
 from training.tabular.trunks import Trunk
 
@@ -78,10 +81,12 @@ class Terms:
     Attributes:
         names: Columns of each term.
         members: The trunks.
+        border: Ranges to whose border a wary committee's terms refer first; None for a committee that is not.
     """
 
     names: tuple[str, ...]
     members: tuple[TrunkTerms, ...]
+    border: Reach | None = None
 
     @classmethod
     def of(cls, model: TargetModel, columns: Sequence[str]) -> Self:
@@ -98,20 +103,40 @@ class Terms:
             places = [found.setdefault(key, len(found)) for key in keys]
             members.append(TrunkTerms(trunk, np.array(places, dtype=np.int64)))
         names = (JOINED.join(columns[j] for j in key) if key else NETWORK_NAME for key in found)
-        return cls(tuple(names), tuple(members))
+        return cls(tuple(names), tuple(members), model.reach if model.wary else None)
 
     def __call__(self, rows: Rows) -> Floats:
         """Return the constant and the terms, shape (n_rows, 1 + n_terms)."""
-        answers = np.stack([one.trunk.predict(rows) for one in self.members], axis=1)
-        ordered = np.sort(answers, axis=1)
-        n = len(self.members)
-        shares = np.zeros_like(answers)
-        for middle in ((n - 1) // 2, n // 2):
-            gave = answers == ordered[:, [middle]]
-            shares += gave / gave.sum(axis=1, keepdims=True) / 2
-        return np.asarray(
-            sum(one(rows, len(self.names)) * shares[:, [i]] for i, one in enumerate(self.members)), dtype=np.float64
-        )
+        if self.border is None:
+            return self._weighted(self._parts(rows), _shares(self._answers(rows)))
+        held = self.border.clipped(rows)
+        answers, parts = self._answers(held), self._parts(held)
+        ways = self._answers(rows) - answers
+        way = np.median(ways, axis=1)
+        share = np.divide(agreed(ways), way, out=np.zeros_like(way), where=way != 0)
+        further = [there - here for there, here in zip(self._parts(rows), parts, strict=True)]
+        return self._weighted(parts, _shares(answers)) + share[:, None] * self._weighted(further, _shares(ways))
+
+    def _answers(self, rows: Rows) -> Floats:
+        return np.stack([one.trunk.predict(rows) for one in self.members], axis=1)
+
+    def _parts(self, rows: Rows) -> list[Floats]:
+        return [one(rows, len(self.names)) for one in self.members]
+
+    @staticmethod
+    def _weighted(parts: list[Floats], shares: Floats) -> Floats:
+        return np.asarray(sum(part * shares[:, [i]] for i, part in enumerate(parts)), dtype=np.float64)
+
+
+def _shares(values: Floats) -> Floats:
+    """Return who gave the median of each row's values, shape as given; those who gave the same share it."""
+    ordered = np.sort(values, axis=1)
+    n = values.shape[1]
+    shares = np.zeros_like(values)
+    for middle in ((n - 1) // 2, n // 2):
+        gave = values == ordered[:, [middle]]
+        shares += gave / gave.sum(axis=1, keepdims=True) / 2
+    return shares
 
 
 def _column(factor: int, trunk: Trunk) -> int:

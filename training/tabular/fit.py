@@ -11,11 +11,12 @@ from training.tabular.difficulty import TailErrors
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
-from training.tabular.residual import RESIDUAL_NETWORK, TreeSettings, fit_residual
+from training.tabular.residual import RESIDUAL_NETWORK, fit_residual
 from training.tabular.rows import Columns, Floats, Rows, mean_of
 from training.tabular.search import Budget, Found, search_settings
 from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
+from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
 
 N_STEPS = MOST_FOLDS + 2
@@ -153,7 +154,7 @@ def _fit_target(
             continue
         fit = fit_trunk(kind, rows, n_codes, targets, seed=seed)
         if fit is not None:
-            trunks.append(fit.trunk.damped(choice.beyond))
+            trunks.append(fit.trunk)
             left_out.append(
                 fit.left_out if kind.networked else _out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed)
             )
@@ -161,7 +162,9 @@ def _fit_target(
     inside = np.zeros(len(targets))
     held = reach.held(middle(left_out), inside)
     residual, corrections = fit_residual(rows, n_codes, targets, targets - held, settings, networks, seed)
-    model = TargetModel(tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth)
+    model = TargetModel(
+        tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth, choice.wary
+    )
     return model, held + reach.share(held, inside, choice.width) * corrections, residual.gain
 
 

@@ -4,7 +4,8 @@ Everything is computed in float64, in graphs of both types: a column such as a y
 digits before the trunk begins. A float32 graph takes and gives float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from onnx import TensorProto
@@ -15,7 +16,7 @@ from training.export import Signature
 from training.graph_builder import GraphBuilder
 from training.tabular.forest import Forest, forest_attributes
 from training.tabular.landmarks import Landmarks
-from training.tabular.model import TabularModel, TargetModel, left_out
+from training.tabular.model import SMALLEST_SQUARE, SPREAD_PER_DEVIATION, TabularModel, TargetModel, left_out
 from training.tabular.networks import Network
 from training.tabular.reach import ROOM, ROOM_PER_DISTANCE, Reach
 from training.tabular.residual import TreeColumns
@@ -80,7 +81,7 @@ class TableLowering:
     def target(self, target: TargetModel) -> str:
         """Return the prediction of one target, shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
-        trunk = self.held(target, [self.trunk(one) for one in target.trunks])
+        trunk = self.held(target, *self.committee(target))
         parts = []
         if target.forest is not None and target.columns is not None:
             parts.append(self.forest(target.forest, target.columns))
@@ -145,11 +146,6 @@ class TableLowering:
         parts = []
         if columns.d_numeric:
             scaled = self._imputed(columns.fill.tolist())
-            if columns.beyond != 1:
-                lower, upper = (row(one.tolist()) for one in columns.seen)
-                held = node("Min", node("Max", scaled, lower), upper)
-                way = node("Mul", node("Sub", scaled, held), self.builder.number(columns.beyond))
-                scaled = node("Add", held, way)
             plain = np.isnan(columns.shift)
             if not plain.all():
                 shifted = node("Max", scaled, row(columns.floor.tolist()))
@@ -209,15 +205,47 @@ class TableLowering:
             return held
         return node("Sub", node("Mul", node("Exp", held), number(trunk.factor)), number(trunk.shift))
 
-    def _middle(self, answers: Sequence[str]) -> str:
+    def committee(self, target: TargetModel) -> tuple[list[str], list[str]]:
+        """Return the answers of a target's trunks, each of shape (batch, 1), and those at the border if it is wary."""
+        answers = [self.trunk(one) for one in target.trunks]
+        if not target.wary:
+            return answers, []
+        with self.at_border(target.reach):
+            return answers, [self.trunk(one) for one in target.trunks]
+
+    @contextmanager
+    def at_border(self, reach: Reach) -> Iterator[None]:
+        """Let everything asked for meanwhile take the number columns brought to the border of their ranges."""
+        free = self._numeric
+        if free:
+            held = self.builder.node("Max", free, self.builder.row(reach.lower.tolist()))
+            held = self.builder.node("Min", held, self.builder.row(reach.upper.tolist()))
+            self._numeric = self.builder.node("Where", self.builder.node("IsNaN", free), free, held)
+        yield
+        self._numeric = free
+
+    def ways(self, answers: Sequence[str], border: Sequence[str]) -> str:
+        """Return how far each trunk goes beyond the border, shape (batch, n_trunks)."""
+        return self.builder.node("Sub", self.builder.join(answers), self.builder.join(border))
+
+    def agreed_share(self, ways: str, n_trunks: int) -> tuple[str, str]:
+        """Return the median way and how much of it counts, both of shape (batch, 1), as `model.agreed` does."""
+        node, number = self.builder.node, self.builder.number
+        way = self._middle(ways, n_trunks)
+        deviation = self._middle(node("Abs", node("Sub", ways, way)), n_trunks)
+        spread = node("Mul", deviation, number(SPREAD_PER_DEVIATION))
+        square = node("Mul", way, way)
+        total = node("Max", node("Add", square, node("Mul", spread, spread)), number(SMALLEST_SQUARE))
+        return way, node("Div", square, total)
+
+    def _middle(self, block: str, n_answers: int) -> str:
         node, integers = self.builder.node, self.builder.integers
-        if len(answers) == 1:
-            return answers[0]
-        cut = left_out(len(answers))
-        block = self.builder.join(answers)
+        if n_answers == 1:
+            return block
+        cut = left_out(n_answers)
         if cut:
-            ordered = self.builder.nodes("TopK", 2, block, integers([len(answers)]), axis=1)[0]
-            block = node("Slice", ordered, integers([cut]), integers([len(answers) - cut]), integers([1]))
+            ordered = self.builder.nodes("TopK", 2, block, integers([n_answers]), axis=1)[0]
+            block = node("Slice", ordered, integers([cut]), integers([n_answers - cut]), integers([1]))
         return node("ReduceMean", block, integers([1]), keepdims=1)
 
     def _distance(self, reach: Reach) -> str:
@@ -231,12 +259,16 @@ class TableLowering:
         worst = node("ReduceMax", beyond, self.builder.integers([1]), keepdims=1)
         return node("Max", worst, self.builder.number(0.0))
 
-    def held(self, target: TargetModel, answers: Sequence[str]) -> str:
-        """Return the committee's answers, each of shape (batch, 1), as one, held within what the distance allows."""
+    def held(self, target: TargetModel, answers: Sequence[str], border: Sequence[str]) -> str:
+        """Return a committee's answers, from `committee`, as one, held within what the distance allows."""
         node, number = self.builder.node, self.builder.number
         low, high = target.reach.target_range
         distance = self._distance(target.reach)
-        trunk = self._middle(answers)
+        if target.wary:
+            way, share = self.agreed_share(self.ways(answers, border), len(answers))
+            trunk = node("Add", self._middle(self.builder.join(border), len(border)), node("Mul", way, share))
+        else:
+            trunk = self._middle(self.builder.join(answers), len(answers))
         room = node("Add", node("Mul", distance, number(ROOM_PER_DISTANCE)), number(ROOM))
         room = node("Mul", room, number(high - low))
         return node("Min", node("Max", trunk, node("Sub", number(low), room)), node("Add", room, number(high)))

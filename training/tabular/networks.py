@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tabular.rows import Floats, Rows, mean_of
+from training.tabular.rows import Floats, Index, Rows, mean_of
 
 Singles = NDArray[np.float32]
 
@@ -120,7 +120,14 @@ class NetworkFit:
 
 
 def fit_network(
-    rows: Rows, block: Floats, wanted: Floats, settings: NetworkSettings, seed: int, *, frozen: bool = False
+    rows: Rows,
+    block: Floats,
+    wanted: Floats,
+    settings: NetworkSettings,
+    seed: int,
+    *,
+    frozen: bool = False,
+    parts: Index | None = None,
 ) -> NetworkFit:
     """Fit an ensemble.
 
@@ -131,9 +138,10 @@ def fit_network(
         settings: Its settings.
         seed: Seed of parts, weights and batches.
         frozen: Whether inputs are held within the range seen, so that the ensemble is constant outside.
+        parts: Part of each row, which the member of that number leaves out, shape (n_rows,); None to draw them.
     """
     centre, spread = float(mean_of(wanted, rows.weights)), float(wanted.std())
-    part = rows.parts(settings.n_members, seed)
+    part = rows.parts(settings.n_members, seed) if parts is None else parts
     shares = np.ones(len(rows)) if rows.weights is None else rows.weights / rows.weights.mean()
     weights, biases, linear = _train(block, (wanted - centre) / spread, shares, part, settings, seed)
     weights[-1], biases[-1], linear = spread * weights[-1], spread * biases[-1] + centre, spread * linear

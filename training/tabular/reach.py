@@ -1,6 +1,6 @@
 """How far outside a row is, what the trunk may say there, and how much of the residual counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -43,6 +43,10 @@ class Reach:
         numeric = np.where(np.isnan(rows.numeric), self.lower, rows.numeric)
         beyond = np.maximum(numeric - self.upper, self.lower - numeric) / self.spread
         return np.asarray(beyond.max(axis=1, initial=0.0))
+
+    def clipped(self, rows: Rows) -> Rows:
+        """Return the rows with each number column brought to the border of its range where it is outside."""
+        return replace(rows, numeric=np.clip(rows.numeric, self.lower, self.upper))
 
     def held(self, trunk: Floats, distance: Floats) -> Floats:
         """Return the trunk's answers within the room that the distance leaves them, shape (n_rows,)."""

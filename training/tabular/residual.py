@@ -14,8 +14,10 @@ import lightgbm
 import numpy as np
 
 from training.tabular.forest import Forest, as_tree_input
+from training.tabular.gains import Gains
 from training.tabular.networks import LEAST_ROWS, Network, NetworkSettings, fit_network
-from training.tabular.rows import Codes, Columns, Floats, Index, Rows, mean_of
+from training.tabular.rows import Codes, Columns, Floats, Rows, mean_of
+from training.tabular.tree_settings import QUICK_TREES, TreeSettings
 
 _MAX_INDICATORS = 12
 """Category columns of at most this many codes get an indicator per code beside their order."""
@@ -65,63 +67,6 @@ class TreeColumns:
         return as_tree_input(np.concatenate(parts, axis=1))
 
 
-_MANY_ROWS = 20_000
-"""Beyond this many rows the trees' settings are those that fit 113,000 rows of 28 columns and three targets in time."""
-
-
-@dataclass(frozen=True)
-class TreeSettings:
-    """Settings of the boosted trees.
-
-    Attributes:
-        n_trees: Trees of each ensemble, at most.
-        n_ensembles: Ensembles averaged, each from its own seed.
-        learning_rate: Share of each tree that is taken.
-        n_leaves: Leaves of a tree.
-        least_rows: Rows of a leaf.
-        feature_share: Share of the features that a tree may split.
-        row_share: Share of the rows that a tree sees.
-        penalty: Ridge penalty on the leaves.
-    """
-
-    n_trees: int = 1000
-    n_ensembles: int = 5
-    learning_rate: float = 0.05
-    n_leaves: int = 31
-    least_rows: int = 10
-    feature_share: float = 0.8
-    row_share: float = 0.8
-    penalty: float = 0.0
-
-    @classmethod
-    def for_rows(cls, n_rows: int) -> Self:
-        """Return the defaults for a number of rows: for many, a quarter of the trees in larger steps."""
-        if n_rows <= _MANY_ROWS:
-            return cls()
-        return cls(n_trees=500, n_ensembles=3, learning_rate=0.1)
-
-    def as_parameters(self, seed: int) -> dict[str, Any]:
-        """Return LightGBM's parameters; one thread and forced layout give the same trees everywhere."""
-        return {
-            "objective": "l2",
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.n_leaves,
-            "min_data_in_leaf": self.least_rows,
-            "feature_fraction": self.feature_share,
-            "bagging_fraction": self.row_share,
-            "bagging_freq": 1,
-            "lambda_l2": self.penalty,
-            "seed": seed,
-            "num_threads": 1,
-            "deterministic": True,
-            "force_col_wise": True,
-            "verbose": -1,
-        }
-
-
-QUICK_TREES = TreeSettings(n_trees=60, n_ensembles=1, learning_rate=0.15, n_leaves=15)
-"""Trees for choosing between trunks: what they lack in accuracy they lack for every trunk."""
-
 _PATIENCE = 50
 """Trees without a better error on the rows left out, averaged over the ensembles, after which all end."""
 
@@ -158,7 +103,7 @@ class Residual:
         columns: Columns of the trees; None without trees.
         forest: The trees.
         smooth: The networks.
-        gain: Error to be expected of it over that of the answers left out, from `error_gain`.
+        gain: Error to be expected of it over that of the answers left out, from `Gains`.
     """
 
     columns: TreeColumns | None = None
@@ -198,15 +143,16 @@ def fit_residual(
         fit = fit_network(rows, smooth_columns(rows), left, networks, seed, frozen=True)
         smooth, smooth_answers = SmoothResidual(smooth_columns, fit.network), fit.left_out
     share, smooth_share = _shares([tree_answers, smooth_answers], left, rows.weights)
+    answers = share * tree_answers + smooth_share * smooth_answers
     residual = Residual()
+    gains = Gains(left, answers)
     if forest is not None and share:
-        rest = left - smooth_share * smooth_answers
-        gain = error_gain(columns(rows), left, tree_answers, forest, trees, seed, rows, share, rest)
-        residual = replace(residual, columns=columns, forest=forest.scaled(share), gain=gain)
+        gains.of_trees(columns(rows), left, tree_answers, forest, trees, seed, rows, share)
+        residual = replace(residual, columns=columns, forest=forest.scaled(share))
     if smooth is not None and smooth_share:
-        scaled = SmoothResidual(smooth.columns, smooth.network.scaled(smooth_share))
-        residual = replace(residual, smooth=scaled)
-    return residual, share * tree_answers + smooth_share * smooth_answers
+        gains.of_networks(smooth.columns(rows), left, smooth_answers, networks, seed, rows, smooth_share)
+        residual = replace(residual, smooth=SmoothResidual(smooth.columns, smooth.network.scaled(smooth_share)))
+    return replace(residual, gain=gains.total), answers
 
 
 def _shares(answers: list[Floats], left: Floats, weights: Floats | None) -> list[float]:
@@ -267,70 +213,6 @@ def cross_fit_forest(
         answers = booster.predict(features[held_out], num_iteration=fitted.best_iteration, num_threads=1)
         left_out[held_out] = np.asarray(answers, dtype=np.float64)
     return Forest.summed(forests, np.full(len(forests), 1 / len(forests))), left_out
-
-
-_MOST_COMPARED = 5000
-"""Rows beyond which neither averaging nor a quarter more rows changes the error much."""
-
-_LEAST_GAIN_KEPT = 0.8
-"""Neither of the two is believed to take away more than a fifth of the error."""
-
-_FEW_ROWS = 2000
-"""Up to so many rows two parts are compared, for one says too little."""
-
-
-def error_gain(
-    features: Floats,
-    targets: Floats,
-    left_out: Floats,
-    forest: Forest | None,
-    settings: TreeSettings,
-    seed: int,
-    whole: Rows,
-    share: float,
-    rest: Floats,
-) -> float:
-    """Return the mean absolute error to be expected of the fitted forest over that of the answers left out.
-
-    A row's answer in `left_out` is that of the one ensemble that left it out. The forest is better in two ways: it
-    averages all ensembles, and together they have seen all rows. The first is measured on a part left out by ensembles
-    from other seeds on the same other parts; the second is taken to be what the last quarter of rows gave before: one
-    ensemble on four fifths of the rows over one on three fifths and a bit, 0.8² of them.
-
-    Args:
-        features: As `cross_fit_forest` took them.
-        targets: Likewise.
-        left_out: What it gave.
-        forest: Likewise.
-        settings: As it took them.
-        seed: Likewise.
-        whole: The rows, as it took them.
-        share: How much of the forest counts.
-        rest: What it is to answer with that share, shape (n_rows,): the targets less what other parts answer.
-    """
-    n, n_rows = settings.n_ensembles, len(targets)
-    if forest is None or n < 2 or n_rows > _MOST_COMPARED or not len(forest.roots):
-        return 1.0
-    part = whole.parts(n, seed)
-    n_trees = -(-len(forest.roots) // n)
-    one, averaged, fewer = 0.0, 0.0, 0.0
-    for held_out in range(2 if n_rows <= _FEW_ROWS else 1):
-        seen, there = np.flatnonzero(part != held_out), np.flatnonzero(part == held_out)
-
-        def answers(rows: Index, shift: int, there: Index = there) -> Floats:
-            data = lightgbm.Dataset(features[rows], targets[rows], weight=whole.take(rows).weights)
-            booster = lightgbm.train(settings.as_parameters(seed + shift), data, n_trees)
-            return np.asarray(booster.predict(features[there], num_threads=1), dtype=np.float64)
-
-        others = [answers(seen, shift) for shift in range(1, n)]
-        less = answers(np.random.default_rng(seed).permutation(seen)[: round((1 - 1 / n) * len(seen))], 0)
-        mean = np.mean([left_out[there], *others], axis=0)
-        one += float(np.abs(rest[there] - share * left_out[there]).sum())
-        averaged += float(np.abs(rest[there] - share * mean).sum())
-        fewer += float(np.abs(rest[there] - share * less).sum())
-    if not min(one, averaged, fewer) > 0:
-        return 1.0
-    return float(np.clip(averaged / one, _LEAST_GAIN_KEPT, 1.0) * np.clip(one / fewer, _LEAST_GAIN_KEPT, 1.0))
 
 
 class QuickTrees:

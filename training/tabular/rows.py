@@ -118,9 +118,6 @@ class Columns:
         spread: Divided by, positive, shape (d_numeric,).
         missing: Columns whose missing values have an indicator.
         n_codes: Codes of each category column; each has an indicator.
-        seen: Smallest and largest value seen of each column, raw, both of shape (d_numeric,).
-        beyond: A value outside those is moved towards them, before anything else, so that this share of the way is
-            left; 1 leaves it where it is.
     """
 
     scale: Scale
@@ -133,8 +130,6 @@ class Columns:
     spread: Floats
     missing: tuple[int, ...]
     n_codes: tuple[int, ...]
-    seen: tuple[Floats, Floats]
-    beyond: float = 1.0
 
     @classmethod
     def fit(cls, rows: Rows, n_codes: tuple[int, ...], scale: Scale) -> Self:
@@ -149,8 +144,7 @@ class Columns:
             shift[j], floor[j] = _logarithm(filled[:, j])
         missing = tuple(int(j) for j in np.flatnonzero(unknown.any(axis=0)))
         free, zeros, ones = np.full(d_numeric, np.inf), np.zeros(d_numeric), np.ones(d_numeric)
-        seen = ranges_seen(rows.numeric)
-        scaled = cls(scale, fill, shift, floor, -free, free, zeros, ones, missing, n_codes, seen).numbers(rows.numeric)
+        scaled = cls(scale, fill, shift, floor, -free, free, zeros, ones, missing, n_codes).numbers(rows.numeric)
         low, high = np.quantile(scaled, _CORE, axis=0) if len(scaled) else (zeros, ones)
         flat = ~(high > low)
         low, high = (
@@ -171,7 +165,6 @@ class Columns:
             np.where(spread > 0, spread, 1.0),
             missing,
             n_codes,
-            seen,
         )
 
     @property
@@ -187,9 +180,6 @@ class Columns:
     def numbers(self, numeric: Floats) -> Floats:
         """Return the number columns, shape (n_rows, d_numeric)."""
         filled = np.where(np.isnan(numeric), self.fill, numeric)
-        if self.beyond != 1:
-            held = np.clip(filled, *self.seen)
-            filled = held + self.beyond * (filled - held)
         with np.errstate(invalid="ignore"):
             logs = np.log(np.maximum(filled, self.floor) + self.shift)
         scaled = np.where(np.isnan(self.shift), filled, logs)

@@ -16,8 +16,8 @@ from typing import Any
 
 from training.config import Objective
 from training.errors import MissingExtraError
-from training.tabular.residual import QUICK_TREES, TreeSettings
 from training.tabular.selection import Choice, Score, Trial, judge
+from training.tabular.tree_settings import QUICK_TREES, TreeSettings
 
 _MOST_TRIALS = 1000
 """Trials of a target at most, however long there is time."""
@@ -113,7 +113,7 @@ def search_settings(
                 penalty=trial.suggest_float("penalty", 1e-3, 100.0, log=True),
             )
             kinds = ranked[:n_voices]
-            scores = _scores(tried, kinds, choice.beyond, settings, objective)
+            scores = _scores(tried, kinds, choice.wary, settings, objective)
             study.tell(trial, scores[0].score)
             told.append(_told(scores[0].score, n_voices, settings))
             if scores[0].score < best[0]:
@@ -128,7 +128,7 @@ def search_settings(
 
 
 def _scores(
-    tried: Sequence[Trial], kinds: tuple[Any, ...], beyond: float, settings: TreeSettings, objective: Objective
+    tried: Sequence[Trial], kinds: tuple[Any, ...], wary: bool, settings: TreeSettings, objective: Objective
 ) -> tuple[Score, ...]:
     """Return the committee's scores with each reach, the best first, with quick trees of the settings."""
     quick = replace(
@@ -137,7 +137,7 @@ def _scores(
         n_ensembles=QUICK_TREES.n_ensembles,
         learning_rate=QUICK_TREES.learning_rate,
     )
-    return judge(tried, [trial.committee(kinds, quick) for trial in tried], beyond, objective)
+    return judge(tried, [trial.committee(kinds, quick) for trial in tried], wary, objective)
 
 
 def _told(score: float, n_trunks: int, trees: TreeSettings) -> dict[str, Any]:

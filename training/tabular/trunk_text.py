@@ -2,7 +2,7 @@
 
 The notation is that of `models.formula`, with `log`, `exp`, `max`, `median`, `missing(x)`, and `(x = "level")`, which
 is 1 where it holds and 0 elsewhere. Left out are what stands in for missing values, what holds columns and sums back
-far outside the training range, and how much of the way beyond its range a column goes for a trunk (`Columns.beyond`).
+far outside the training range, and how far beyond the ranges seen a wary committee goes (`model.agreed`).
 """
 
 from collections.abc import Sequence

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.tabular.networks import LEAST_ROWS, Network, NetworkSettings, fit_network
 from training.tabular.rows import Columns, Floats, Rows, Scale, mean_of
@@ -43,9 +44,11 @@ _COLLINEAR = 0.05
 """A candidate of which less than this share of the norm is left after the terms chosen adds nothing but noise."""
 
 SEARCH_ROWS = 10_000
-"""Rows that terms are chosen on, drawn at random: thousands of candidates are held for each. For 79,000 rows of 28
-columns they would be 2 GB, twice while they grow, and the search took minutes instead of 1.5 s. The weights of the
-terms chosen are fitted on all rows."""
+"""Rows that terms are chosen on, drawn at random: thousands of candidates are weighed for each at every step. The
+weights of the terms chosen are fitted on all rows."""
+
+_CONSTANT = 1e-12
+"""A candidate whose variance is less than this share of its mean square is a constant but for rounding."""
 
 _PATIENCE = 1.05
 """The search ends when the criterion is this much above its best."""
@@ -127,10 +130,6 @@ class Trunk:
     bounds: tuple[float, float]
     factor: float = 1.0
     network: Network | None = None
-
-    def damped(self, beyond: float) -> "Trunk":
-        """Return the trunk that sees this share of the way that a column goes beyond the range seen."""
-        return replace(self, columns=replace(self.columns, beyond=beyond))
 
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
@@ -296,17 +295,13 @@ def search_terms(
         row_weights = None if row_weights is None else row_weights[index]
     hinges = _hinges(block, d_numeric)
     factors = _factors(block, hinges)
-    search = _Search(factors, wanted, row_weights)
     width = block.shape[1]
-
-    def source(factor: int) -> int:
-        return factor if factor < width else hinges[factor - width].column
-
-    search.offer([(k,) for k in range(factors.shape[1])])
+    sources = np.array([*range(width), *(hinge.column for hinge in hinges)])
+    search = _Search(factors, sources, wanted, row_weights)
     while len(search.chosen) < min(_MAX_TERMS, len(wanted) // 8) and search.step():
         last = search.chosen[-1]
         if degree == 2 and len(last) == 1:
-            search.offer([(last[0], k) for k in range(factors.shape[1]) if source(k) != source(last[0])])
+            search.offer_products(last[0])
     terms = search.best()
     used = sorted({k for term in terms for k in term if k >= width})
     place = {k: width + i for i, k in enumerate(used)}
@@ -333,44 +328,69 @@ def _hinges(block: Floats, d_numeric: int) -> tuple[Hinge, ...]:
 
 
 class _Search:
-    """Orthogonal matching pursuit over a growing set of candidates."""
+    """Orthogonal matching pursuit over a growing set of candidates: all factors, and products of some with all.
 
-    def __init__(self, factors: Floats, wanted: Floats, row_weights: Floats | None) -> None:
-        self._factors = factors
-        self._weights = row_weights
-        self._root: Floats | float = 1.0 if row_weights is None else np.sqrt(row_weights)
+    No candidate is ever written out. What is left of each, and what it shares with what is still to be explained,
+    follows from its product with each direction chosen (R. Rubinstein, M. Zibulevsky and M. Elad, Technion CS-2008-08:
+    batch orthogonal matching pursuit), and (a · b)ᵀ v = bᵀ (a · v): one product of the factors with a matrix a step.
+
+    Args:
+        factors: Shape (n_rows, n_factors).
+        sources: Column that each factor is made of; a product has factors of two.
+        wanted: Shape (n_rows,).
+        row_weights: Weights of the rows; None for equal ones.
+    """
+
+    def __init__(self, factors: Floats, sources: NDArray[np.int64], wanted: Floats, row_weights: Floats | None) -> None:
+        self._factors, self._sources = factors, sources
+        self._squared_factors = factors**2
+        self._weights = np.ones(len(wanted)) if row_weights is None else row_weights
+        self._root = np.sqrt(self._weights)
         self._rest = (wanted - mean_of(wanted, row_weights)) * self._root
-        self._basis = np.empty((len(wanted), 0))
-        self._candidates: list[Term] = []
-        self._left = np.empty((len(wanted), 0))
-        self._norms = np.empty(0)
+        self._directions: list[Floats] = []
+        self._others: list[int | None] = []
+        self._multipliers = np.empty((len(wanted), 0))
+        none = np.empty((0, factors.shape[1]))
+        self._squares, self._left, self._shared = none, none, none
         self._criteria: list[float] = []
         self.chosen: list[Term] = []
+        self._offer(None, np.ones(len(wanted)), np.ones(factors.shape[1], dtype=bool))
 
-    def offer(self, terms: list[Term]) -> None:
-        products = _products(self._factors, tuple(terms))
-        products -= mean_of(products, self._weights)
-        if self._weights is not None:
-            products *= np.sqrt(self._weights)[:, None]
-        norms = np.sqrt((products**2).sum(axis=0))
-        products -= self._basis @ (self._basis.T @ products)
-        self._candidates += terms
-        self._left = np.concatenate([self._left, products], axis=1)
-        self._norms = np.concatenate([self._norms, norms])
+    def offer_products(self, factor: int) -> None:
+        """Offer the products of a factor with all those of other columns."""
+        self._offer(factor, self._factors[:, factor], self._sources != self._sources[factor])
+
+    def _offer(self, other: int | None, multiplier: Floats, allowed: NDArray[np.bool_]) -> None:
+        weighted = self._weights * multiplier
+        moments = (weighted * multiplier) @ self._squared_factors
+        squares = moments - (weighted @ self._factors) ** 2 / self._weights.sum()
+        squares[~(allowed & (squares > _CONSTANT * moments))] = 0.0
+        scaled = (self._root * multiplier)[:, None]
+        left = squares.copy()
+        if self._directions:
+            left -= (((scaled * np.stack(self._directions, axis=1)).T @ self._factors) ** 2).sum(axis=0)
+        self._others.append(other)
+        self._multipliers = np.column_stack([self._multipliers, scaled])
+        self._squares = np.vstack([self._squares, squares])
+        self._left = np.vstack([self._left, left])
+        self._shared = np.vstack([self._shared, (scaled[:, 0] * self._rest) @ self._factors])
 
     def step(self) -> bool:
         """Choose one more term; return whether another is worth trying."""
-        left = np.sqrt((self._left**2).sum(axis=0))
-        useful = left > np.maximum(_COLLINEAR * self._norms, 1e-9)
+        useful = self._left > np.maximum(_COLLINEAR**2 * self._squares, 1e-18)
         if not useful.any():
             return False
-        gain = np.where(useful, np.abs(self._left.T @ self._rest) / np.where(useful, left, 1.0), 0.0)
-        k = int(np.argmax(gain))
-        direction = self._left[:, k] / left[k]
-        self._rest = self._rest - direction * (direction @ self._rest)
-        self._left -= np.outer(direction, direction @ self._left)
-        self._basis = np.column_stack([self._basis, direction])
-        self.chosen.append(self._candidates[k])
+        gains = np.where(useful, self._shared**2 / np.where(useful, self._left, 1.0), 0.0)
+        place, factor = divmod(int(np.argmax(gains)), gains.shape[1])
+        direction = self._direction(place, factor)
+        along = (self._multipliers * direction[:, None]).T @ self._factors
+        explained = float(direction @ self._rest)
+        self._rest = self._rest - explained * direction
+        self._left = self._left - along**2
+        self._shared = self._shared - explained * along
+        self._directions.append(direction)
+        other = self._others[place]
+        self.chosen.append((factor,) if other is None else (other, factor))
         n_rows = len(self._rest)
         n_parameters = 1 + len(self.chosen) * (1 + _KNOT_COST / 2)
         slack = max(1 - n_parameters / n_rows, 0.05)
@@ -379,3 +399,13 @@ class _Search:
 
     def best(self) -> tuple[Term, ...]:
         return tuple(self.chosen[: int(np.argmin(self._criteria)) + 1]) if self._criteria else ()
+
+    def _direction(self, place: int, factor: int) -> Floats:
+        """Return what a candidate adds to the directions chosen, of length 1; freed of them twice, against rounding."""
+        column = self._multipliers[:, place] * self._factors[:, factor]
+        column -= self._root * (self._root @ column / self._weights.sum())
+        if self._directions:
+            basis = np.stack(self._directions)
+            for _ in range(2):
+                column -= basis.T @ (basis @ column)
+        return np.asarray(column / np.sqrt(column @ column))

@@ -14,7 +14,7 @@ from service.api.rpc.arrival import Arrival, Asked, parsed
 from service.api.rpc.guard import Guard, Need
 from service.api.rpc.metadata import ID_KEY, Context, id_of
 from service.api.rpc.statuses import TYPE_KEY, refusal_of
-from service.errors import ForbiddenError, ModelNotReadyError, ServiceError, UnauthorizedError
+from service.errors import ForbiddenError, ModelNotReadyError, RateLimitedError, ServiceError, UnauthorizedError
 from service.logging import LOGGER, request_id
 
 Answered = TypeVar("Answered", bound=Message)
@@ -72,7 +72,14 @@ class CallFrame:
             except Exception as error:
                 await refuse(context, error, own_id)
 
-        return handle
+        async def handle_open(requests: object, context: Context) -> Answered:
+            try:
+                async with self._guard.open_place():
+                    return await handle(requests, context)
+            except RateLimitedError as error:
+                await refuse(context, error, id_of(context))
+
+        return handle_open if need == "all" else handle
 
     def stream(
         self,

@@ -1,7 +1,8 @@
 """Who may call, told from what comes before any message."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Literal
 
 from service.api.admin import checked_admin
@@ -17,13 +18,15 @@ class Guard:
 
     Args:
         keys: The keys that are taken; None where the service takes none.
-        n_open: Most calls at once that are answered to all, so that those who bring no key cannot take every place.
+        n_open: Most calls at once that are answered to all. Where one more comes, it takes the place of the oldest: a
+            probe is answered in microseconds, so that it is one that says nothing, or a watch, which begins anew. So
+            those who bring no key can neither take every place nor keep others from probing.
     """
 
     def __init__(self, keys: KeyRing | None, n_open: int) -> None:
         self._keys = keys
         self._n_open = n_open
-        self._n_taken = 0
+        self._open: dict[asyncio.Timeout, None] = {}
 
     def check(self, context: Context, need: Need) -> Key | None:
         """Return the key that a call brings, None where it needs none.
@@ -43,25 +46,29 @@ class Guard:
         Raises:
             UnauthorizedError: As `check`.
             ForbiddenError: As `check`.
-            RateLimitedError: On entering, when its key has sent too many, or too many without a key are under way.
+            RateLimitedError: On entering, when its key has sent too many.
         """
-        if need == "all":
-            return self.open_place()
         key = self.check(context, need)
         return key.limit.admitted() if key is not None and key.limit else nullcontext()
 
-    @contextmanager
-    def open_place(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def open_place(self) -> AsyncIterator[None]:
         """Take one of the places for calls that need no key, for as long as the block lasts.
 
         Raises:
-            RateLimitedError: When all are taken.
+            RateLimitedError: When newer ones have taken it.
         """
-        if self._n_taken >= self._n_open:
-            msg = f"at most {self._n_open} probes may be under way at once in a worker, however so many are"
-            raise RateLimitedError(msg, 1.0)
-        self._n_taken += 1
+        if len(self._open) >= self._n_open:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.reschedule(asyncio.get_running_loop().time())
         try:
-            yield
-        finally:
-            self._n_taken -= 1
+            async with asyncio.timeout(None) as place:
+                self._open[place] = None
+                try:
+                    yield
+                finally:
+                    self._open.pop(place, None)
+        except TimeoutError as error:
+            msg = f"at most {self._n_open} probes may be under way at once in a worker, however newer ones are"
+            raise RateLimitedError(msg, 1.0) from error

@@ -55,18 +55,17 @@ class StandardCalls:
 
     async def _check(self, _requests: object, context: Context) -> health_pb2.HealthCheckResponse:
         try:
-            with self._guard.open_place():
+            async with self._guard.open_place():
                 request = parsed(health_pb2.HealthCheckRequest, await self._arrival.first(context))
                 return await self._health.Check(request, context)
         except ServiceError as error:
             await refuse(context, error, id_of(context))
 
     async def _watch(self, _requests: object, context: Context) -> None:
-        async with refusing(context, id_of(context)):
-            with self._guard.open_place():
-                request = parsed(health_pb2.HealthCheckRequest, await self._arrival.first(context))
-                async for state in self._health.Watch(request, context):
-                    await context.write(state)
+        async with refusing(context, id_of(context)), self._guard.open_place():
+            request = parsed(health_pb2.HealthCheckRequest, await self._arrival.first(context))
+            async for state in self._health.Watch(request, context):
+                await context.write(state)
 
     async def _reflect(self, _requests: object, context: Context) -> None:
         async with refusing(context, id_of(context)):

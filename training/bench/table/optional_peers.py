@@ -5,6 +5,7 @@ TabM-D are the tuned defaults of pytabkit (D. Holzmüller et al., arXiv:2407.044
 arXiv:2410.24210).
 """
 
+import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -83,6 +84,7 @@ def _pytabkit(estimator: str) -> Callable[[TableRows, TableRows, tuple[int, ...]
     def fit(train: TableRows, test: TableRows, n_codes: tuple[int, ...], seed: int) -> Any:
         import pytabkit
 
+        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # or it says at each fit that no GPU is there
         fill = np.nanmedian(train.numeric, axis=0)
 
         def features(rows: TableRows) -> Floats:
