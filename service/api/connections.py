@@ -1,8 +1,8 @@
 """Limits of connections: how long a client may take, how large a head may be, and how many connections there are.
 
 Uvicorn has no timeout for a client that sends a head or a body slowly, or connects and says nothing, and takes heads of
-any size. Here every connection is looked at once a second, by one timer for all of them: nothing is set or cancelled
-for a request, so that the limits cost it nothing.
+any size. Here one timer goes through all connections once a second and looks at those that may have taken too long:
+nothing is set or cancelled for a request, so that the limits cost it nothing.
 """
 
 import asyncio
@@ -182,7 +182,8 @@ class Wheel:
                 continue
             # Whatever begins from now on takes the shortest time at least.
             due = min(due, now + self._shortest_s)
-            spoke[connection] = -due if waits else due
+            if connection in spoke:  # it may have been lost meanwhile
+                spoke[connection] = -due if waits else due
             if waits:
                 self._slow.append(connection)
         self._timer = self._loop.call_at(now + _PAUSE_S if self._left else self._due, self._turn)
