@@ -252,6 +252,11 @@ class Settings(BaseSettings):
         return [one.strip() for one in self.cors_origins.split(",") if one.strip()]
 
     @property
+    def n_ports(self) -> int:
+        """Ports that a worker listens on: HTTP's, and gRPC's where there is one."""
+        return 1 if self.grpc_port is None else 2
+
+    @property
     def n_workers(self) -> int:
         """Server processes, derived where `workers` is 0."""
         if self.workers:
