@@ -202,6 +202,7 @@ def crowded(port: int, n_connections: int, ramp_s: float = RAMP_S) -> Iterator[d
     ours, theirs = context.Pipe()
     process = context.Process(target=_hold, args=(port, n_connections, ramp_s, theirs), daemon=True)
     process.start()
+    theirs.close()  # so that its end is heard
     found: dict[str, Any] = {}
     try:
         if not ours.poll(120):

@@ -23,6 +23,11 @@ class HoldingProtocol(HttpToolsProtocol):
     _held: tuple[Any, Any] | None = None
     """What the application is to begin with: uvicorn's cycle of a request, and the application."""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the application has not begun with the request that is arriving."""
+        return self._held is not None
+
     def on_body(self, body: bytes) -> None:
         """Begin where enough of the body has come."""
         super().on_body(body)

@@ -65,12 +65,28 @@ class Wire(asyncio.Transport):
         return int(head.rpartition(b"HTTP/1.1 ")[2][:3]), json.loads(body)["type"]
 
 
+class Clock:
+    """The event loop's, ahead by as much as a test wants."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ahead = 0.0
+
+    def time(self) -> float:
+        return self._loop.time() + self.ahead
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_at(when - self.ahead, callback)
+
+
 class Server:
     """An application that reads `/now` and answers, waits on `/wait`, and answers `/early` before it has read."""
 
     def __init__(self, patience: Patience = PATIENCE) -> None:
         self.traffic = Traffic(Counts().slot(0))
         self.wheel = Wheel(patience, self.traffic)
+        self.clock = Clock()
+        self.wheel._loop = self.clock  # type: ignore[assignment]
         self.state = ServerState()
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
         self.wires: list[Wire] = []
@@ -80,6 +96,11 @@ class Server:
         protocol, wire = LimitedProtocol(self.config, self.state, {"wheel": self.wheel}, loop), Wire()
         protocol.connection_made(wire)
         return protocol, wire
+
+    def turn(self) -> None:
+        """Let the wheel turn now."""
+        self.wheel._timer.cancel()
+        self.wheel._turn()
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         message: Message = {"more_body": scope["path"] != "/early"}
@@ -282,9 +303,9 @@ def test_one_connection_too_many_takes_the_place_of_a_silent_one_or_none(monkeyp
         assert b"retry-after: 1" in fourth.sent
         _.connection_lost(None)
 
-        silent._since -= 5
-        server.wheel._timer.cancel()
-        server.wheel._turn()
+        server.clock.ahead = 2
+        server.turn()
+        server.turn()  # not looked at again, and known all the same
         _, fifth = server.connect()
         assert first.aborted
         assert not fifth.closed
@@ -315,11 +336,10 @@ def test_a_fault_while_looking_concerns_one_connection(
     monkeypatch.setattr(connections, "_N_SPOKES", 1)
 
     async def scenario(server: Server) -> None:
-        (broken, _), (silent, wire) = server.connect(), server.connect()
+        (_silent, wire), (broken, _) = server.connect(), server.connect()
         monkeypatch.setattr(broken, "look", None)
-        silent._since -= 11
-        server.wheel._timer.cancel()
-        server.wheel._turn()
+        server.clock.ahead = 11
+        server.turn()
         assert wire.closed
 
     run(scenario)
@@ -328,24 +348,76 @@ def test_a_fault_while_looking_concerns_one_connection(
 
 def test_a_crowd_is_ended_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_N_SPOKES", 1)
-    monkeypatch.setattr(connections, "_MAX_ENDED", 1)
 
     async def scenario(server: Server) -> None:
         crowd = [server.connect() for _ in range(3)]
-        for protocol, _wire in crowd:
-            protocol._since -= 11
+        server.clock.ahead = 11
         gone = crowd[0][0]
         for n_closed in (1, 2):
-            server.wheel._timer.cancel()
-            server.wheel._turn()
+            server.turn()
             assert sum(wire.closed for _protocol, wire in crowd) == n_closed
-            assert server.wheel._timer.when() - server.wheel._loop.time() < 0.05
+            assert server.wheel._timer.when() - after(0) < 0.05
             left = server.wheel._left
             gone = left[0] if left else gone
         server.wheel.remove(gone, 0)
-        server.wheel._timer.cancel()
-        server.wheel._turn()
+        server.turn()
         assert sum(wire.closed for _protocol, wire in crowd) == 2, "one that has gone meanwhile is not looked at"
+
+    run(scenario)
+
+
+def test_only_what_may_be_over_is_looked_at_and_ended_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_N_SPOKES", 1)
+
+    async def scenario(server: Server) -> None:
+        silent, idle, headed, bodied, held, answering = (server.connect() for _ in range(6))
+        idle[0].data_received(GET)
+        headed[0].data_received(GET[:9])
+        bodied[0].data_received(POST + b"x" * HELD_BYTES)
+        held[0].data_received(POST)
+        answering[0].data_received(GET.replace(b"/now", b"/wait"))
+        await settle()
+        looks = dict.fromkeys(("silent", "idle", "headed", "bodied", "held", "answering"), 0)
+        ended: dict[str, float] = {}
+        named = zip(looks, (silent, idle, headed, bodied, held, answering), strict=True)
+        for name, (protocol, wire) in named:
+
+            def look(
+                now: float, name: str = name, wire: Wire = wire, real: Callable[[float], float] = protocol.look
+            ) -> float:
+                looks[name] += 1
+                due = real(now)
+                if wire.closed:
+                    ended.setdefault(name, server.clock.ahead)
+                return due
+
+            monkeypatch.setattr(protocol, "look", look)
+        for second in range(1, 17):
+            server.clock.ahead = second + 0.5
+            server.turn()
+            while server.wheel._left:
+                server.turn()
+        assert ended == {"idle": 7.5, "silent": 10.5, "headed": 10.5, "held": 10.5, "bodied": 14.5}
+        assert max(looks[name] for name in ("silent", "headed", "held")) <= 4 + 6, "afterwards each second, until gone"
+        assert looks["idle"] - (16 - 7) <= 3
+        assert looks["answering"] == 16
+
+    run(scenario, Patience(receive_s=10, idle_s=7, head_bytes=4096, n_connections=9))
+
+
+def test_who_was_slow_and_is_no_longer_makes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_N_SPOKES", 1)
+
+    async def scenario(server: Server) -> None:
+        crowd = [server.connect() for _ in range(3)]
+        server.clock.ahead = 2
+        server.turn()
+        for protocol, _wire in crowd:
+            protocol.data_received(GET)
+        await settle()
+        _, fourth = server.connect()
+        assert fourth.problem == (503, "overloaded")
+        assert not [wire for _protocol, wire in crowd if wire.closed]
 
     run(scenario)
 
