@@ -226,7 +226,7 @@ class Settings(BaseSettings):
     )
     tracing: Literal["off", "otlp"] = Field(
         default="off",
-        description="Whether requests are traced and sent with OTLP over HTTP to the collector that the standard "
+        description="Whether requests, gRPC's calls too, are traced and sent with OTLP over HTTP to the collector that the standard "
         "OTEL_* variables name (extra otel). Off by default: a traced request costs several times an untraced one.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
