@@ -226,8 +226,9 @@ class Settings(BaseSettings):
     )
     tracing: Literal["off", "otlp"] = Field(
         default="off",
-        description="Whether requests, gRPC's calls too, are traced and sent with OTLP over HTTP to the collector that the standard "
-        "OTEL_* variables name (extra otel). Off by default: a traced request costs several times an untraced one.",
+        description="Whether requests, over HTTP and gRPC, are traced and sent with OTLP over HTTP to the collector "
+        "that the standard OTEL_* variables name (extra otel). Off by default: a traced request costs several times "
+        "an untraced one.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
