@@ -80,9 +80,15 @@ class Patience:
 
 def patience_of(settings: Settings) -> Patience:
     """Return what the settings say, with no more connections than this process can open files."""
-    return Patience(
-        settings.receive_timeout_s, settings.keep_alive_s, settings.max_head_bytes, settings.max_connections
-    )
+    return Patience(settings.receive_timeout_s, settings.keep_alive_s, settings.max_head_bytes, room_of(settings))
+
+
+def room_of(settings: Settings) -> int:
+    """Return how many connections each port takes: as many as it may, where this process can open so many files."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return settings.max_connections
+    return min(settings.max_connections, max(1, (soft - _SPARE_FILES) // settings.n_ports))
 
 
 def allow_files(n_files: int) -> None:
