@@ -98,7 +98,7 @@ def _serve(
     announced: bool = False,
 ) -> None:
     """Load the models and serve them in this process until it is told to stop."""
-    allow_files(settings.max_connections)
+    allow_files(settings.max_connections * settings.n_ports)
     registry = load_models(settings)
     if not announced:
         try:

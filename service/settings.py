@@ -226,8 +226,9 @@ class Settings(BaseSettings):
     )
     tracing: Literal["off", "otlp"] = Field(
         default="off",
-        description="Whether requests are traced and sent with OTLP over HTTP to the collector that the standard "
-        "OTEL_* variables name (extra otel). Off by default: a traced request costs several times an untraced one.",
+        description="Whether requests, over HTTP and gRPC, are traced and sent with OTLP over HTTP to the collector "
+        "that the standard OTEL_* variables name (extra otel). Off by default: a traced request costs several times "
+        "an untraced one.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
@@ -250,6 +251,11 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> list[str]:
         """Origins of `cors_origins`."""
         return [one.strip() for one in self.cors_origins.split(",") if one.strip()]
+
+    @property
+    def n_ports(self) -> int:
+        """Ports that a worker listens on: HTTP's, and gRPC's where there is one."""
+        return 1 if self.grpc_port is None else 2
 
     @property
     def n_workers(self) -> int:

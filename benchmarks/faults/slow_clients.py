@@ -261,7 +261,7 @@ def sentence(found: dict[str, Any]) -> str:
 def main() -> None:
     """Run and keep what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--connections", type=int, default=10_300)
+    parser.add_argument("--connections", type=int, default=10_500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--others", type=float, default=_MOST_OTHERS, help="cores that others may take in a round")

@@ -1,8 +1,8 @@
 """Limits of connections: how long a client may take, how large a head may be, and how many connections there are.
 
 Uvicorn has no timeout for a client that sends a head or a body slowly, or connects and says nothing, and takes heads of
-any size. Here every connection is looked at once a second, by one timer for all of them: nothing is set or cancelled
-for a request, so that the limits cost it nothing.
+any size. Here one timer goes through all connections once a second and looks at those that may have taken too long:
+nothing is set or cancelled for a request, so that the limits cost it nothing.
 """
 
 import asyncio
@@ -80,9 +80,15 @@ class Patience:
 
 def patience_of(settings: Settings) -> Patience:
     """Return what the settings say, with no more connections than this process can open files."""
-    return Patience(
-        settings.receive_timeout_s, settings.keep_alive_s, settings.max_head_bytes, settings.max_connections
-    )
+    return Patience(settings.receive_timeout_s, settings.keep_alive_s, settings.max_head_bytes, room_of(settings))
+
+
+def room_of(settings: Settings) -> int:
+    """Return how many connections each port takes: as many as it may, where this process can open so many files."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return settings.max_connections
+    return min(settings.max_connections, max(1, (soft - _SPARE_FILES) // settings.n_ports))
 
 
 def allow_files(n_files: int) -> None:
@@ -182,7 +188,8 @@ class Wheel:
                 continue
             # Whatever begins from now on takes the shortest time at least.
             due = min(due, now + self._shortest_s)
-            spoke[connection] = -due if waits else due
+            if connection in spoke:  # it may have been lost meanwhile
+                spoke[connection] = -due if waits else due
             if waits:
                 self._slow.append(connection)
         self._timer = self._loop.call_at(now + _PAUSE_S if self._left else self._due, self._turn)

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from service.api.rpc.calls import Calls
 from service.api.rpc.metadata import Context
 from service.app import create_app
 from service.key_file import KeyRecord, add_record, hash_of, new_key
+from service.rpc_port import reserved_rpc_port
 from service.settings import Settings
 from tests.published import publish_arithmetic
 from tests.rpc import PATIENCE_S, RpcClient, request, tensor
@@ -41,8 +41,11 @@ def served(root: Path, **more: Any) -> Iterator[RpcClient]:
     settings = Settings(
         model_repository=root / "models", keys_file=root / "keys.jsonl", grpc_port=0, shutdown_grace_s=0
     )
-    with TestClient(create_app(settings.model_copy(update=more))) as http:
-        client = RpcClient(http.app_state["rpc"].port)
+    with (
+        reserved_rpc_port(settings.model_copy(update=more)) as reserved,  # a free port may be given to two that share
+        TestClient(create_app(reserved)),
+    ):
+        client = RpcClient(reserved.grpc_port or 0)
         yield client
         client.close()
 
@@ -82,13 +85,17 @@ def _rpc(tmp_path: Path) -> Iterator[RpcClient]:
         yield client
 
 
+NO_PLACE = ("Concurrent RPC limit", "RST_STREAM with error code 7")
+"""Told where a place of a call that has ended is not free yet: by the service, or by HTTP/2 (REFUSED_STREAM)."""
+
+
 def product(rpc: RpcClient) -> float:
-    """Ask for 3 × 5, again as long as a place of a call that has ended is not free yet."""
+    """Ask for 3 × 5, again as long as there is no place, or this machine is slow."""
     while True:
         try:
             answer = rpc.call("ModelInfer", ASKED, metadata=METADATA)
         except grpc.RpcError as error:
-            if "Concurrent RPC limit" in str(error.details()):
+            if any(why in str(error.details()) for why in (*NO_PLACE, "a message must arrive")):
                 continue
             raise
         value: float = answer.outputs[0].contents.fp64_contents[0]
@@ -106,14 +113,14 @@ def test_who_may_not_is_told_so_before_anything_is_read(silence: Silence, path: 
 
 
 def test_a_call_whose_message_does_not_come_gives_its_place_back(rpc: RpcClient, silence: Silence) -> None:
-    ends = Counter[str]()
-    while ends["DEADLINE_EXCEEDED"] < 15:  # of 7 places
+    n_late = 0
+    while n_late < 15:  # of 7 places
         calls = [silence.begin(f"/{SERVICE}/ModelInfer", *METADATA) for _ in range(7)]
-        ends.update(call.code().name for call in calls)
-    assert ends.keys() <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
-    late = next(call for call in calls if call.code() == grpc.StatusCode.DEADLINE_EXCEEDED)
-    assert "a message must arrive within 0.25 s" in late.details()
-    assert dict(late.trailing_metadata())["nalu-problem-type"] == "request-timeout"
+        late = [call for call in calls if call.code() == grpc.StatusCode.DEADLINE_EXCEEDED]
+        assert all(any(why in call.details() for why in NO_PLACE) for call in calls if call not in late)
+        n_late += len(late)
+    assert "a message must arrive within 0.25 s" in late[0].details()
+    assert dict(late[0].trailing_metadata())["nalu-problem-type"] == "request-timeout"
     assert product(rpc) == 15.0
 
 

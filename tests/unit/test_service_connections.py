@@ -12,10 +12,11 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from service.api import connections
-from service.api.connections import MAX_HEADERS, MIN_BYTES_S, LimitedProtocol, Patience, Wheel, allow_files
+from service.api.connections import MAX_HEADERS, MIN_BYTES_S, LimitedProtocol, Patience, Wheel, allow_files, room_of
 from service.api.held import HELD_BYTES
 from service.api.middleware import Traffic
 from service.metrics import Counts
+from service.settings import Settings
 
 PATIENCE = Patience(receive_s=10, idle_s=60, head_bytes=4096, n_connections=3)
 GET = b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -434,3 +435,14 @@ def test_as_many_files_may_be_opened_as_connections_need(
     allow_files(500)
 
     assert asked == ([] if granted is None else [(granted, limits[1])])
+
+
+@pytest.mark.parametrize(
+    ("soft", "port", "room"), [(1128, None, 500), (628, None, 500), (328, None, 200), (328, 8001, 100), (-1, 8001, 500)]
+)
+def test_two_ports_share_the_files_that_may_be_opened(
+    soft: int, port: int | None, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (soft, soft))
+
+    assert room_of(Settings(max_connections=500, grpc_port=port)) == room

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import grpc
 from google.protobuf.message import Message
 
+from service.api.connections import room_of
 from service.api.middleware import Traffic
 from service.api.open_inference.plane import is_ready
 from service.api.routes import State
@@ -113,7 +114,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),  # what a client may ask for is bounded by its rows
         ("grpc.max_concurrent_streams", settings.grpc_max_calls),
         ("grpc.server_handshake_timeout_ms", int(1000 * settings.receive_timeout_s)),
-        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.max_allowed_incoming_connections", room_of(settings)),
         ("grpc.max_connection_idle_ms", int(1000 * _IDLE_S)),
         ("grpc.max_connection_age_ms", int(1000 * settings.grpc_connection_s)),
         ("grpc.max_connection_age_grace_ms", int(1000 * _IDLE_S)),

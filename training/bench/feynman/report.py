@@ -259,7 +259,7 @@ def figure_svg(results: Sequence[Result]) -> bytes:
 
     noises = sorted({one.noise for one in results})
     methods = list(dict.fromkeys(one.method for one in results))
-    figure = Figure(figsize=(4.2 * len(noises) + 0.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(noises) + 0.6, 4.0), layout="constrained")
     FigureCanvasSVG(figure)
     panels = figure.subplots(1, len(noises), sharey=True, squeeze=False)[0]
     for panel, noise in zip(panels, noises, strict=True):
@@ -283,7 +283,8 @@ def figure_svg(results: Sequence[Result]) -> bytes:
         panel.axvline(1 - GOOD, color="0.7", linewidth=0.8, linestyle=":")
         panel.grid(alpha=0.25)
     panels[0].set_ylabel("equations, %")
-    panels[0].legend(frameon=False, fontsize=8, loc="upper left")
+    lines = panels[0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "nalu"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
