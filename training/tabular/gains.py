@@ -4,6 +4,8 @@ A row's answer comes from the one ensemble of trees and the one network that hav
 two ways: it averages all of them, and together they have seen all rows. Intervals that left that out would be too wide.
 """
 
+from dataclasses import replace
+
 import lightgbm
 import numpy as np
 
@@ -20,6 +22,9 @@ _LEAST_GAIN_KEPT = 0.8
 
 _N_AVERAGED = 3
 """Ensembles of trees whose mean is compared with one; of networks it is two."""
+
+_N_COMPARED = 2
+"""Parts on which networks are compared."""
 
 _FEW_ROWS = 2000
 """Up to so many rows two parts are compared, for one says too little."""
@@ -40,12 +45,12 @@ class Gains:
 
     def __init__(self, wanted: Floats, left_out: Floats) -> None:
         self._wanted, self._left_out = wanted, left_out
-        self._fallen, self._more_rows = 0.0, 1.0
+        self._trees_fallen, self._networks_fallen, self._more_rows = 0.0, 0.0, 1.0
 
     @property
     def total(self) -> float:
         """Mean absolute error to be expected of the residual over that of the answers left out."""
-        averaged = np.sqrt(max(1 - self._fallen, 0.0))
+        averaged = np.sqrt(max(1 - self._trees_fallen - self._networks_fallen, 0.0))
         return float(np.clip(averaged, _LEAST_GAIN_KEPT, 1.0) * self._more_rows)
 
     def of_trees(
@@ -93,7 +98,7 @@ class Gains:
             one += float(np.abs(rest).sum())
             few += float(np.abs(rest - share * (np.mean([own, *others], axis=0) - own)).sum())
             fewer += float(np.abs(rest - share * (less - own)).sum())
-        self._fallen += _fallen(one, few, n_averaged, n)
+        self._trees_fallen = _fallen(one, few, n_averaged, n)
         if min(one, fewer) > 0:
             self._more_rows = float(np.clip(one / fewer, _LEAST_GAIN_KEPT, 1.0))
 
@@ -107,7 +112,7 @@ class Gains:
         rows: Rows,
         share: float,
     ) -> None:
-        """Measure what networks gain, by an ensemble from another seed that leaves out the same parts.
+        """Measure what networks gain, on some parts, by members from another seed that leave out the same ones.
 
         Args:
             block: As `fit_network` took it.
@@ -121,10 +126,12 @@ class Gains:
         if settings.n_members < 2 or len(targets) > _MOST_COMPARED:
             return
         parts = rows.parts(settings.n_members, seed)
-        other = fit_network(rows, block, targets, settings, seed + 1, frozen=True, parts=parts).left_out
-        rest = self._wanted - self._left_out
-        one, few = np.abs(rest).sum(), np.abs(rest - share * (other - left_out) / 2).sum()
-        self._fallen += _fallen(float(one), float(few), 2, settings.n_members)
+        some = replace(settings, n_members=_N_COMPARED)
+        other = fit_network(rows, block, targets, some, seed + 1, frozen=True, parts=parts).left_out
+        there = parts < _N_COMPARED
+        rest = (self._wanted - self._left_out)[there]
+        one, few = np.abs(rest).sum(), np.abs(rest - share * (other - left_out)[there] / 2).sum()
+        self._networks_fallen = _fallen(float(one), float(few), 2, settings.n_members)
 
 
 def _fallen(one: float, few: float, n_few: int, n: int) -> float:

@@ -138,7 +138,8 @@ def fit_network(
         settings: Its settings.
         seed: Seed of parts, weights and batches.
         frozen: Whether inputs are held within the range seen, so that the ensemble is constant outside.
-        parts: Part of each row, which the member of that number leaves out, shape (n_rows,); None to draw them.
+        parts: Part of each row, which the member of that number leaves out, shape (n_rows,); None to draw them. What
+            is answered for rows that no member leaves out is NaN.
     """
     centre, spread = float(mean_of(wanted, rows.weights)), float(wanted.std())
     part = rows.parts(settings.n_members, seed) if parts is None else parts
@@ -147,7 +148,7 @@ def fit_network(
     weights[-1], biases[-1], linear = spread * weights[-1], spread * biases[-1] + centre, spread * linear
     free = np.full(block.shape[1], np.inf)
     lower, upper = (block.min(axis=0), block.max(axis=0)) if frozen else (-free, free)
-    left_out = np.empty(len(wanted))
+    left_out = np.full(len(wanted), np.nan)
     for i in range(settings.n_members):
         own = slice(i, i + 1)
         alone = Network(

@@ -3,9 +3,10 @@
 Where trees need many steps networks need few weights, and the other way round; their errors differ, and the mean of
 both is better than either on most tables. How much each counts is fitted to their answers for rows left out, by least
 squares with weights that are not negative (L. Breiman, Stacked regressions, Machine Learning 24, 1996,
-doi:10.1007/BF00117832).
+doi:10.1007/BF00117832). Trees and networks are fitted side by side, in a thread each.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Self
@@ -136,21 +137,28 @@ def fit_residual(
         The residual, and each row's answer of the parts that left it out, shape (n_rows,).
     """
     columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
-    forest, tree_answers = cross_fit_forest(columns(rows), left, trees, seed, rows)
+    features = columns(rows)
     smooth, smooth_answers = None, np.zeros(len(left))
-    if len(left) >= LEAST_ROWS and np.ptp(left) > 0:
-        smooth_columns = Columns.fit(rows, n_codes, "log")
-        fit = fit_network(rows, smooth_columns(rows), left, networks, seed, frozen=True)
-        smooth, smooth_answers = SmoothResidual(smooth_columns, fit.network), fit.left_out
+    with ThreadPoolExecutor(1) as beside:
+        grown = beside.submit(cross_fit_forest, features, left, trees, seed, rows)
+        if len(left) >= LEAST_ROWS and np.ptp(left) > 0:
+            smooth_columns = Columns.fit(rows, n_codes, "log")
+            fit = fit_network(rows, smooth_columns(rows), left, networks, seed, frozen=True)
+            smooth, smooth_answers = SmoothResidual(smooth_columns, fit.network), fit.left_out
+        forest, tree_answers = grown.result()
     share, smooth_share = _shares([tree_answers, smooth_answers], left, rows.weights)
     answers = share * tree_answers + smooth_share * smooth_answers
     residual = Residual()
     gains = Gains(left, answers)
-    if forest is not None and share:
-        gains.of_trees(columns(rows), left, tree_answers, forest, trees, seed, rows, share)
-        residual = replace(residual, columns=columns, forest=forest.scaled(share))
+    with ThreadPoolExecutor(1) as beside:
+        if forest is not None and share:
+            told = beside.submit(gains.of_trees, features, left, tree_answers, forest, trees, seed, rows, share)
+            residual = replace(residual, columns=columns, forest=forest.scaled(share))
+        if smooth is not None and smooth_share:
+            gains.of_networks(smooth.columns(rows), left, smooth_answers, networks, seed, rows, smooth_share)
+        if residual.forest is not None:
+            told.result()
     if smooth is not None and smooth_share:
-        gains.of_networks(smooth.columns(rows), left, smooth_answers, networks, seed, rows, smooth_share)
         residual = replace(residual, smooth=SmoothResidual(smooth.columns, smooth.network.scaled(smooth_share)))
     return replace(residual, gain=gains.total), answers
 
