@@ -163,20 +163,19 @@ class HeadTooLargeError(ServiceError):
 class SlowRequestError(ServiceError):
     """A request that arrives too slowly."""
 
-    def __init__(self, receive_s: float) -> None:
-        super().__init__(
-            f"a request must arrive within {receive_s:g} s and the time that its body takes at a modem's speed, "
-            "however it did not; send it again on a new connection"
-        )
+    _TEXT = (
+        "a request must arrive within {:g} s and the time that its body takes at a modem's speed, "
+        "however it did not; send it again on a new connection"
+    )
+
+    def __init__(self, within_s: float) -> None:
+        super().__init__(self._TEXT.format(within_s))
 
 
 class SlowMessageError(SlowRequestError):
     """A call whose message does not arrive."""
 
-    def __init__(self, within_s: float) -> None:
-        ServiceError.__init__(
-            self, f"a message must arrive within {within_s:g} s, however it did not; send it again in a new call"
-        )
+    _TEXT = "a message must arrive within {:g} s, however it did not; send it again in a new call"
 
 
 class TooManyConnectionsError(ServiceError):

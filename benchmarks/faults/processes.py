@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +62,14 @@ def workers(served: Served) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
+def _two_answer(account: Account, since: float) -> bool:
+    return len(account.answering_since(since)) == 2
+
+
+def _has_ended(served: Served) -> bool:
+    return served.process.poll() is not None
+
+
 async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for something.
 
@@ -90,10 +99,7 @@ async def kill_workers(root: Path, n_kills: int) -> tuple[Figure, dict[str, Any]
             slowest_s = 0.0
             for _ in range(n_kills):
                 began = time.monotonic()
-                await until(
-                    lambda since=began: len(account.answering_since(since)) == 2,  # type: ignore[misc]
-                    "two workers must answer",
-                )
+                await until(partial(_two_answer, account, began), "two workers must answer")
                 slowest_s = max(slowest_s, time.monotonic() - began)
                 await asyncio.sleep(moments.uniform(0, 0.05))
                 n_before = len(account.lost)
@@ -138,11 +144,11 @@ async def stop_servers(root: Path, n_stops: int) -> tuple[Figure, dict[str, Any]
     for _ in range(n_stops):
         with serve(root, "--workers", "2", NALU_LOG_LEVEL="warning") as served:
             async with asking(served.port, N_CLIENTS) as account:
-                await until(lambda of=account: len(of.last_sent) == 2, "two workers must answer")  # type: ignore[misc]
+                await until(partial(_two_answer, account, 0.0), "two workers must answer")
                 await asyncio.sleep(moments.uniform(0.1, 0.3))
                 told_at = time.monotonic()
                 served.process.send_signal(signal.SIGTERM)
-                await until(lambda of=served: of.process.poll() is not None, "the server must end")  # type: ignore[misc]
+                await until(partial(_has_ended, served), "the server must end")
                 slowest_s = max(slowest_s, time.monotonic() - told_at)
             codes.append(served.wait())
         n_first += sum(one.owner is None for one in account.lost)
@@ -215,7 +221,7 @@ async def run_out_of_memory(root: Path, n_requests: int) -> tuple[Figure, dict[s
             asked = [asyncio.to_thread(_large, served, rows) for _ in range(n_requests)]
             outcomes = await asyncio.gather(*asked)
             moment = time.monotonic()
-            await until(lambda: len(account.answering_since(moment)) == 2, "two workers must answer")
+            await until(partial(_two_answer, account, moment), "two workers must answer")
         code = served.stop()
     n_ended = served.output.count("ended by signal")
     told_outcomes = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}

@@ -1,10 +1,8 @@
 """What ends a connection, on a clock of the tests' own."""
 
 import asyncio
-import json
 import resource
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -17,52 +15,11 @@ from service.api.held import HELD_BYTES
 from service.api.middleware import Traffic
 from service.metrics import Counts
 from service.settings import Settings
+from tests.wires import Wire, run_with, settle
 
 PATIENCE = Patience(receive_s=10, idle_s=60, head_bytes=4096, n_connections=3)
 GET = b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
-
-
-class Wire(asyncio.Transport):
-    """A connection without a socket."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = b""
-        self.unread = 0
-        self.closed = self.aborted = self.paused = False
-
-    def write(self, data: Any) -> None:
-        if self.closed:
-            msg = "the handler is closed"
-            raise RuntimeError(msg)
-        self.sent += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = self.aborted = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_write_buffer_size(self) -> int:
-        return self.unread
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
-
-    @property
-    def problem(self) -> tuple[int, str]:
-        """Status and type of what was sent last."""
-        head, _, body = self.sent.rpartition(b"\r\n\r\n")
-        assert b"connection: close" in head
-        assert b"application/problem+json" in head
-        return int(head.rpartition(b"HTTP/1.1 ")[2][:3]), json.loads(body)["type"]
 
 
 class Clock:
@@ -113,19 +70,7 @@ class Server:
 
 
 def run(scenario: Callable[[Server], Awaitable[None]], patience: Patience = PATIENCE) -> None:
-    async def main() -> None:
-        server = Server(patience)
-        await scenario(server)
-        server.wheel.close()
-        for task in server.state.tasks:
-            task.cancel()
-
-    asyncio.run(main())
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
+    run_with(lambda: Server(patience), scenario)
 
 
 def after(seconds: float) -> float:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -13,30 +12,9 @@ from service.api.connections import LimitedProtocol, Patience, Wheel
 from service.api.held import HELD_BYTES
 from service.api.middleware import Traffic
 from service.metrics import Counts
+from tests.wires import Wire, run_with, settle
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n%b\r\n"
-
-
-class Wire(asyncio.Transport):
-    """A connection without a socket."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = b""
-        self.closed = False
-
-    def write(self, data: Any) -> None:
-        self.sent += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
 
 class Server:
@@ -72,19 +50,7 @@ class Server:
 
 
 def run(scenario: Callable[[Server], Awaitable[None]]) -> None:
-    async def main() -> None:
-        server = Server()
-        await scenario(server)
-        server.wheel.close()
-        for task in server.state.tasks:
-            task.cancel()
-
-    asyncio.run(main())
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
+    run_with(Server, scenario)
 
 
 @pytest.mark.parametrize(

@@ -26,32 +26,7 @@ from service.inference.session import ModelSession
 from service.metrics import Counts
 from service.settings import Settings
 from tests.published import publish_arithmetic
-
-
-class Wire(asyncio.Transport):
-    """A connection without a socket."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = b""
-        self.closed = False
-        self.protocol: asyncio.BaseProtocol | None = None
-
-    def write(self, data: Any) -> None:
-        self.sent += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
+from tests.wires import Wire, settle
 
 
 class Served:
@@ -117,12 +92,6 @@ def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]], max_
         return served
 
     return asyncio.run(main())
-
-
-async def settle() -> None:
-    """Let everything that is at hand happen."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(

@@ -26,7 +26,7 @@ def test_trees_are_expected_to_err_less_than_one_ensemble_left_out() -> None:
     forest, left_out = cross_fit_forest(rows.numeric, targets, settings, 0, rows)
     assert forest is not None
     gains = Gains(targets, left_out)
-    gains.of_trees(rows.numeric, targets, left_out, forest, settings, 0, rows, 1.0)
+    gains.of_trees(rows.numeric, left_out, forest, settings, 0, rows, 1.0)
     new, truth = waves(4000, 3)
     error = np.mean(np.abs(forest.predict(new.numeric) - truth))
     assert gains.total == pytest.approx(error / np.mean(np.abs(targets - left_out)), abs=0.06)
@@ -38,7 +38,7 @@ def test_networks_are_expected_to_err_less_than_one_member_left_out() -> None:
     settings = NetworkSettings(n_members=5, d_hidden=32, n_steps=300)
     fit = fit_network(rows, rows.numeric, targets, settings, 0, frozen=True)
     gains = Gains(targets, fit.left_out)
-    gains.of_networks(rows.numeric, targets, fit.left_out, settings, 0, rows, 1.0)
+    gains.of_networks(rows.numeric, fit.left_out, settings, 0, rows, 1.0)
     new, truth = waves(4000, 3)
     error = np.mean(np.abs(fit.network(new.numeric) - truth))
     assert gains.total == pytest.approx(error / np.mean(np.abs(targets - fit.left_out)), abs=0.06)
@@ -49,9 +49,9 @@ def test_nothing_is_gained_where_nothing_is_averaged_or_nothing_is_left() -> Non
     rows, targets = waves(80, 0)
     alone = TreeSettings(n_trees=5, n_ensembles=1)
     gains = Gains(targets, 0 * targets)
-    gains.of_trees(rows.numeric, targets, 0 * targets, Forest.of_constant(1.0), alone, 0, rows, 1.0)
-    gains.of_networks(rows.numeric, targets, 0 * targets, NetworkSettings(n_members=1), 0, rows, 1.0)
+    gains.of_trees(rows.numeric, 0 * targets, Forest.of_constant(1.0), alone, 0, rows, 1.0)
+    gains.of_networks(rows.numeric, 0 * targets, NetworkSettings(n_members=1), 0, rows, 1.0)
     assert gains.total == 1
     known = Gains(targets, targets)
-    known.of_networks(rows.numeric, targets, targets, NetworkSettings(2, 8, n_steps=20), 0, rows, 1.0)
+    known.of_networks(rows.numeric, targets, NetworkSettings(2, 8, n_steps=20), 0, rows, 1.0)
     assert known.total == 1

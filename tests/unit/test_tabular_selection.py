@@ -78,7 +78,7 @@ def test_a_committee_goes_all_the_way_only_where_that_is_clearly_better(tried: l
         def committee(self, *given: Any) -> Any:
             return self._one.committee(*given)
 
-        def errors(self, candidate: object, wary: bool = False) -> dict[float, float]:  # noqa: ARG002
+        def errors(self, candidate: object, wary: bool = False) -> dict[float, float]:  # noqa: ARG002 - as `Trial.errors` takes it
             return dict.fromkeys(WIDTHS, 1.0 if wary else self._free)
 
     for free, wary, told in ((0.97, True, "as far as trunks agree"), (0.9, False, "all the way")):
@@ -98,7 +98,7 @@ def test_a_wary_committee_stays_between_the_border_and_the_median_of_its_trunks(
     far = rows_of(x + 2)
     border = target.trunk(target.reach.clipped(far))
     ways = np.stack([trunk.predict(far) - trunk.predict(target.reach.clipped(far)) for trunk in target.trunks], axis=1)
-    np.testing.assert_allclose(target.trunk(far), border + agreed(ways), rtol=1e-12)
+    np.testing.assert_allclose(target.trunk(far), border + np.prod(agreed(ways), axis=0), rtol=1e-12)
     assert (np.abs(target.trunk(far) - border) <= np.abs(np.median(ways, axis=1)) + 1e-12).all()
     np.testing.assert_array_equal(target.trunk(rows_of(x)), replace(target, wary=False).trunk(rows_of(x)))
 
@@ -106,7 +106,7 @@ def test_a_wary_committee_stays_between_the_border_and_the_median_of_its_trunks(
 def test_a_committee_goes_beyond_as_far_as_its_trunks_agree() -> None:
     ways = np.array([[2.0, 2.0, 2.0], [-1.0, 2.0, 5.0], [-3.0, -3.0, 9.0], [0.0, 0.0, 0.0]])
     spread = 1.4826 * 3.0
-    np.testing.assert_allclose(agreed(ways), [2, 2 * 4 / (4 + spread**2), -3, 0])
+    np.testing.assert_allclose(np.prod(agreed(ways), axis=0), [2, 2 * 4 / (4 + spread**2), -3, 0])
 
 
 def test_those_that_are_right_alone_are_not_left_alone() -> None:
@@ -134,7 +134,7 @@ def test_a_residual_fades_only_where_that_is_clearly_better(tried: list[Trial]) 
         def __init__(self, one: Trial, faded: float) -> None:
             self.fold, self.reference, self._faded = one.fold, 1.0, faded
 
-        def errors(self, candidate: object, wary: bool = False) -> dict[float, float]:  # noqa: ARG002
+        def errors(self, candidate: object, wary: bool = False) -> dict[float, float]:  # noqa: ARG002 - as `Trial.errors` takes it
             return {width: 1.0 if np.isinf(width) else self._faded for width in WIDTHS}
 
     committees = [trial.committee([None]) for trial in tried]

@@ -94,7 +94,7 @@ class _CompanionLowering(TableLowering):
             held = self._members(terms)
         further = [node("Sub", there, here) for there, here in zip(parts, held, strict=True)]
         ways = self.ways(answers, border)
-        _, share = self.agreed_share(ways, n)
+        _, share = self.agreed(ways, n)
         further_terms = node("Mul", self._weighted(further, ways), share)
         return node("Add", self._weighted(held, join(border)), further_terms)
 

@@ -112,8 +112,7 @@ class Terms:
         held = self.border.clipped(rows)
         answers, parts = self._answers(held), self._parts(held)
         ways = self._answers(rows) - answers
-        way = np.median(ways, axis=1)
-        share = np.divide(agreed(ways), way, out=np.zeros_like(way), where=way != 0)
+        _, share = agreed(ways)
         further = [there - here for there, here in zip(self._parts(rows), parts, strict=True)]
         return self._weighted(parts, _shares(answers)) + share[:, None] * self._weighted(further, _shares(ways))
 

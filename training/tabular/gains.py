@@ -56,7 +56,6 @@ class Gains:
     def of_trees(
         self,
         features: Floats,
-        targets: Floats,
         left_out: Floats,
         forest: Forest,
         settings: TreeSettings,
@@ -68,7 +67,6 @@ class Gains:
 
         Args:
             features: As `cross_fit_forest` took them.
-            targets: Likewise.
             left_out: What it gave.
             forest: Likewise.
             settings: As it took them.
@@ -76,7 +74,7 @@ class Gains:
             whole: The rows, as it took them.
             share: How much of the forest counts.
         """
-        n, n_rows = settings.n_ensembles, len(targets)
+        n, n_rows = settings.n_ensembles, len(self._wanted)
         if n < 2 or n_rows > _MOST_COMPARED or not len(forest.roots):
             return
         part = whole.parts(n, seed)
@@ -87,7 +85,7 @@ class Gains:
             seen, there = np.flatnonzero(part != held_out), np.flatnonzero(part == held_out)
 
             def answers(rows: Index, shift: int, there: Index = there) -> Floats:
-                data = lightgbm.Dataset(features[rows], targets[rows], weight=whole.take(rows).weights)
+                data = lightgbm.Dataset(features[rows], self._wanted[rows], weight=whole.take(rows).weights)
                 booster = lightgbm.train(settings.as_parameters(seed + shift), data, n_trees)
                 return np.asarray(booster.predict(features[there], num_threads=1), dtype=np.float64)
 
@@ -105,7 +103,6 @@ class Gains:
     def of_networks(
         self,
         block: Floats,
-        targets: Floats,
         left_out: Floats,
         settings: NetworkSettings,
         seed: int,
@@ -116,18 +113,17 @@ class Gains:
 
         Args:
             block: As `fit_network` took it.
-            targets: Likewise.
             left_out: What it gave.
             settings: As it took them.
             seed: Likewise.
             rows: Likewise.
             share: How much of the networks counts.
         """
-        if settings.n_members < 2 or len(targets) > _MOST_COMPARED:
+        if settings.n_members < 2 or len(self._wanted) > _MOST_COMPARED:
             return
         parts = rows.parts(settings.n_members, seed)
         some = replace(settings, n_members=_N_COMPARED)
-        other = fit_network(rows, block, targets, some, seed + 1, frozen=True, parts=parts).left_out
+        other = fit_network(rows, block, self._wanted, some, seed + 1, frozen=True, parts=parts).left_out
         there = parts < _N_COMPARED
         rest = (self._wanted - self._left_out)[there]
         one, few = np.abs(rest).sum(), np.abs(rest - share * (other - left_out)[there] / 2).sum()

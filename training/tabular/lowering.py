@@ -228,7 +228,7 @@ class TableLowering:
         """Return how far each trunk goes beyond the border, shape (batch, n_trunks)."""
         return self.builder.node("Sub", self.builder.join(answers), self.builder.join(border))
 
-    def agreed_share(self, ways: str, n_trunks: int) -> tuple[str, str]:
+    def agreed(self, ways: str, n_trunks: int) -> tuple[str, str]:
         """Return the median way and how much of it counts, both of shape (batch, 1), as `model.agreed` does."""
         node, number = self.builder.node, self.builder.number
         way = self._middle(ways, n_trunks)
@@ -265,7 +265,7 @@ class TableLowering:
         low, high = target.reach.target_range
         distance = self._distance(target.reach)
         if target.wary:
-            way, share = self.agreed_share(self.ways(answers, border), len(answers))
+            way, share = self.agreed(self.ways(answers, border), len(answers))
             trunk = node("Add", self._middle(self.builder.join(border), len(border)), node("Mul", way, share))
         else:
             trunk = self._middle(self.builder.join(answers), len(answers))

@@ -25,10 +25,10 @@ SMALLEST_SQUARE = 1e-300
 """Keeps a row inside, where no trunk goes any way, from dividing by zero."""
 
 
-def agreed(ways: Floats) -> Floats:
-    """Return how far a committee goes beyond the ranges seen, given how far each of its trunks goes.
+def agreed(ways: Floats) -> tuple[Floats, Floats]:
+    """Return the median way that the trunks of a committee go beyond the ranges seen, and how much of it they agree on.
 
-    It is the median way m, shortened by m² / (m² + s²), s the spread of the ways (from their median absolute
+    The share of the median way m is m² / (m² + s²), s the spread of the ways (from their median absolute
     deviation): what is left of an estimate of m with the variance s² once it is shrunk towards 0, so that its mean
     squared error is least (W. James and C. Stein, Proc. 4th Berkeley Symposium 1, 1961). Where trunks agree the
     committee goes with them; where they do not, nobody knows, and it stays near the border.
@@ -37,15 +37,16 @@ def agreed(ways: Floats) -> Floats:
         ways: Each trunk's answer less its answer at the border, shape (n_rows, n_trunks).
 
     Returns:
-        Shape (n_rows,).
+        The median way and its share, both of shape (n_rows,).
 
     Example:
-        >>> agreed(np.array([[2.0, 2.0, 2.0], [2.0, 4.0, -1.0]])).round(2).tolist()
+        >>> way, share = agreed(np.array([[2.0, 2.0, 2.0], [2.0, 4.0, -1.0]]))
+        >>> (way * share).round(2).tolist()
         [2.0, 0.63]
     """
     way = np.median(ways, axis=1)
     spread = SPREAD_PER_DEVIATION * np.median(np.abs(ways - way[:, None]), axis=1)
-    return np.asarray(way * way**2 / np.maximum(way**2 + spread**2, SMALLEST_SQUARE))
+    return way, np.asarray(way**2 / np.maximum(way**2 + spread**2, SMALLEST_SQUARE))
 
 
 def wary_middle(answers: Sequence[Floats], border: Sequence[Floats]) -> Floats:
@@ -55,7 +56,8 @@ def wary_middle(answers: Sequence[Floats], border: Sequence[Floats]) -> Floats:
         answers: Each trunk's, of shape (n_rows,).
         border: The same for rows whose columns are brought to the border of their ranges.
     """
-    return middle(border) + agreed(np.stack(answers, axis=1) - np.stack(border, axis=1))
+    way, share = agreed(np.stack(answers, axis=1) - np.stack(border, axis=1))
+    return middle(border) + way * share
 
 
 def left_out(n_answers: int) -> int:

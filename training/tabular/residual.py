@@ -152,10 +152,10 @@ def fit_residual(
     gains = Gains(left, answers)
     with ThreadPoolExecutor(1) as beside:
         if forest is not None and share:
-            told = beside.submit(gains.of_trees, features, left, tree_answers, forest, trees, seed, rows, share)
+            told = beside.submit(gains.of_trees, features, tree_answers, forest, trees, seed, rows, share)
             residual = replace(residual, columns=columns, forest=forest.scaled(share))
         if smooth is not None and smooth_share:
-            gains.of_networks(smooth.columns(rows), left, smooth_answers, networks, seed, rows, smooth_share)
+            gains.of_networks(smooth.columns(rows), smooth_answers, networks, seed, rows, smooth_share)
         if residual.forest is not None:
             told.result()
     if smooth is not None and smooth_share:
