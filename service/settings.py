@@ -184,20 +184,22 @@ class Settings(BaseSettings):
     )
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=8192,
-        description="Most connections of each worker. Where one more comes, one that keeps the service waiting is "
-        "closed for it; where there is none, it is refused with 503. As many over gRPC, where one more is closed. "
-        "The default takes some 100 MB at most.",
+        description="Most connections of each worker. Where one more comes, one that keeps the service waiting, or "
+        "else an idle one, is closed for it; where there is none, it is refused with 503. As many over gRPC, where one "
+        "more is closed. The default takes some 100 MB at most.",
     )
     receive_timeout_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = Field(
-        default=10.0,
+        default=30.0,
         description="Seconds in which a connection must bring its first request, a head must have arrived, and a body "
-        "beside one second for each 4 KiB of it; also those in which a client must read on of its answer. Enough for "
-        "any link that is not lost.",
+        "beside one second for each 4 KiB of it; also those in which a client must read on of its answer. Half of what "
+        "nginx waits by custom. Slow clients that come back cost the more the sooner they are ended, and where places "
+        "are short they are closed first in any case.",
     )
     keep_alive_s: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=5,
-        description="Seconds after which a connection between two requests is closed. The default is the server's own; "
-        "behind a proxy that keeps connections open, set it above the proxy's.",
+        default=75,
+        description="Seconds after which a connection between two requests is closed. The default is nginx's own, and "
+        "above the 60 s after which load balancers by custom close theirs, so that none sends a request into a "
+        "connection that is being closed; behind one that keeps them longer, set it above that.",
     )
     max_queue: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=16,

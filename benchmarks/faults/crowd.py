@@ -41,9 +41,10 @@ _SLOT_S: Final = 0.001
 _MOST_LATE_S: Final = 0.05
 """Time for which is made up; where this process had to wait longer for a core, its clients did not all wait for it."""
 
-RAMP_S: Final = 8.0
+RAMP_S: Final = 30.0
 """Time in which the crowd comes, evenly, so that it is not ended all at once either; those that were ended come back
-at most as fast. A connection lasts for 9 s on average, so that the crowd is held."""
+at most as fast. It is the time after which a service by default ends the slow ones, so that as the last come the first
+are ended."""
 
 _MOST_AT_ONCE: Final = 8
 _N_ADDRESSES: Final = 8

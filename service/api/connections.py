@@ -1,18 +1,22 @@
 """Limits of connections: how long a client may take, how large a head may be, and how many connections there are.
 
 Uvicorn has no timeout for a client that sends a head or a body slowly, or connects and says nothing, and takes heads of
-any size. Here one timer goes through all connections once a second and looks at those that may have taken too long:
-nothing is set or cancelled for a request, so that the limits cost it nothing.
+any size. Here one timer looks at those connections that may have taken too long: nothing is set or cancelled for a
+request, so that the limits cost it nothing.
 """
 
 import asyncio
+import heapq
 import logging
+import math
 import resource
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, Final
 
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from service.api.held import HoldingProtocol
@@ -28,8 +32,10 @@ from service.errors import (
 from service.logging import LOGGER, request_id
 from service.settings import Settings
 
-_N_SPOKES: Final = 20
-"""Parts of all connections that are looked at one after the other."""
+_TICK_S: Final = 0.001
+"""Connections that are due within the same tick are looked at together. They are few: ends that come together, and bring
+together those who come back, keep others waiting. With ticks of 50 ms, and still of 5, most answers that came late came
+right after one."""
 
 _MAX_LOOKED: Final = 10
 """Connections that are looked at a time, in 0.05 ms: among thousands none is in the processor's caches, so that a look
@@ -42,8 +48,8 @@ so that nobody waits for its end, nor for all of it coming back at once."""
 _PAUSE_S: Final = 0.001
 """Time between two such times."""
 
-_TURN_S: Final = 1.0
-"""Time in which every connection is looked at once."""
+_GRACE_S: Final = 1.0
+"""Time for which most clients keep the service waiting at most, after which connections are looked at first."""
 
 MAX_HEADERS: Final = 100
 """Headers of a request; nginx and Apache take as many by custom, clients send about ten."""
@@ -126,32 +132,40 @@ class Wheel:
         self.max_connections = min(patience.n_connections, room)
         self._traffic = traffic
         self._shortest_s = min(patience.receive_s, patience.idle_s)
-        # Connection → when it has to be looked at next; less than nothing where it keeps the service waiting.
-        self._spokes: list[dict[LimitedProtocol, float]] = [{} for _ in range(_N_SPOKES)]
-        self._at = 0
-        self._next = 0
-        self._left: list[LimitedProtocol] = []
-        self._slow: deque[LimitedProtocol] = deque()
+        self._ticks: dict[LimitedProtocol, int] = {}
+        self._due: dict[int, dict[LimitedProtocol, None]] = {}
+        self._coming: list[int] = []  # the ticks of `_due`, a heap
+        self._left: deque[LimitedProtocol] = deque()
+        self._slow: OrderedDict[LimitedProtocol, None] = OrderedDict()
+        self._idle: OrderedDict[LimitedProtocol, None] = OrderedDict()
         self._loop = asyncio.get_running_loop()
-        self._due = self._loop.time() + _TURN_S / _N_SPOKES
-        self._timer = self._loop.call_at(self._due, self._turn)
+        self._timer = self._loop.call_later(_GRACE_S, self._turn)
 
-    def add(self, connection: "LimitedProtocol") -> int:
-        """Look at a connection from now on; return its spoke."""
-        self._next = (self._next + 1) % _N_SPOKES
-        self._spokes[self._next][connection] = self._loop.time() + _TURN_S
-        return self._next
+    def add(self, connection: "LimitedProtocol") -> None:
+        """Look at a connection from now on."""
+        self._put(connection, self._loop.time() + _GRACE_S)
 
-    def remove(self, connection: "LimitedProtocol", spoke: int) -> None:
+    def remove(self, connection: "LimitedProtocol") -> None:
         """Look at a connection no longer."""
-        self._spokes[spoke].pop(connection, None)
+        self._due.get(self._ticks.pop(connection, -1), {}).pop(connection, None)
+        self._slow.pop(connection, None)
+        self._idle.pop(connection, None)
 
     def make_room(self) -> bool:
-        """Close the connection of a client that has kept the service waiting; return whether there was one."""
+        """Close the connection of a client that has kept the service waiting, or else an idle one.
+
+        Returns:
+            Whether there was one.
+        """
         now = self._loop.time()
         while self._slow:
-            connection = self._slow.popleft()
+            connection, _ = self._slow.popitem(last=False)
             if connection.is_waiting and connection.keeps_waiting(now):
+                connection.leave()
+                return True
+        while self._idle:
+            connection, _ = self._idle.popitem(last=False)
+            if connection.is_idle(now):
                 connection.leave()
                 return True
         return False
@@ -164,43 +178,48 @@ class Wheel:
         """Stop looking."""
         self._timer.cancel()
 
+    def _put(self, connection: "LimitedProtocol", due: float) -> None:
+        tick = self._ticks[connection] = math.ceil(due / _TICK_S)
+        if tick not in self._due:
+            self._due[tick] = {}
+            heapq.heappush(self._coming, tick)
+        self._due[tick][connection] = None
+
     def _turn(self) -> None:
         now, n_ended = self._loop.time(), 0
-        if not self._left:
-            self._due = max(now, self._due + _TURN_S / _N_SPOKES)
-            self._at = (self._at + 1) % _N_SPOKES
-            if not self._at:
-                self._slow.clear()
-            self._gather(now)
-        spoke = self._spokes[self._at]
+        while self._coming and self._coming[0] * _TICK_S <= now:
+            self._left.extend(self._due.pop(heapq.heappop(self._coming)))
         for _ in range(min(len(self._left), _MAX_LOOKED)):
             if n_ended == _MAX_ENDED:
                 break
-            connection = self._left.pop()
-            if connection not in spoke:
-                continue
-            try:
-                due = connection.look(now)
-                waits = connection.keeps_waiting(now)
-                n_ended += connection.transport.is_closing()
-            except Exception:
-                LOGGER.exception("a connection could not be looked at")
-                continue
-            # Whatever begins from now on takes the shortest time at least.
-            due = min(due, now + self._shortest_s)
-            if connection in spoke:  # it may have been lost meanwhile
-                spoke[connection] = -due if waits else due
-            if waits:
-                self._slow.append(connection)
-        self._timer = self._loop.call_at(now + _PAUSE_S if self._left else self._due, self._turn)
+            connection = self._left.popleft()
+            if connection in self._ticks:  # it may have been lost meanwhile
+                n_ended += self._look(connection, now)
+        wait_s = _GRACE_S  # before which nothing that begins meanwhile is due
+        if self._left:
+            wait_s = _PAUSE_S
+        elif self._coming:
+            wait_s = min(wait_s, max(self._coming[0] * _TICK_S - now, _PAUSE_S))
+        self._timer = self._loop.call_at(now + wait_s, self._turn)
 
-    def _gather(self, now: float) -> None:
-        """Note which connections of a spoke are to be looked at; those that need not be are not touched."""
-        for connection, due in self._spokes[self._at].items():
-            if abs(due) <= now:
-                self._left.append(connection)
-            elif due < 0:
-                self._slow.append(connection)
+    def _look(self, connection: "LimitedProtocol", now: float) -> bool:
+        """Look at a connection, and note when to look again; return whether it is closed."""
+        due, is_slow, is_idle = now + _GRACE_S, False, False
+        try:
+            due = connection.look(now)
+            is_slow, is_idle = connection.keeps_waiting(now), connection.is_idle(now)
+        except Exception:
+            LOGGER.exception("a connection could not be looked at")
+        if connection not in self._ticks:
+            return True
+        # Whatever begins from now on takes the shortest time at least.
+        self._put(connection, min(due, now + self._shortest_s))
+        for are, is_so in ((self._slow, is_slow), (self._idle, is_idle)):
+            if is_so:
+                are[connection] = None
+            else:
+                are.pop(connection, None)
+        return connection.transport.is_closing()
 
 
 class LimitedProtocol(HoldingProtocol):
@@ -216,7 +235,6 @@ class LimitedProtocol(HoldingProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._wheel: Wheel = app_state["wheel"]
         self._max_head_bytes = self._wheel.patience.head_bytes
-        self._spoke = 0
         self._since = 0.0
         self._in_head = False
         self._in_body = False
@@ -228,16 +246,20 @@ class LimitedProtocol(HoldingProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection on, unless there are too many."""
-        super().connection_made(transport)
+        # What uvicorn does here, but for asking the kernel in eight calls who talks to whom, which nobody reads.
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.scheme = "https" if is_ssl(transport) else "http"
         self._writer = _Writer(transport)
         self._since = self.loop.time()
-        self._spoke = self._wheel.add(self)
+        self._wheel.add(self)
         if len(self.connections) > self._wheel.max_connections and not self._wheel.make_room():
             self._refuse(TooManyConnectionsError(self._wheel.max_connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Look at it no longer."""
-        self._wheel.remove(self, self._spoke)
+        self._wheel.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -329,7 +351,13 @@ class LimitedProtocol(HoldingProtocol):
     def keeps_waiting(self, now: float) -> bool:
         """Return whether the client has kept the service waiting for longer than most do."""
         since = self.waits_since(now)
-        return since is not None and now - since > _TURN_S and not self.transport.is_closing()
+        return since is not None and now - since > _GRACE_S and not self.transport.is_closing()
+
+    def is_idle(self, now: float) -> bool:
+        """Return whether the connection has been between two requests for longer than most are."""
+        since = self.idle_since()
+        owes = self.waits_since(now) is not None
+        return since is not None and not owes and now - since > _GRACE_S and not self.transport.is_closing()
 
     def look(self, now: float) -> float:
         """End what has taken too long; return when to look again, where nothing begins meanwhile.
@@ -345,26 +373,26 @@ class LimitedProtocol(HoldingProtocol):
             self._n_unread = n_unread
             if now - self._unread_since > patience.receive_s:
                 self.leave()
-            return now + _TURN_S
+            return now + _GRACE_S
         self._unread_since = 0.0
         since = self.waits_since(now)
         if since is not None:
             if now - since <= patience.receive_s:
                 if self._in_body and not self.is_held:
-                    return now + _TURN_S  # whether it is the service that does not read is seen by looking alone
-                return since + (patience.receive_s if now - since > _TURN_S else _TURN_S)
+                    return now + _GRACE_S  # whether it is the service that does not read is seen by looking alone
+                return since + (patience.receive_s if now - since > _GRACE_S else _GRACE_S)
             if self.has_begun_a_request:
                 self._refuse(self._wheel.slow)
             else:
                 self.transport.close()
-            return now + _TURN_S
+            return now + _GRACE_S
         idle_since = self.idle_since()
         if idle_since is None:
-            return now + _TURN_S
+            return now + _GRACE_S
         if now - idle_since > patience.idle_s:
             self.transport.close()
-            return now + _TURN_S
-        return idle_since + patience.idle_s
+            return now + _GRACE_S
+        return idle_since + (patience.idle_s if now - idle_since > _GRACE_S else _GRACE_S)
 
     def leave(self) -> None:
         """Close the connection at once, whatever is still to be read or told."""

@@ -9,7 +9,6 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from service.api import connections
 from service.api.connections import MAX_HEADERS, MIN_BYTES_S, LimitedProtocol, Patience, Wheel, allow_files, room_of
 from service.api.held import HELD_BYTES
 from service.api.middleware import Traffic
@@ -235,9 +234,7 @@ def test_what_is_no_http_is_a_problem() -> None:
     run(scenario)
 
 
-def test_one_connection_too_many_takes_the_place_of_a_silent_one_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_N_SPOKES", 1)
-
+def test_one_connection_too_many_takes_the_place_of_a_silent_one_or_none() -> None:
     async def scenario(server: Server) -> None:
         silent, first = server.connect()
         busy = [server.connect() for _ in range(2)]
@@ -278,8 +275,6 @@ def test_who_leaves_between_the_parts_of_an_answer_is_no_failure(caplog: pytest.
 def test_a_fault_while_looking_concerns_one_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connections, "_N_SPOKES", 1)
-
     async def scenario(server: Server) -> None:
         (_silent, wire), (broken, _) = server.connect(), server.connect()
         monkeypatch.setattr(broken, "look", None)
@@ -291,9 +286,7 @@ def test_a_fault_while_looking_concerns_one_connection(
     assert "could not be looked at" in caplog.text
 
 
-def test_a_crowd_is_ended_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_N_SPOKES", 1)
-
+def test_a_crowd_is_ended_by_and_by() -> None:
     async def scenario(server: Server) -> None:
         crowd = [server.connect() for _ in range(3)]
         server.clock.ahead = 11
@@ -304,7 +297,7 @@ def test_a_crowd_is_ended_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
             assert server.wheel._timer.when() - after(0) < 0.05
             left = server.wheel._left
             gone = left[0] if left else gone
-        server.wheel.remove(gone, 0)
+        server.wheel.remove(gone)
         server.turn()
         assert sum(wire.closed for _protocol, wire in crowd) == 2, "one that has gone meanwhile is not looked at"
 
@@ -312,8 +305,6 @@ def test_a_crowd_is_ended_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_what_may_be_over_is_looked_at_and_ended_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_N_SPOKES", 1)
-
     async def scenario(server: Server) -> None:
         silent, idle, headed, bodied, held, answering = (server.connect() for _ in range(6))
         idle[0].data_received(GET)
@@ -323,6 +314,7 @@ def test_only_what_may_be_over_is_looked_at_and_ended_in_time(monkeypatch: pytes
         answering[0].data_received(GET.replace(b"/now", b"/wait"))
         await settle()
         looks = dict.fromkeys(("silent", "idle", "headed", "bodied", "held", "answering"), 0)
+        waiting = ("silent", "headed", "held")
         ended: dict[str, float] = {}
         named = zip(looks, (silent, idle, headed, bodied, held, answering), strict=True)
         for name, (protocol, wire) in named:
@@ -337,22 +329,43 @@ def test_only_what_may_be_over_is_looked_at_and_ended_in_time(monkeypatch: pytes
                 return due
 
             monkeypatch.setattr(protocol, "look", look)
-        for second in range(1, 17):
-            server.clock.ahead = second + 0.5
+        for tenth in range(170):
+            server.clock.ahead = tenth / 10
             server.turn()
             while server.wheel._left:
                 server.turn()
-        assert ended == {"idle": 7.5, "silent": 10.5, "headed": 10.5, "held": 10.5, "bodied": 14.5}
-        assert max(looks[name] for name in ("silent", "headed", "held")) <= 4 + 6, "afterwards each second, until gone"
-        assert looks["idle"] - (16 - 7) <= 3
-        assert looks["answering"] == 16
+        for name, limit, late in (("idle", 7, 0.3), *((one, 10, 0.3) for one in waiting), ("bodied", 14, 1.3)):
+            assert limit <= ended[name] <= limit + late, name
+        assert max(looks[name] for name in waiting) <= 3 + 6, "afterwards each second, until gone"
+        assert looks["idle"] <= 3 + 10
+        assert 14 <= looks["answering"] <= 17
 
     run(scenario, Patience(receive_s=10, idle_s=7, head_bytes=4096, n_connections=9))
 
 
-def test_who_was_slow_and_is_no_longer_makes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "_N_SPOKES", 1)
+def test_idle_ones_make_room_when_none_is_slow() -> None:
+    async def scenario(server: Server) -> None:
+        idle, busy, slow = (server.connect() for _ in range(3))
+        for protocol, _wire in (idle, busy):
+            protocol.data_received(GET)
+        await settle()
+        server.clock.ahead = 2
+        server.turn()
+        busy[0].data_received(GET.replace(b"/now", b"/wait"))
+        await settle()
 
+        newer = server.connect()
+        assert [wire.closed for _protocol, wire in (idle, busy, slow)] == [False, False, True], "the slow one first"
+        slow[0].connection_lost(None)
+
+        newest = server.connect()
+        assert [wire.closed for _protocol, wire in (idle, busy, newer, newest)] == [True, False, False, False]
+        assert idle[1].sent.count(b"HTTP/1.1 ") == 1, "which says nothing more"
+
+    run(scenario)
+
+
+def test_who_was_slow_and_is_no_longer_makes_no_room() -> None:
     async def scenario(server: Server) -> None:
         crowd = [server.connect() for _ in range(3)]
         server.clock.ahead = 2
@@ -360,6 +373,7 @@ def test_who_was_slow_and_is_no_longer_makes_no_room(monkeypatch: pytest.MonkeyP
         for protocol, _wire in crowd:
             protocol.data_received(GET)
         await settle()
+        server.clock.ahead = 0  # they are answered just now
         _, fourth = server.connect()
         assert fourth.problem == (503, "overloaded")
         assert not [wire for _protocol, wire in crowd if wire.closed]
