@@ -33,9 +33,9 @@ from service.logging import LOGGER, request_id
 from service.settings import Settings
 
 _TICK_S: Final = 0.001
-"""Connections that are due within the same tick are looked at together. They are few: ends that come together, and bring
-together those who come back, keep others waiting. With ticks of 50 ms, and still of 5, most answers that came late came
-right after one."""
+"""Connections that are due within the same tick are looked at together. They are few: ends that come together, and
+bring together those who come back, keep others waiting. With ticks of 50 ms, and still of 5, most answers that came
+late came right after one."""
 
 _MAX_LOOKED: Final = 10
 """Connections that are looked at a time, in 0.05 ms: among thousands none is in the processor's caches, so that a look
