@@ -40,6 +40,17 @@ def test_claims_are_met_or_not_by_the_ratios() -> None:
     assert group == ["≤ 1.02", "1.500 (ridge)", "1.500, 1.500", "**no**", "1 of 1"]
 
 
+def test_the_tasks_that_bounds_were_set_on_are_told_by_driver_alone() -> None:
+    results = kept().documents["tables"]["results"]
+    assert "ours over" not in page.claims_where_set(kept()), "it has none of them"
+    moved = [{**one, "data_set": "diamonds", "target": "price"} for one in results if one["data_set"] == "steel"]
+    worse = [{**one, "rmse": 9.0} if one["method"] == OURS else one for one in results]
+    text = page.claims_where_set(Kept({"tables": {"results": [*moved, *worse]}}))
+    assert "| outside by driver, ours over LightGBM | ≤ 0.60 | 0.500 | 0.500, 0.500 | yes | 1 of 1 |" in text
+    assert "| 0.500 (diamonds: price, driver) |" in text
+    assert "at random" not in text
+
+
 def test_seeds_are_told_alone_only_where_each_ran_on_every_task() -> None:
     results = kept().documents["tables"]["results"]
     one_more = {**results[0], "seed": 2}

@@ -61,6 +61,7 @@ _TABLES: dict[str, Callable[[Kept], str]] = {
     "trust": trust_tables.trust,
     "trust claims": trust_tables.claims,
     "tables claims": tables.claims,
+    "tables claims where set": tables.claims_where_set,
     "tables inside": tables.errors("inside"),
     "tables driver": tables.errors("driver"),
     "tables target": tables.errors("target"),

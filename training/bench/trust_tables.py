@@ -39,15 +39,14 @@ def claims(kept: Kept) -> str:
     if many:
         low, high = _COVERAGE
         shares = [mean(one["coverage"][f"{_LEVEL:g}"] for one in task) for task in many]
-        rooms = [_ERRORS * math.sqrt(_LEVEL * (1 - _LEVEL) / sum(one["n_test"] for one in task)) for task in many]
+        rooms = [_room(_LEVEL, task) for task in many]
         n_within = sum(low <= share <= high for share in shares)
         n_by_chance = sum(
             not low <= share <= high and low - room <= share <= high + room
             for share, room in zip(shares, rooms, strict=True)
         )
         measured = f"{_span(shares)}, {n_within} of {len(many)} tasks"
-        if n_by_chance:
-            measured += f"; {n_by_chance} more within the sampling error of their test rows"
+        measured += _by_chance(n_by_chance)
         asked = f"{100 * low:.0f} … {100 * high:.0f} %"
         what = f"within 90 %, inside, sets of {_MANY_ROWS:,} rows and more"
         rows.append([what, asked, measured, _met(n_within == len(many))])
@@ -62,9 +61,20 @@ def claims(kept: Kept) -> str:
     if tasks:
         shares = [mean(one["marked"] for one in task) for task in tasks]
         n_within = sum(share <= _MOST_MARKED for share in shares)
-        measured = f"{_span(shares)}, mean {_share(shares)}, {n_within} of {len(tasks)} tasks"
+        limits = [_MOST_MARKED + _room(_MOST_MARKED, task) for task in tasks]
+        n_by_chance = sum(_MOST_MARKED < share <= limit for share, limit in zip(shares, limits, strict=True))
+        measured = f"{_span(shares)}, mean {_share(shares)}, {n_within} of {len(tasks)} tasks{_by_chance(n_by_chance)}"
         rows.append(["marked, inside", "≤ 5 %", measured, _met(n_within == len(tasks))])
     return table(["Of rows left out", "Asked for", "Measured", "Met"], rows)
+
+
+def _room(share: float, task: Sequence[Record]) -> float:
+    """Return by how much a share of a task's test rows may differ from a true one by chance."""
+    return _ERRORS * math.sqrt(share * (1 - share) / sum(one["n_test"] for one in task))
+
+
+def _by_chance(n_tasks: int) -> str:
+    return f"; {n_tasks} more within the sampling error of their test rows" if n_tasks else ""
 
 
 def _span(shares: Sequence[float]) -> str:

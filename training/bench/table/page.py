@@ -73,6 +73,19 @@ class _Board:
         return [name for name in self.means[protocol] if name not in (OURS, "best peer of each")]
 
 
+_SET_ON = {
+    ("airfoil_noise", "sound_pressure_dB"),
+    ("concrete_strength", "compressive_strength"),
+    ("diamonds", "price"),
+    ("power_plant", "PE_MW"),
+    ("steel_fatigue_nims437", "Fatigue"),
+    ("steel_industry_energy", "Usage_kWh"),
+    ("steel_lowalloy_nims", "tensile_MPa"),
+    ("steel_plate_hotrolled", "tensile_MPa"),
+    ("steel_plate_hotrolled", "yield_MPa"),
+}
+"""Data sets and targets on which peers had been measured by driver when the bounds were set."""
+
 _CLAIMS: tuple[tuple[str, str, float, Callable[[_Board, str], tuple[float, str]], tuple[str, ...]], ...] = (
     ("at random", "ours over LightGBM", 0.98, _Board.over_reference, ("inside",)),
     ("at random", "ours over the best of all peers of each task", 1.05, _Board.over_oracle, ("inside",)),
@@ -90,7 +103,20 @@ _CLAIMS: tuple[tuple[str, str, float, Callable[[_Board, str], tuple[float, str]]
 
 def claims(kept: Kept) -> str:
     """Return what was asked for, what came out, on each seed alone too, and whether it is met."""
-    board = _Board.of(kept)
+    return _claims(_Board.of(kept))
+
+
+def claims_where_set(kept: Kept) -> str:
+    """Return the same of the tasks that the bounds outside by driver were set on, which are fewer."""
+    every = _Board.of(kept).results
+    return _claims(
+        _Board.from_results(
+            [one for one in every if one.protocol == "driver" and (one.data_set, one.target) in _SET_ON]
+        )
+    )
+
+
+def _claims(board: _Board) -> str:
     alone = board.by_seed()
     every = {_task(one) for one in board.results}
     rows = []
