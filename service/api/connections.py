@@ -136,6 +136,7 @@ class Wheel:
         self._due: dict[int, dict[LimitedProtocol, None]] = {}
         self._coming: list[int] = []  # the ticks of `_due`, a heap
         self._left: deque[LimitedProtocol] = deque()
+        # Those that were so when they were looked at; whether they still are is seen when one is closed for another.
         self._slow: OrderedDict[LimitedProtocol, None] = OrderedDict()
         self._idle: OrderedDict[LimitedProtocol, None] = OrderedDict()
         self._loop = asyncio.get_running_loop()
@@ -214,11 +215,10 @@ class Wheel:
             return True
         # Whatever begins from now on takes the shortest time at least.
         self._put(connection, min(due, now + self._shortest_s))
-        for are, is_so in ((self._slow, is_slow), (self._idle, is_idle)):
-            if is_so:
-                are[connection] = None
-            else:
-                are.pop(connection, None)
+        if is_slow:
+            self._slow[connection] = None
+        elif is_idle:
+            self._idle[connection] = None
         return connection.transport.is_closing()
 
 

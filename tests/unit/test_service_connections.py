@@ -1,7 +1,9 @@
 """What ends a connection, on a clock of the tests' own."""
 
 import asyncio
+import gc
 import resource
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -362,6 +364,56 @@ def test_idle_ones_make_room_when_none_is_slow() -> None:
         newest = server.connect()
         assert [wire.closed for _protocol, wire in (idle, busy, newer, newest)] == [True, False, False, False]
         assert idle[1].sent.count(b"HTTP/1.1 ") == 1, "which says nothing more"
+
+    run(scenario)
+
+
+def test_who_has_just_become_idle_is_looked_at_again_soon() -> None:
+    async def scenario(server: Server) -> None:
+        crowd = [server.connect() for _ in range(3)]
+        for protocol, _wire in crowd:
+            protocol.data_received(GET)
+        await settle()
+        for protocol, _wire in crowd:
+            protocol._since = after(0.5)  # when it was answered
+        for server.clock.ahead in (1.2, 1.6):
+            server.turn()
+        _, fourth = server.connect()
+        assert sum(wire.closed for _protocol, wire in crowd) == 1
+        assert not fourth.closed
+
+    run(scenario)
+
+
+def test_what_begins_on_an_idle_connection_is_ended_in_time() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(GET)
+        await settle()
+        server.clock.ahead = 2
+        server.turn()
+        protocol.data_received(GET[:9])
+        server.clock.ahead = 2 + PATIENCE.receive_s + 0.1
+        server.turn()
+        assert wire.problem == (408, "request-timeout")
+
+    run(scenario)
+
+
+def test_nothing_is_kept_of_a_connection_that_is_lost() -> None:
+    async def scenario(server: Server) -> None:
+        idle, slow = server.connect(), server.connect()
+        idle[0].data_received(GET)
+        await settle()
+        server.clock.ahead = 2
+        for _ in range(2):
+            server.turn()
+        kept = [weakref.ref(protocol) for protocol, _wire in (idle, slow)]
+        for protocol, _wire in (idle, slow):
+            protocol.connection_lost(None)
+        del idle, slow, protocol, _wire
+        gc.collect()
+        assert [one() for one in kept] == [None, None]
 
     run(scenario)
 
