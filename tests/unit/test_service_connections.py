@@ -400,6 +400,16 @@ def test_what_begins_on_an_idle_connection_is_ended_in_time() -> None:
     run(scenario)
 
 
+def test_the_wheel_turns_when_a_connection_is_due() -> None:
+    async def scenario(server: Server) -> None:
+        server.connect()
+        server.clock.ahead = 0.6
+        server.turn()
+        assert server.wheel._timer.when() - after(0) < 0.45
+
+    run(scenario)
+
+
 def test_nothing_is_kept_of_a_connection_that_is_lost() -> None:
     async def scenario(server: Server) -> None:
         idle, slow = server.connect(), server.connect()
