@@ -20,9 +20,13 @@ def waves(n_rows: int, seed: int) -> tuple[Rows, Floats]:
     return Rows(features, np.zeros((n_rows, 0), dtype=np.int64)), targets
 
 
-def test_trees_are_expected_to_err_less_than_one_ensemble_left_out() -> None:
-    rows, targets = waves(600, 2)
-    settings = TreeSettings(n_trees=60, n_ensembles=5, learning_rate=0.2)
+@pytest.mark.parametrize(("seed", "n_trees", "learning_rate"), [(2, 60, 0.2), (5, 200, 0.3)])
+def test_trees_are_expected_to_err_less_than_one_ensemble_left_out(
+    seed: int, n_trees: int, learning_rate: float
+) -> None:
+    """Few trees gain by more rows, many that follow the noise by averaging."""
+    rows, targets = waves(600, seed)
+    settings = TreeSettings(n_trees=n_trees, n_ensembles=5, learning_rate=learning_rate)
     forest, left_out = cross_fit_forest(rows.numeric, targets, settings, 0, rows)
     assert forest is not None
     gains = Gains(targets, left_out)
