@@ -61,6 +61,11 @@ class Activation(Part):
         there = set(newest_first)
         return [one for one in dict.fromkeys((self.active, *reversed(self.history), *older)) if one in there]
 
+    @property
+    def named(self) -> frozenset[int]:
+        """Versions that were activated or have an alias, and so cannot be removed."""
+        return frozenset(self.aliases.values()).union(() if self.active is None else (self.active,))
+
     def chosen(self, versions: Sequence[int]) -> int | None:
         """Return the version that is to answer: the chosen one, else the newest."""
         return self.active or max(versions, default=None)

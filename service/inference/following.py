@@ -43,6 +43,10 @@ class _Seen:
     versions: dict[int, Print] = field(default_factory=dict)
 
 
+_MOST_READ = 3
+"""How often a pointer is read that names a version which is not there."""
+
+
 class Follower:
     """Sees and loads what changed in a repository; used by one thread at a time.
 
@@ -134,14 +138,9 @@ class Follower:
 
     def _found(self, name: str, before: Versions, seen: _Seen) -> Versions | None:
         """Load what is to be loaded of a model and is not, and leave out what is not there or not wanted any more."""
-        published = self._repository.versions(name)
+        published, activation, fault = self._told(name, before)
         if not published:
             return None
-        activation, fault = before.activation, None
-        try:
-            activation = self._repository.activation(name)
-        except ActivationError as error:
-            fault = without_root(error, self._repository)
         if activation.unloaded or (fault is not None and not before.published):  # nothing tells what was chosen
             seen.versions.clear()
             return Versions(idle=frozenset(published), activation=activation, fault=fault)
@@ -158,6 +157,23 @@ class Follower:
         for version in seen.versions.keys() - found.loaded.keys() - found.failed.keys():
             del seen.versions[version]
         return Versions(_sorted(found.loaded), _sorted(found.failed), idle, activation, fault, _sorted(found.stale))
+
+    def _told(self, name: str, before: Versions) -> tuple[list[int], Activation, str | None]:
+        """Return the versions published, which of them were chosen, and why that cannot be read.
+
+        What was chosen is read first, so that a version that is published and chosen meanwhile is not missing, and
+        again where one is: it may have been removed once it was chosen no longer.
+        """
+        activation, fault = before.activation, None
+        for _ in range(_MOST_READ):
+            try:
+                activation, fault = self._repository.activation(name), None
+            except ActivationError as error:
+                fault = without_root(error, self._repository)
+            published = self._repository.versions(name)
+            if fault is not None or activation.named.issubset(published):
+                break
+        return published, activation, fault
 
     def _load(self, name: str, version: int) -> ModelSession | str:
         self.on_loading((name, version))
@@ -226,9 +242,7 @@ class _Found:
 
 def _needed(activation: Activation, published: Iterable[int]) -> list[int]:
     """Return the versions that are loaded however old they are: chosen, next to roll back to, or with an alias."""
-    needed = {*activation.history[-1:], *activation.aliases.values()}
-    if activation.active is not None:
-        needed.add(activation.active)
+    needed = {*activation.history[-1:], *activation.named}
     return sorted(needed.intersection(published))
 
 

@@ -89,6 +89,35 @@ def test_published_activated_rolled_back_and_removed(root: Path) -> None:
     assert not watched.look()
 
 
+@pytest.mark.parametrize("first", ["versions", "activation"])
+def test_what_changes_between_two_reads_leaves_no_alias_without_its_version(
+    first: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alias(version: int) -> None:
+        watched.repository.change_activation("add", lambda now, there: now.aliased("add", "best", version, there))
+
+    publish_arithmetic(root, "add")
+    watched = Watched(root)
+    alias(1)
+    assert watched.look()
+    read = getattr(watched.repository, first)
+    publishers = [publish_arithmetic]
+
+    def read_before_a_change(name: str) -> object:
+        told = read(name)
+        if publishers:
+            publishers.pop()(root, "add")
+            alias(3)
+            watched.repository.remove("add", 1)
+        return told
+
+    monkeypatch.setattr(watched.repository, first, read_before_a_change)
+    (root / "add" / "touched").touch()
+    watched.look()
+    versions = watched.models["add"]
+    assert versions.number("add", "best") in versions.loaded
+
+
 def test_a_model_that_comes_and_one_that_goes(root: Path) -> None:
     watched = Watched(root)
     publish_arithmetic(root, "divide")
