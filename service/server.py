@@ -20,7 +20,7 @@ from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models, open_repository
 from service.authentication import check_authentication
-from service.draining import accept_the_last
+from service.draining import accept_the_last, begin_nothing_new
 from service.errors import StartError
 from service.inference.registry import Registry
 from service.key_file import read_records
@@ -84,7 +84,13 @@ def serve_models(settings: Settings) -> None:
         )
         gc.collect()
         gc.freeze()  # what is shared is not touched by the workers' collections
-        supervisor.run(on_stop=listener.close)
+
+        def stop_listening() -> None:
+            if not settings.drain_s:  # until it is over, connections are taken on
+                begin_nothing_new(listener)
+            listener.close()
+
+        supervisor.run(on_stop=stop_listening)
 
 
 def _serve(
@@ -148,6 +154,9 @@ class _Server(Server):
         their way: the first one of a new connection, or the next one of a busy one.
         """
         kept = [listener.dup() for listener in sockets or ()]
+        if self._channel is None:  # where there are other workers, they may go on
+            for listener in kept:
+                begin_nothing_new(listener)
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]

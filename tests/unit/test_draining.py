@@ -2,8 +2,11 @@
 
 import asyncio
 import socket
+import sys
 
-from service.draining import accept_the_last
+import pytest
+
+from service.draining import accept_the_last, begin_nothing_new
 
 
 class Echo(asyncio.Protocol):
@@ -36,3 +39,20 @@ def test_connections_that_wait_are_taken_over_and_the_port_is_closed() -> None:
 
     assert answers == [b"ASKED", b"ASKED"]
     assert refused != 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters what begins a connection")
+def test_no_connection_begins_once_the_kernel_was_told_so_and_those_there_go_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address, timeout=30) as client, socket.socket() as late:
+            begin_nothing_new(listener)
+            late.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                late.connect(address)
+            client.sendall(b"asked")
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.recv(100) == b"asked"
+                accepted.sendall(b"told")
+            assert client.recv(100) == b"told"
