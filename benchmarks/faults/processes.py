@@ -261,7 +261,7 @@ def _large(served: Served, rows: list[dict[str, float]]) -> str:
 
 async def outlast_a_deadline(root: Path) -> tuple[Figure, dict[str, Any]]:
     """Ask for a run of many seconds with a deadline of one, and look whether the processor is left alone after it."""
-    rows = [{"x": float(i)} for i in range(20_000)]
+    rows = [{"x": float(i)} for i in range(40_000)]
     with serve(root, "--workers", "1", NALU_LOG_LEVEL="error", NALU_DEADLINE_S="1") as served:
         began = time.monotonic()
         predict(served, SLOW, rows[:500])
