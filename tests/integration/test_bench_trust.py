@@ -86,7 +86,12 @@ def test_what_was_asked_of_trust_is_met_or_not_task_by_task() -> None:
         "| within 90 %, inside, sets of 1,000 rows and more | 88 … 92 % | 90.0 … 93.0 %, 1 of 2 tasks; "
         "1 more within the sampling error of their test rows | **no** |"
     )
-    assert told[3] == "| marked, inside | ≤ 5 % | 0.0 … 6.0 %, mean 3.3 %, 2 of 3 tasks | **no** |"
+    assert told[3] == (
+        "| marked, inside | ≤ 5 % | 0.0 … 6.0 %, mean 3.3 %, 2 of 3 tasks; "
+        "1 more within the sampling error of their test rows | **no** |"
+    )
+    many = claims(Kept({"trust": {"trust": [record("q", "inside", 0.06, 0.9, 2000)]}})).splitlines()
+    assert many[3] == "| marked, inside | ≤ 5 % | 6.0 … 6.0 %, mean 6.0 %, 0 of 1 tasks | **no** |"
     tails = [record("p", "driver", 1.0, 0.9, 99), record("p", "target", 0.6, 0.9, 99)]
     told = claims(Kept({"trust": {"trust": [inside[0], *tails]}})).splitlines()
     assert told[2].endswith("| 90.0 … 90.0 %, 1 of 1 tasks | yes |")
