@@ -14,14 +14,15 @@ from service.administration import Administration
 from service.admission import Admission
 from service.api import pages, routes, versions
 from service.api.adapters import invocations, kserve_v1
-from service.api.connections import Wheel, patience_of
 from service.api.framework import ServingFastAPI
 from service.api.front import Front
 from service.api.heads import Heads
 from service.api.key_guard import CORS, KeyGuard, OpenPaths
 from service.api.middleware import RequestFrame, Traffic
 from service.api.open_inference import routes as open_inference
+from service.api.patience import patience_of
 from service.api.problems import install_problem_handlers
+from service.api.reaper import Reaper
 from service.api.short_path import ShortPath
 from service.draining import Draining, drain_on_signal
 from service.inference.following import Follower
@@ -84,7 +85,7 @@ def create_app(
             "settings": settings,
             "registry": models,
             "quick": quick,
-            "wheel": Wheel(patience_of(settings), traffic),
+            "reaper": Reaper(patience_of(settings), traffic),
             "front": front,
             "keys": keys,
             "heads": Heads(front.max_large_bytes, keys),
@@ -105,7 +106,7 @@ def create_app(
         switching.close()
         if watching is not None:
             watching.cancel()
-        state["wheel"].close()
+        state["reaper"].close()
         admission.close()
         bulk.close()
         if tracing is not None:

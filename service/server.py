@@ -15,12 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 from uvicorn import Config, Server
 
-from service.api.connections import LimitedProtocol, allow_files
+from service.api.connections import LimitedProtocol
+from service.api.patience import allow_files
 from service.api.protocol import PredictProtocol
 from service.api.schemas import example_request
 from service.app import create_app, load_models, open_repository
 from service.authentication import check_authentication
-from service.draining import accept_the_last, begin_nothing_new
+from service.closing import accept_the_last, begin_nothing_new
 from service.errors import StartError
 from service.inference.registry import Registry
 from service.key_file import read_records

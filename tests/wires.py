@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from uvicorn.server import ServerState
 
-from service.api.connections import Wheel
+from service.api.reaper import Reaper
 
 
 class Wire(asyncio.Transport):
@@ -59,7 +59,7 @@ class Wire(asyncio.Transport):
 class Connected(Protocol):
     """A server with connections."""
 
-    wheel: Wheel
+    reaper: Reaper
     state: ServerState
 
 
@@ -72,7 +72,7 @@ def run_with(make: Callable[[], Server], scenario: Callable[[Server], Awaitable[
     async def main() -> None:
         server = make()
         await scenario(server)
-        server.wheel.close()
+        server.reaper.close()
         for task in server.state.tasks:
             task.cancel()
 

@@ -63,7 +63,7 @@ class Activation(Part):
 
     @property
     def named(self) -> frozenset[int]:
-        """Versions that were activated or have an alias, and so cannot be removed."""
+        """Versions that were activated or have an alias."""
         return frozenset(self.aliases.values()).union(() if self.active is None else (self.active,))
 
     def chosen(self, versions: Sequence[int]) -> int | None:

@@ -35,7 +35,7 @@ _VARY: Final = b"vary: Accept-Encoding\r\n"
 
 
 class PredictProtocol(LimitedProtocol):
-    """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front`, `heads` and `wheel`.
+    """Protocol for `uvicorn.Config(http=…)`, over an application whose state holds `front`, `heads` and `reaper`.
 
     Only what is there is joined in one run: answers go out once the event loop has read all requests that have come.
     """

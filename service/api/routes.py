@@ -11,7 +11,6 @@ from service.administration import Administration
 from service.admission import Admission
 from service.api.bulk import answer_bulk
 from service.api.cards import CARD_HEADERS, card_path, read_card
-from service.api.connections import Wheel
 from service.api.front import Front
 from service.api.heads import Heads
 from service.api.large_bodies import answer_in_thread, is_small
@@ -19,6 +18,7 @@ from service.api.negotiation import JSON, PREDICT_PATH, form_of
 from service.api.openapi import PREDICT_ANSWER_CONTENT, PREDICT_PARAMETERS, PREDICT_REQUEST_CONTENT
 from service.api.predictions import answer_json, answer_large, read_json
 from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
+from service.api.reaper import Reaper
 from service.api.schemas import (
     MAX_VERSION,
     Live,
@@ -60,7 +60,7 @@ class State(TypedDict):
         settings: The settings.
         registry: The loaded models.
         quick: Reads the requests to those models that need no second look.
-        wheel: Looks at the connections.
+        reaper: Looks at the connections.
         front: Answers the small ones of them.
         keys: The API keys that are taken; None where the service takes none.
         heads: What their heads tell, where the HTTP protocol answers them.
@@ -75,7 +75,7 @@ class State(TypedDict):
     settings: Settings
     registry: Registry
     quick: QuickReader
-    wheel: Wheel
+    reaper: Reaper
     front: Front
     keys: KeyRing | None
     heads: Heads

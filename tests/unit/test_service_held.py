@@ -8,9 +8,11 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from service.api.connections import LimitedProtocol, Patience, Wheel
+from service.api.connections import LimitedProtocol
 from service.api.held import HELD_BYTES
 from service.api.middleware import Traffic
+from service.api.patience import Patience
+from service.api.reaper import Reaper
 from service.metrics import Counts
 from tests.wires import Wire, run_with, settle
 
@@ -22,7 +24,7 @@ class Server:
 
     def __init__(self) -> None:
         self.traffic = Traffic(Counts().slot(0))
-        self.wheel = Wheel(Patience(receive_s=10, idle_s=60, head_bytes=4096, n_connections=9), self.traffic)
+        self.reaper = Reaper(Patience(receive_s=10, idle_s=60, head_bytes=4096, n_connections=9), self.traffic)
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
         self.state = ServerState()
         self.begun: list[str] = []
@@ -31,7 +33,7 @@ class Server:
         self.may_answer.set()
 
     def connect(self) -> tuple[LimitedProtocol, Wire]:
-        protocol = LimitedProtocol(self.config, self.state, {"wheel": self.wheel}, asyncio.get_running_loop())
+        protocol = LimitedProtocol(self.config, self.state, {"reaper": self.reaper}, asyncio.get_running_loop())
         wire = Wire()
         protocol.connection_made(wire)
         return protocol, wire

@@ -13,13 +13,14 @@ from uvicorn.server import ServerState
 
 from models.contract.repository import ModelRepository
 from service.api import front, heads, protocol
-from service.api.connections import Wheel, patience_of
 from service.api.front import Front
 from service.api.gathering import Gathering
 from service.api.heads import Heads
 from service.api.held import HELD_BYTES
 from service.api.middleware import CLIENT_LEFT, Traffic
+from service.api.patience import patience_of
 from service.api.protocol import PredictProtocol
+from service.api.reaper import Reaper
 from service.inference.quick_rows import QuickReader
 from service.inference.registry import load_registry
 from service.inference.session import ModelSession
@@ -35,9 +36,9 @@ class Served:
     def __init__(self, reader: QuickReader, max_body_bytes: int = 10_000) -> None:
         self.traffic = Traffic(Counts().slot(0))
         self.front = Front(reader, max_body_bytes=max_body_bytes, traffic=self.traffic)
-        self.wheel = Wheel(patience_of(Settings()), self.traffic)
+        self.reaper = Reaper(patience_of(Settings()), self.traffic)
         self.heads = Heads(self.front.max_large_bytes)
-        self.app_state = {"front": self.front, "heads": self.heads, "wheel": self.wheel}
+        self.app_state = {"front": self.front, "heads": self.heads, "reaper": self.reaper}
         self.asked: list[tuple[str, bytes]] = []
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
         self.state = ServerState()
@@ -88,7 +89,7 @@ def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]], max_
         served = Served(reader, max_body_bytes)
         await scenario(served)
         await settle()
-        served.wheel.close()
+        served.reaper.close()
         return served
 
     return asyncio.run(main())
@@ -337,7 +338,7 @@ def test_a_client_that_goes_is_told_to_the_application_or_not_at_all(reader: Qui
 def test_an_idle_connection_is_closed_and_one_in_use_is_not(reader: QuickReader, path: str) -> None:
     async def scenario(served: Served) -> None:
         protocol, wire = served.connect()
-        idle_s = served.wheel.patience.idle_s
+        idle_s = served.reaper.patience.idle_s
         for a in range(2):
             protocol.data_received(request(a).replace(b"/predict", path.encode(), 1))
             began = protocol.loop.time()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import grpc
 from google.protobuf.message import Message
 
-from service.api.connections import room_of
 from service.api.middleware import Traffic
 from service.api.open_inference.plane import is_ready
+from service.api.patience import room_of
 from service.api.routes import State
 from service.api.rpc import open_inference_pb2 as pb
 from service.api.rpc.arrival import Arrival

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from service.draining import accept_the_last, begin_nothing_new
+from service.closing import accept_the_last, begin_nothing_new
 
 
 class Echo(asyncio.Protocol):

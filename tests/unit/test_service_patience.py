@@ -1,0 +1,34 @@
+"""How many connections there may be, where files are few."""
+
+import resource
+
+import pytest
+
+from service.api.patience import allow_files, room_of
+from service.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("limits", "granted"), [((100, 1000), 628), ((100, 300), 300), ((900, 1000), None), ((100, -1), 628)]
+)
+def test_as_many_files_may_be_opened_as_connections_need(
+    limits: tuple[int, int], granted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits)
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _what, wanted: asked.append(wanted))
+
+    allow_files(500)
+
+    assert asked == ([] if granted is None else [(granted, limits[1])])
+
+
+@pytest.mark.parametrize(
+    ("soft", "port", "room"), [(1128, None, 500), (628, None, 500), (328, None, 200), (328, 8001, 100), (-1, 8001, 500)]
+)
+def test_two_ports_share_the_files_that_may_be_opened(
+    soft: int, port: int | None, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (soft, soft))
+
+    assert room_of(Settings(max_connections=500, grpc_port=port)) == room
