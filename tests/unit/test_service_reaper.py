@@ -67,6 +67,27 @@ def test_a_crowd_is_ended_by_and_by() -> None:
     run(scenario)
 
 
+def test_few_are_looked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(server: Server) -> None:
+        looked: list[float] = []
+
+        def look(now: float) -> float:
+            looked.append(now)
+            return now + 9
+
+        for _ in range(15):
+            protocol, _wire = server.connect()
+            monkeypatch.setattr(protocol, "look", look)
+        server.clock.ahead = 2
+        n_looked = []
+        for _ in range(3):
+            server.turn()
+            n_looked.append(len(looked))
+        assert n_looked == [10, 15, 15]
+
+    run(scenario, Patience(receive_s=10, idle_s=7, head_bytes=4096, n_connections=20))
+
+
 def test_only_what_may_be_over_is_looked_at_and_ended_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(server: Server) -> None:
         silent, idle, headed, bodied, held, answering = (server.connect() for _ in range(6))
@@ -183,6 +204,7 @@ def test_nothing_is_kept_of_a_connection_that_is_lost() -> None:
         del idle, slow, protocol, _wire
         gc.collect()
         assert [one() for one in kept] == [None, None]
+        assert not server.reaper.make_room()
 
     run(scenario)
 
