@@ -14,7 +14,7 @@ from service.api.reaper import Reaper
 from service.metrics import Counts
 from tests.wires import Wire, run_with
 
-PATIENCE = Patience(receive_s=10, idle_s=60, head_bytes=4096, n_connections=3)
+PATIENCE = Patience(receive_s=10, idle_s=60, head_bytes=4096, body_bytes=2_000_000, n_connections=3)
 GET = b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
 

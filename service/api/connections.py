@@ -41,6 +41,7 @@ class LimitedProtocol(HoldingProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._reaper: Reaper = app_state["reaper"]
         self._max_head_bytes = self._reaper.patience.head_bytes
+        self.max_held_bytes = self._reaper.patience.body_bytes
         self._number = -1
         self._since = 0.0
         self._in_head = False

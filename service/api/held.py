@@ -17,8 +17,12 @@ HELD_BYTES: Final = 16 * 1024
 class HoldingProtocol(HttpToolsProtocol):
     """Uvicorn's HTTP/1.1 protocol that lets the application begin once a body, or `HELD_BYTES` of it, is there.
 
-    Tables, which are answered as they arrive, and clients that wait to be told to go on, are not held.
+    Tables, which are answered as they arrive, clients that wait to be told to go on, and bodies said to be larger than
+    may be, which are refused by their heads, are not held.
     """
+
+    max_held_bytes: int
+    """Largest body that is waited for."""
 
     _held: tuple[Any, Any] | None = None
     """What the application is to begin with: uvicorn's cycle of a request, and the application."""
@@ -51,7 +55,7 @@ class HoldingProtocol(HttpToolsProtocol):
         self._held = None
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if cycle.more_body and _may_be_held(cycle.scope):
+        if cycle.more_body and _may_be_held(cycle.scope, self.max_held_bytes):
             self._held = cycle, app
         else:
             super()._start_asgi_task(cycle, app)
@@ -62,10 +66,14 @@ class HoldingProtocol(HttpToolsProtocol):
             super()._start_asgi_task(*held)
 
 
-def _may_be_held(scope: Any) -> bool:
+def _may_be_held(scope: Any, max_held_bytes: int) -> bool:
     has_body = False
     for name, value in scope["headers"]:
-        if name in (b"content-length", b"transfer-encoding"):
+        if name == b"content-length":
+            if int(value) > max_held_bytes:  # the parser lets digits alone through
+                return False
+            has_body = True
+        elif name == b"transfer-encoding":
             has_body = True
         elif name == b"expect" or (name == b"content-type" and is_bulk(scope["path"], value)):
             return False

@@ -20,18 +20,26 @@ class Patience:
             `MIN_BYTES_S`; also for a client to read an answer further, or to close.
         idle_s: Time between two requests.
         head_bytes: Largest head.
+        body_bytes: Largest body that is not a table.
         n_connections: Most connections.
     """
 
     receive_s: float
     idle_s: float
     head_bytes: int
+    body_bytes: int
     n_connections: int
 
 
 def patience_of(settings: Settings) -> Patience:
     """Return what the settings say, with no more connections than this process can open files."""
-    return Patience(settings.receive_timeout_s, settings.keep_alive_s, settings.max_head_bytes, room_of(settings))
+    return Patience(
+        receive_s=settings.receive_timeout_s,
+        idle_s=settings.keep_alive_s,
+        head_bytes=settings.max_head_bytes,
+        body_bytes=settings.max_body_bytes,
+        n_connections=room_of(settings),
+    )
 
 
 def room_of(settings: Settings) -> int:

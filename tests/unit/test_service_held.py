@@ -24,7 +24,9 @@ class Server:
 
     def __init__(self) -> None:
         self.traffic = Traffic(Counts().slot(0))
-        self.reaper = Reaper(Patience(receive_s=10, idle_s=60, head_bytes=4096, n_connections=9), self.traffic)
+        self.reaper = Reaper(
+            Patience(receive_s=10, idle_s=60, head_bytes=4096, body_bytes=2_000_000, n_connections=9), self.traffic
+        )
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
         self.state = ServerState()
         self.begun: list[str] = []
@@ -101,9 +103,10 @@ def test_a_long_body_is_not_waited_for() -> None:
     [
         b"Content-Length: 9\r\nExpect: 100-continue\r\n",
         b"Content-Type: text/csv\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 2000001\r\n",
         b"",
     ],
-    ids=["who waits to be told", "a table", "no body"],
+    ids=["who waits to be told", "a table", "larger than may be", "no body"],
 )
 def test_some_are_begun_at_once(header: bytes) -> None:
     async def scenario(server: Server) -> None:

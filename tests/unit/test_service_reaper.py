@@ -85,7 +85,7 @@ def test_few_are_looked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
             n_looked.append(len(looked))
         assert n_looked == [10, 15, 15]
 
-    run(scenario, Patience(receive_s=10, idle_s=7, head_bytes=4096, n_connections=20))
+    run(scenario, Patience(receive_s=10, idle_s=7, head_bytes=4096, body_bytes=2_000_000, n_connections=20))
 
 
 def test_only_what_may_be_over_is_looked_at_and_ended_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_only_what_may_be_over_is_looked_at_and_ended_in_time(monkeypatch: pytes
         assert looks["idle"] <= 4 + 10
         assert 14 <= looks["answering"] <= 17
 
-    run(scenario, Patience(receive_s=10, idle_s=7, head_bytes=4096, n_connections=9))
+    run(scenario, Patience(receive_s=10, idle_s=7, head_bytes=4096, body_bytes=2_000_000, n_connections=9))
 
 
 def test_idle_ones_make_room_when_none_is_slow() -> None:
