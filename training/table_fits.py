@@ -67,6 +67,7 @@ def _fit_network(
     progress: Progress,
     title: str,
     kept: KeptFits = NOTHING_KEPT,
+    like: FittedTable | None = None,  # noqa: ARG001 - one signature for all
 ) -> FittedTable:
     """Fit candidate networks by gradients and keep the one that validates best.
 
@@ -143,11 +144,12 @@ def _fit_trunk(
     progress: Progress,
     title: str,
     kept: KeptFits = NOTHING_KEPT,
+    like: FittedTable | None = None,
 ) -> FittedTable:
     """Fit a committee of trunks and a residual; the choice cross-validates the training rows alone."""
     coded = CodedTable.of(table, split.train, config.unseen)
     steps = count()
-    n_steps = len(table.target_names) * N_STEPS
+    n_steps = len(table.target_names) * N_STEPS + 1
     progress.start(title, n_steps)
     rows, targets = coded.tabular(split.train), table.targets[split.train]
     fit = fit_table_model(
@@ -158,12 +160,14 @@ def _fit_trunk(
         seed=config.seed,
         budget=_budget(config),
         names=table.number_names,
-        tick=lambda what: progress.step(min(next(steps), n_steps), what),
+        tick=lambda what: progress.step(min(next(steps), n_steps - 1), what),
         kept=kept,
     )
     trust = kept.recall("trust", Trust)
     if trust is None:
-        trust = fit_trust(rows, coded.n_codes, targets, fit, config.seed)
+        progress.step(n_steps, "how far its answers are to be trusted")
+        gains = None if like is None or like.trust is None else like.trust.gains
+        trust = fit_trust(rows, coded.n_codes, targets, fit, config.seed, gains)
         kept.keep("trust", trust)
     chosen = {
         name: ", ".join(kind_name(kind) for kind in choice.kinds)
@@ -188,9 +192,9 @@ def _budget(config: TableConfig) -> Budget | None:
     return Budget(seconds, config.search_trials)
 
 
-FITS: dict[Family, Callable[[TableConfig, TrainingTable, Split, Progress, str, KeptFits], FittedTable]] = {
-    "trunk": _fit_trunk,
-    "network": _fit_network,
-}
-"""Family of models → fits one to the training rows of a split, told what to call itself and where
-finished fits are kept."""
+Fits = Callable[[TableConfig, TrainingTable, Split, Progress, str, KeptFits, FittedTable | None], FittedTable]
+"""Fits a model to the training rows of a split, told what to call itself, where finished fits are kept, and which model
+was fitted to other rows of the same table, from which is taken over what need not be measured twice."""
+
+FITS: dict[Family, Fits] = {"trunk": _fit_trunk, "network": _fit_network}
+"""Family of models → fits one."""

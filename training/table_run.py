@@ -157,7 +157,7 @@ def _fit_and_judge(
     held_out = hold_out(config, table)
     split = held_out.split
     fitted = FITS[config.family](
-        config, table, split, progress, f"fit {name_after(config.name, config.data)}", kept.within("whole")
+        config, table, split, progress, f"fit {name_after(config.name, config.data)}", kept.within("whole"), None
     )
     predictions = fitted.predict(split.test)
     leaderboards = {held_out.region: _leaderboard(config, fitted.coded, split, predictions)}
@@ -175,7 +175,7 @@ def _fit_and_judge(
     if tail is not None:
         column = table.number_names[tail.column]
         region = f"outside ({column} above {tail.threshold:.6g})"
-        errors, leaderboards[region], tail_fit, answers = _judge_outside(config, table, tail, progress, kept)
+        errors, leaderboards[region], tail_fit, answers = _judge_outside(config, table, tail, progress, kept, fitted)
         metrics["outside"] = _copied(leaderboards[region][0].metrics)
         covered["outside"] = _measure_intervals(tail_fit, tail.split.test, answers, metrics["outside"])
         everything = np.concatenate([tail.split.validation, tail.split.test])
@@ -299,14 +299,21 @@ def _measure_intervals(fitted: FittedTable, index: Index, answers: Floats, metri
 
 
 def _judge_outside(
-    config: TableConfig, table: TrainingTable, tail: DriverSplit, progress: Progress, kept: KeptFits
+    config: TableConfig,
+    table: TrainingTable,
+    tail: DriverSplit,
+    progress: Progress,
+    kept: KeptFits,
+    whole: FittedTable,
 ) -> tuple[dict[str, Floats], list[BoardRow], FittedTable, Floats]:
-    """Fit without the tail.
+    """Fit without the tail, which the whole was fitted with.
 
     Returns:
         Every model's errors on held-out rows inside and outside, the leaderboard, our model, and its answers outside.
     """
-    fitted = FITS[config.family](config, table, tail.split, progress, "fit without the tail", kept.within("outside"))
+    fitted = FITS[config.family](
+        config, table, tail.split, progress, "fit without the tail", kept.within("outside"), whole
+    )
     everything = np.concatenate([tail.split.validation, tail.split.test])
     train, held_out = fitted.coded.rows(tail.split.train), fitted.coded.rows(everything)
     answers = {OURS: fitted.predict(everything)}

@@ -100,7 +100,7 @@ def test_a_network_is_a_term_beside_those_of_its_linear_part(
     assert set(terms.names) == {*COLUMNS, NETWORK_NAME}
     sums, answers = terms(rows).sum(axis=1), target.trunk(rows)
     assert np.isclose(sums, answers, rtol=1e-9).mean() > 0.95
-    single = type(trust)(trust.landmarks, trust.limit, trust.answers[:1], trust.intervals[:1], trust.n_rows)
+    single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
     model = type(fit.model)((target,))
     runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")
     expected = companion_reference(model, single, [terms], rows)[TERMS_TENSOR]
@@ -138,7 +138,7 @@ def test_equal_answers_of_two_trunks_share_the_terms_and_a_constant_has_none(
     )
     rows = rows_of(40, 6)
     np.testing.assert_allclose(both(rows), one(rows), rtol=1e-12, atol=1e-12)
-    single = type(trust)(trust.landmarks, trust.limit, trust.answers[:1], trust.intervals[:1], trust.n_rows)
+    single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
     for terms in (both, one):
         used = (
             model if terms is both else type(model)((type(twice)(twice.trunks[:1], None, None, twice.reach, np.inf),))

@@ -32,8 +32,8 @@ def noisy(rows: Rows, rng: np.random.Generator) -> Floats:
 
 def trusted(rows: Rows, errors: Floats, answers: Floats | None = None) -> Trust:
     left_out = np.zeros(len(rows)) if answers is None else answers
-    fit = TabularFit(TabularModel(()), (), left_out[:, None], (None,), (1.0,))
-    return fit_trust(rows, (), (left_out + errors)[:, None], fit)
+    fit = TabularFit(TabularModel(()), (), left_out[:, None], (None,), ())
+    return fit_trust(rows, (), (left_out + errors)[:, None], fit, gains=(1.0,))
 
 
 def test_a_new_combination_of_known_values_is_marked_and_few_known_rows_are() -> None:

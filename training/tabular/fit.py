@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from training.config import Objective
 from training.kept_fits import NOTHING_KEPT, KeptFits
 from training.tabular.difficulty import TailErrors
+from training.tabular.gains import Fit
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.networks import NetworkSettings
 from training.tabular.reach import Reach
@@ -22,12 +24,6 @@ from training.tabular.trunks import Trunk, TrunkKind, fit_trunk
 N_STEPS = MOST_FOLDS + 2
 """Pieces of work for each target, at most."""
 
-_N_PARTS = 5
-"""Parts of the cross-fit: the trunk's answer that the residual corrects comes from a trunk fitted without the row."""
-
-_CROSS_FIT_ROWS = 20_000
-"""Beyond this many rows, leaving a row out changes a trunk so little that its leave-one-out answer does."""
-
 
 @dataclass(frozen=True)
 class TabularFit:
@@ -36,10 +32,10 @@ class TabularFit:
     Attributes:
         model: The model.
         choices: What was chosen for each target, with all scores.
-        left_out: Each training row's answers of a model that was fitted without it, shape (n_rows, d_outputs).
+        left_out: Each training row's answers of parts of the model that were fitted without it, shape
+            (n_rows, d_outputs).
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
-        gains: For each target the error to be expected of the model over that of the answers left out, each of which
-            comes from one ensemble of trees where the model averages several.
+        again: For each target what fits as it was fitted, trunks chosen and settings found.
         searches: What a search for settings found for each target; empty without one.
     """
 
@@ -47,7 +43,7 @@ class TabularFit:
     choices: tuple[Choice, ...]
     left_out: Floats
     tails: tuple[TailErrors | None, ...]
-    gains: tuple[float, ...]
+    again: tuple[Fit, ...]
     searches: tuple[Found, ...] = ()
 
 
@@ -58,9 +54,9 @@ class TargetFit:
     Attributes:
         model: The model.
         choice: What was chosen, with all scores.
-        left_out: Each training row's answer of a model that was fitted without it, shape (n_rows,).
+        left_out: Each training row's answer of parts of the model that were fitted without it, shape (n_rows,).
         tail: What the chosen model got wrong on the tails that the choice was made by, None without any.
-        gain: Error to be expected of the model over that of the answers left out.
+        trees: Settings of its trees.
         search: What a search for settings found, None without one.
     """
 
@@ -68,7 +64,7 @@ class TargetFit:
     choice: Choice
     left_out: Floats
     tail: TailErrors | None
-    gain: float
+    trees: TreeSettings
     search: Found | None
 
 
@@ -121,8 +117,8 @@ def fit_table_model(
                 choice, settings = found.choice, found.trees
             tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
             tick("the chosen trunks and their residual")
-            model, answers, gain = _fit_target(rows, n_codes, column, choice, settings, networks, seed)
-            fit = TargetFit(model, choice, answers, tail, gain, found)
+            model, answers = _fit_target(n_codes, choice, settings, networks, seed, rows, column)
+            fit = TargetFit(model, choice, answers, tail, settings, found)
             kept.keep(f"target-{j}", fit)
         fits.append(fit)
     return TabularFit(
@@ -130,21 +126,26 @@ def fit_table_model(
         tuple(fit.choice for fit in fits),
         np.stack([fit.left_out for fit in fits], axis=1),
         tuple(fit.tail for fit in fits),
-        tuple(fit.gain for fit in fits),
+        tuple(partial(_fit_target, n_codes, fit.choice, fit.trees, networks, seed) for fit in fits),
         tuple(fit.search for fit in fits if fit.search is not None),
     )
 
 
 def _fit_target(
-    rows: Rows,
     n_codes: tuple[int, ...],
-    targets: Floats,
     choice: Choice,
     settings: TreeSettings,
     networks: NetworkSettings,
     seed: int,
-) -> tuple[TargetModel, Floats, float]:
-    """Return the model of one target, each row's answer of trunk and residual fitted without it, and the gain."""
+    rows: Rows,
+    targets: Floats,
+) -> tuple[TargetModel, Floats]:
+    """Return the model of one target, and each row's answer of parts that left it out.
+
+    The residual corrects what trunks answer for a row that was left out while their terms were held fixed. Trunks whose
+    terms were chosen again without a fifth of the rows are others than those that it is to correct: where it learned
+    from their answers, rows inside were predicted 1.7 % worse in the mean of 24 tasks, and better on one (0.5 %).
+    """
     trunks, left_out = [], []
     for kind in choice.kinds:
         if kind is None:
@@ -155,9 +156,7 @@ def _fit_target(
         fit = fit_trunk(kind, rows, n_codes, targets, seed=seed)
         if fit is not None:
             trunks.append(fit.trunk)
-            left_out.append(
-                fit.left_out if kind.networked else _out_of_fold(kind, rows, n_codes, targets, fit.left_out, seed)
-            )
+            left_out.append(fit.left_out)
     reach = Reach.fit(rows, targets)
     inside = np.zeros(len(targets))
     held = reach.held(middle(left_out), inside)
@@ -165,26 +164,9 @@ def _fit_target(
     model = TargetModel(
         tuple(trunks), residual.columns, residual.forest, reach, choice.width, residual.smooth, choice.wary
     )
-    return model, held + reach.share(held, inside, choice.width) * corrections, residual.gain
+    return model, held + reach.share(held, inside, choice.width) * corrections
 
 
 def _constant(rows: Rows, n_codes: tuple[int, ...], value: float) -> Trunk:
     kind = TrunkKind(NO_TRUNK, "raw", "identity", 0)
     return Trunk(kind, Columns.fit(rows, n_codes, "raw"), (), (), np.zeros(0), value, 0.0, (value, value))
-
-
-def _out_of_fold(
-    kind: TrunkKind, rows: Rows, n_codes: tuple[int, ...], targets: Floats, left_out: Floats, seed: int
-) -> Floats:
-    """Return each row's answer of a trunk fitted without it; leave-one-out where a part does not allow the fit."""
-    if kind.networked or len(rows) > _CROSS_FIT_ROWS:
-        return left_out
-    result = left_out.copy()
-    part = rows.parts(_N_PARTS, seed)
-    for i in range(_N_PARTS):
-        rest = np.flatnonzero(part != i)
-        fit = fit_trunk(kind, rows.take(rest), n_codes, targets[rest])
-        if fit is not None:
-            held_out = np.flatnonzero(part == i)
-            result[held_out] = fit.trunk.predict(rows.take(held_out))
-    return result

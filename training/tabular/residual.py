@@ -15,7 +15,6 @@ import lightgbm
 import numpy as np
 
 from training.tabular.forest import Forest, as_tree_input
-from training.tabular.gains import Gains
 from training.tabular.networks import LEAST_ROWS, Network, NetworkSettings, fit_network
 from training.tabular.rows import Codes, Columns, Floats, Rows, mean_of
 from training.tabular.tree_settings import QUICK_TREES, TreeSettings
@@ -104,13 +103,11 @@ class Residual:
         columns: Columns of the trees; None without trees.
         forest: The trees.
         smooth: The networks.
-        gain: Error to be expected of it over that of the answers left out, from `Gains`.
     """
 
     columns: TreeColumns | None = None
     forest: Forest | None = None
     smooth: SmoothResidual | None = None
-    gain: float = 1.0
 
 
 def fit_residual(
@@ -149,18 +146,11 @@ def fit_residual(
     share, smooth_share = _shares([tree_answers, smooth_answers], left, rows.weights)
     answers = share * tree_answers + smooth_share * smooth_answers
     residual = Residual()
-    gains = Gains(left, answers)
-    with ThreadPoolExecutor(1) as beside:
-        if forest is not None and share:
-            told = beside.submit(gains.of_trees, features, tree_answers, forest, trees, seed, rows, share)
-            residual = replace(residual, columns=columns, forest=forest.scaled(share))
-        if smooth is not None and smooth_share:
-            gains.of_networks(smooth.columns(rows), smooth_answers, networks, seed, rows, smooth_share)
-        if residual.forest is not None:
-            told.result()
+    if forest is not None and share:
+        residual = replace(residual, columns=columns, forest=forest.scaled(share))
     if smooth is not None and smooth_share:
         residual = replace(residual, smooth=SmoothResidual(smooth.columns, smooth.network.scaled(smooth_share)))
-    return replace(residual, gain=gains.total), answers
+    return residual, answers
 
 
 def _shares(answers: list[Floats], left: Floats, weights: Floats | None) -> list[float]:

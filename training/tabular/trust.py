@@ -9,6 +9,7 @@ import numpy as np
 
 from training.tabular.difficulty import Difficulty
 from training.tabular.fit import TabularFit
+from training.tabular.gains import gain_of_the_whole
 from training.tabular.landmarks import Landmarks
 from training.tabular.model import TargetModel
 from training.tabular.reach import Reach
@@ -38,8 +39,9 @@ class Intervals:
     An interval is the answer ± score · difficulty. With n rows that the model had not seen, the score of level p is
     the ⌈p (n + 1)⌉-th smallest of |error| / difficulty (Papadopoulos et al., ECML 2002, doi:10.1007/3-540-36755-1_29;
     Lei et al., J. Am. Stat. Assoc. 113, 2018, arXiv:1604.04173, section 5.2). NOTE[DIFF]: the rows are those of the
-    training table, each answered by trunks and trees that left it out, as in cross-conformal prediction, whose errors
-    are brought to those of the averaged trees by one factor; the choice of trunks saw all rows.
+    training table, each answered by parts of the model that left it out, as in cross-conformal prediction, whose errors
+    are brought to those of the whole by one factor (`training.tabular.gains`); the choice of trunks and of their terms
+    saw all rows.
 
     Attributes:
         difficulty: The error expected of a row.
@@ -70,6 +72,7 @@ class Trust:
         answers: For each target the smallest and largest answer inside.
         intervals: Of each target.
         n_rows: Rows that all was calibrated on.
+        gains: For each target the error to be expected over that of the answers left out.
     """
 
     landmarks: Landmarks
@@ -77,6 +80,7 @@ class Trust:
     answers: tuple[tuple[float, float], ...]
     intervals: tuple[Intervals, ...]
     n_rows: int
+    gains: tuple[float, ...]
 
     def inside(self, rows: Rows, answers: Floats, reach: Reach) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         """Return whether each row is like the training rows, shape (n_rows,).
@@ -97,6 +101,7 @@ def fit_trust(
     targets: Floats,
     fit: TabularFit,
     seed: int = 0,
+    gains: tuple[float, ...] | None = None,
 ) -> Trust:
     """Calibrate on training rows.
 
@@ -105,15 +110,19 @@ def fit_trust(
         n_codes: Codes of each category column.
         targets: Shape (n_rows, d_outputs).
         fit: What was fitted to them.
-        seed: Seed of landmarks and trees.
+        seed: Seed of landmarks, parts and trees.
+        gains: Of each target, where another fit to rows of this table has told it; None measures it.
     """
+    if gains is None:
+        columns = zip(fit.again, targets.T, fit.left_out.T, strict=True)
+        gains = tuple(gain_of_the_whole(again, rows, target, left_out, seed + 1) for again, target, left_out in columns)
     limit, answers = _limits(rows, n_codes, fit.left_out, seed)
     intervals = []
-    for j, (tail, gain) in enumerate(zip(fit.tails, fit.gains, strict=True)):
+    for j, (tail, gain) in enumerate(zip(fit.tails, gains, strict=True)):
         errors = gain * np.abs(targets[:, j] - fit.left_out[:, j])
         difficulty, expected = Difficulty.fit(rows, n_codes, errors, tail, seed)
         intervals.append(_calibrated(difficulty, errors / expected))
-    return Trust(Landmarks.fit(rows, n_codes, seed), limit, answers, tuple(intervals), len(rows))
+    return Trust(Landmarks.fit(rows, n_codes, seed), limit, answers, tuple(intervals), len(rows), gains)
 
 
 def _calibrated(difficulty: Difficulty, scores: Floats) -> Intervals:
