@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow.csv
 import pytest
 
+import training.table_fits
+import training.tabular.trust
 from models.contract.manifest import CategoryColumn, NumberColumn
 from models.contract.repository import ModelRepository
 from service.inference.session import load_session
@@ -15,6 +17,9 @@ from tests.quiet import Quiet
 from training.config import TableConfig
 from training.parity import GraphRunner, RawRows
 from training.table_run import OURS, TableResult, run_table
+from training.tabular.gains import Fit
+from training.tabular.rows import Rows
+from training.tabular.trust import Trust, fit_trust
 
 
 def write(path: Path, n_rows: int = 150) -> Path:
@@ -83,6 +88,26 @@ def test_the_service_loads_the_graph_and_answers_levels_and_gaps(published: tupl
     answer = GraphRunner(model.onnx, "float32")(RawRows(numeric, text))[:, 0]
     rmse = float(np.sqrt(np.mean((answer - np.array(table["strength"])) ** 2)))
     assert rmse == pytest.approx(result.leaderboards["inside"][0].rmse["strength"], rel=1e-4)
+
+
+def test_what_the_whole_gains_is_measured_once_and_holds_for_the_fit_without_the_tail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, told = [], []
+
+    def gain(_fit: Fit, rows: Rows, *_rest: object) -> float:
+        measured.append(len(rows))
+        return 0.75
+
+    def trusted(*given: Any) -> Trust:
+        told.append(fit_trust(*given))
+        return told[-1]
+
+    monkeypatch.setattr(training.tabular.trust, "gain_of_the_whole", gain)
+    monkeypatch.setattr(training.table_fits, "fit_trust", trusted)
+    run(tmp_path, data=write(tmp_path / "few.csv", 60), outside=True)
+    assert [trust.gains for trust in told] == [(0.75,), (0.75,)]
+    assert measured == [told[0].n_rows]
 
 
 def test_several_targets_share_a_graph_and_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
