@@ -18,7 +18,7 @@ from training.config import Family, TableConfig
 from training.datasets import TrainingTable
 from training.fitting.first_order import FirstOrderConfig
 from training.fitting.selection import Candidate, Progress, search
-from training.kept_fits import NOTHING_KEPT, KeptFits
+from training.kept_fits import KeptFits
 from training.splits import Split
 from training.tabular.fit import N_STEPS, fit_table_model
 from training.tabular.model import TabularModel
@@ -66,8 +66,8 @@ def _fit_network(
     split: Split,
     progress: Progress,
     title: str,
-    kept: KeptFits = NOTHING_KEPT,
-    like: FittedTable | None = None,  # noqa: ARG001 - one signature for all
+    kept: KeptFits,
+    like: FittedTable | None,  # noqa: ARG001 - one signature for all
 ) -> FittedTable:
     """Fit candidate networks by gradients and keep the one that validates best.
 
@@ -143,8 +143,8 @@ def _fit_trunk(
     split: Split,
     progress: Progress,
     title: str,
-    kept: KeptFits = NOTHING_KEPT,
-    like: FittedTable | None = None,
+    kept: KeptFits,
+    like: FittedTable | None,
 ) -> FittedTable:
     """Fit a committee of trunks and a residual; the choice cross-validates the training rows alone."""
     coded = CodedTable.of(table, split.train, config.unseen)

@@ -1,10 +1,10 @@
-"""How many connections there may be, where files are few."""
+"""How much of a client is borne, and how many connections there may be, where files are few."""
 
 import resource
 
 import pytest
 
-from service.api.patience import allow_files, room_of
+from service.api.patience import Patience, allow_files, patience_of, room_of
 from service.settings import Settings
 
 
@@ -32,3 +32,11 @@ def test_two_ports_share_the_files_that_may_be_opened(
     monkeypatch.setattr(resource, "getrlimit", lambda _what: (soft, soft))
 
     assert room_of(Settings(max_connections=500, grpc_port=port)) == room
+
+
+def test_as_much_is_borne_as_the_settings_say() -> None:
+    told = Settings(
+        receive_timeout_s=3, keep_alive_s=4, max_head_bytes=5000, max_body_bytes=6000, max_connections=7, grpc_port=None
+    )
+
+    assert patience_of(told) == Patience(receive_s=3, idle_s=4, head_bytes=5000, body_bytes=6000, n_connections=7)

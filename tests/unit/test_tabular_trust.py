@@ -30,10 +30,10 @@ def noisy(rows: Rows, rng: np.random.Generator) -> Floats:
     return np.where(rows.numeric[:, 0] > 0.5, 10.0, 1.0) * rng.normal(size=len(rows))
 
 
-def trusted(rows: Rows, errors: Floats, answers: Floats | None = None) -> Trust:
+def trusted(rows: Rows, errors: Floats, answers: Floats | None = None, gain: float = 1.0) -> Trust:
     left_out = np.zeros(len(rows)) if answers is None else answers
     fit = TabularFit(TabularModel(()), (), left_out[:, None], (None,), ())
-    return fit_trust(rows, (), (left_out + errors)[:, None], fit, gains=(1.0,))
+    return fit_trust(rows, (), (left_out + errors)[:, None], fit, gains=(gain,))
 
 
 def test_a_new_combination_of_known_values_is_marked_and_few_known_rows_are() -> None:
@@ -70,6 +70,14 @@ def test_intervals_cover_their_level_and_are_wide_where_the_noise_is() -> None:
         assert covered.mean() == pytest.approx(level, abs=0.02)
         for part in (new.numeric[:, 0] > 0.5, new.numeric[:, 0] <= 0.5):
             assert covered[part].mean() == pytest.approx(level, abs=0.08)
+
+
+def test_intervals_are_narrower_by_what_the_whole_gains() -> None:
+    rows = numbers(RNG.uniform(0, 1, 500), RNG.uniform(0, 1, 500))
+    errors = noisy(rows, RNG)
+    parts, whole = (trusted(rows, errors, gain=gain).intervals[0] for gain in (1.0, 0.7))
+    widths = [one.score(0.9) * one.difficulty.expected(rows) for one in (parts, whole)]
+    np.testing.assert_allclose(widths[1], 0.7 * widths[0], rtol=1e-3)
 
 
 def test_a_level_takes_the_next_that_is_carried_and_few_rows_carry_no_high_one() -> None:
