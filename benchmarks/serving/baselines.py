@@ -81,7 +81,7 @@ def _plain_schemas() -> tuple[type[BaseModel], type[BaseModel]]:
     row = create_model("Row", **fields)
     request = create_model(
         "Request", model=(str, ...), rows=(list[row] | None, None), data=(list[list[float]] | None, None)
-    )  # type: ignore[valid-type]
+    )  # type: ignore[valid-type]  # `row` is made here
     answer = create_model("Answer", predictions=(list[list[float]], ...))
     return request, answer
 

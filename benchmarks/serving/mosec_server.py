@@ -19,7 +19,7 @@ MAX_WAIT_MS = 1
 """The least that Mosec takes; 16 is as many as there are connections."""
 
 
-class Predict(Worker):  # type: ignore[misc]
+class Predict(Worker):  # type: ignore[misc]  # Mosec tells no types
     """Answers a list of requests in one run."""
 
     def __init__(self) -> None:
