@@ -22,6 +22,7 @@ from models.contract.tables import (
 )
 from training.errors import TrainingDataError
 from training.feature_columns import ColumnUse, Feature, FeatureColumns, Role, dates_of, is_number
+from training.lone_values import lone_values
 from training.table_sample import Drawn, draw_rows
 
 MIN_ROWS = 20
@@ -232,7 +233,8 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
             chosen.add_number(name, values.astype(np.float64))
         else:
             chosen.add_category(name, values.astype(object), asked=name in columns.categories)
-    notes += [use.note for use in chosen.uses if use.note is not None]
+    uses = tuple(_with_lone_values(use, table, drawn) for use in chosen.uses)
+    notes += [use.note for use in uses if use.note is not None]
     if not chosen.features:
         msg = f"a table must have a column to predict from, however none of {path.name} is left: {'; '.join(notes)}"
         raise TrainingDataError(msg)
@@ -252,12 +254,23 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
         targets=targets[known],
         sha256=file_sha256(path),
         notes=tuple(notes),
-        uses=tuple(chosen.uses),
+        uses=uses,
         weights=None if columns.weight is None else _weights(table, columns.weight, known),
         groups=None if columns.group is None else _groups(table.columns[columns.group][known]),
         times=None if columns.time is None else times_of(columns.time, table.columns[columns.time][known]),
         drawn=None if drawn is None else drawn.take(known),
     )
+
+
+def _with_lone_values(use: ColumnUse, table: Table, drawn: Drawn | None) -> ColumnUse:
+    """Say of a column of numbers that is learned from or predicted which of its values are far from all others."""
+    if use.role not in ("number", "target"):
+        return use
+    lone = lone_values(table.columns[use.name].astype(np.float64))
+    if lone is None:
+        return use
+    told = lone.told(None if drawn is None else drawn.numbers)
+    return replace(use, why=f"{use.why}; {told}" if use.why else told)
 
 
 def check_units(units: Mapping[str, str], table: TrainingTable) -> None:
