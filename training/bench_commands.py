@@ -164,8 +164,8 @@ def table(
     from training.bench.table.report import as_document, print_summary, told
     from training.bench.table.results import Kept, Result
     from training.bench.table.running import run
-    from training.datasets import data_dir
     from training.errors import ConfigError
+    from training.named_data import data_dir
 
     for what, asked, known in (("split", protocol, PROTOCOLS), ("method", method, METHODS)):
         unknown = [name for name in asked or () if name not in known]
@@ -238,8 +238,8 @@ def feynman(
     from training.bench.feynman.running import NOISES, Kept, Result, run
     from training.bench.feynman.summary import as_document
     from training.bench.results import document
-    from training.datasets import data_dir
     from training.errors import ConfigError
+    from training.named_data import data_dir
     from training.progress import StepProgress
     from training.tasks.physics import read_equations
 
@@ -308,8 +308,8 @@ def trust(
     from training.bench.table.trust import PROTOCOLS as MEASURED
     from training.bench.table.trust import TrustResult, measure
     from training.bench.trust_tables import trust_table
-    from training.datasets import data_dir
     from training.errors import ConfigError
+    from training.named_data import data_dir
 
     if unknown := [name for name in protocol or () if name not in PROTOCOLS]:
         msg = f"a split must be one of {', '.join(PROTOCOLS)}, however: {', '.join(unknown)}"

@@ -48,8 +48,8 @@ def download_mnist_files(
 
     They come from where torchvision gets them; `nalu reproduce digits --full` learns from them.
     """
-    from training.datasets import DATA_DIR_VARIABLE
     from training.digit_images import MNIST_FILES, MNIST_URL, download_mnist
+    from training.named_data import DATA_DIR_VARIABLE
 
     got = download_mnist(out)
     _console.print(

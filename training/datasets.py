@@ -1,38 +1,31 @@
 """A user's table as something to learn from: features, targets, and what was left out and why."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract.table_sources import EXTENSIONS
 from models.contract.tables import (
     Column,
     Table,
-    column_names,
     file_sha256,
     has_more_rows,
     iter_batches,
     judge_columns,
     read_table,
 )
+from training.columns import Columns, check_columns
 from training.errors import TrainingDataError
-from training.feature_columns import ColumnUse, Feature, FeatureColumns, Role, dates_of, is_number
+from training.feature_columns import ColumnUse, Feature, FeatureColumns, dates_of, is_number
 from training.lone_values import lone_values
+from training.shown_names import hint
 from training.table_sample import Drawn, draw_rows
 
 MIN_ROWS = 20
 """Fewest rows to learn from: a test and a validation part of 15 % are then three rows each, below which an error says
 nothing about the next row."""
-
-_MAX_NAME_LENGTH = 200
-"""Limit of the manifest."""
-
-DATA_DIR_VARIABLE = "NALU_DATA_DIR"
 
 
 @dataclass(frozen=True)
@@ -83,41 +76,6 @@ class TrainingTable:
     def category_names(self) -> tuple[str, ...]:
         """Names of the columns of `categorical`."""
         return tuple(feature.name for feature in self.features if feature.kind == "category")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a user says of a table's columns; any other is taken for what it looks like.
-
-    Attributes:
-        targets: Columns to predict.
-        drop: Columns to leave out.
-        categories: Columns to take as categories, whatever they hold and however many levels they have.
-        numbers: Columns to take as numbers; what is no number becomes missing, with a note.
-        dates: Columns of dates to take as numbers (days elapsed, year, month, weekday, hour).
-        weight: Column of weights of the rows; None for equal ones.
-        group: Column whose equal values belong together; no feature unless it is also among those above.
-        time: Column that orders the rows, numbers or dates; likewise.
-    """
-
-    targets: tuple[str, ...]
-    drop: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    numbers: tuple[str, ...] = ()
-    dates: tuple[str, ...] = ()
-    weight: str | None = None
-    group: str | None = None
-    time: str | None = None
-
-    def role_of(self, name: str) -> Role | None:
-        """Return what else than a feature a column is, or None for a feature."""
-        if name in self.targets:
-            return "target"
-        if name == self.weight:
-            return "weight"
-        if name in (self.group, self.time) and name not in (*self.categories, *self.numbers, *self.dates):
-            return "group" if name == self.group else "time"
-        return None
 
 
 def load_training_table(
@@ -284,83 +242,9 @@ def check_units(units: Mapping[str, str], table: TrainingTable) -> None:
         if name not in there:
             msg = (
                 f"a unit must be that of a number column or target of the model, however {name[:80]!r} is none"
-                f"{_hint(name, there)}"
+                f"{hint(name, there)}"
             )
             raise TrainingDataError(msg)
-
-
-def data_dir() -> Path:
-    """Return the folder of named data sets, from `NALU_DATA_DIR`.
-
-    Raises:
-        TrainingDataError: When the variable is not set or names no folder.
-    """
-    named_folder = os.environ.get(DATA_DIR_VARIABLE)
-    if not named_folder:
-        msg = f"a named data set must lie in the folder that {DATA_DIR_VARIABLE} names, however it is not set; set it"
-        raise TrainingDataError(msg)
-    folder = Path(named_folder)
-    if not folder.is_dir():
-        msg = f"{DATA_DIR_VARIABLE} must name a folder, however {folder} is none; correct it"
-        raise TrainingDataError(msg)
-    return folder
-
-
-def named(name: str) -> Path:
-    """Return the file of a named data set, such as "steel_fatigue_nims437".
-
-    Raises:
-        TrainingDataError: When there is no such file under `data_dir()`.
-    """
-    folder = data_dir()
-    files = {entry.name: entry for entry in sorted(folder.iterdir()) if entry.name.endswith(EXTENSIONS)}
-    for extension in EXTENSIONS:
-        if name + extension in files:
-            return files[name + extension]
-    there = sorted({entry.partition(".")[0] for entry in files})
-    msg = f"a named data set must lie in {folder}, however {name[:80]!r} does not{_hint(name, there)}"
-    raise TrainingDataError(msg)
-
-
-def check_columns(path: Path, columns: Columns) -> None:
-    """Refuse what is said of columns that are not there, or of one column twice.
-
-    Raises:
-        TableError: When the file is no table.
-        TrainingDataError: When a column is not there, has too long a name, or has two purposes that exclude each other.
-    """
-    there = column_names(path)
-    if not columns.targets:
-        msg = f"a run must have a target, however none is named; name one of: {_shown(there)}"
-        raise TrainingDataError(msg)
-    too_long = [name for name in there if len(name) > _MAX_NAME_LENGTH and name not in columns.drop]
-    if too_long:
-        msg = f"a column name must have at most {_MAX_NAME_LENGTH} characters, however: {_shown(too_long)}; rename it"
-        raise TrainingDataError(msg)
-    single = {"weight": columns.weight, "group": columns.group, "time": columns.time}
-    special = [name for name in single.values() if name is not None]
-    for purpose, names in (
-        ("target", columns.targets),
-        ("column to drop", columns.drop),
-        ("category", columns.categories),
-        ("number column", columns.numbers),
-        ("date column", columns.dates),
-        *((f"{purpose} column", (name,)) for purpose, name in single.items() if name is not None),
-    ):
-        for name in names:
-            if name not in there:
-                msg = f"a {purpose} must be a column of {path.name}, however {name[:80]!r} is none{_hint(name, there)}"
-                raise TrainingDataError(msg)
-    exclusive = (
-        [*columns.targets, *columns.drop, *columns.categories, *columns.dates],
-        [*columns.drop, *columns.categories, *columns.numbers, *columns.dates],
-        [*columns.targets, *columns.drop, *special],
-        [*columns.categories, *columns.dates, *filter(None, [columns.weight])],
-    )
-    twice = sorted({name for names in exclusive for name in names if names.count(name) > 1})
-    if twice:
-        msg = f"a column must have one purpose, however these are named twice: {_shown(twice)}; name each once"
-        raise TrainingDataError(msg)
 
 
 def _targets(path: Path, table: Table, names: Sequence[str]) -> NDArray[np.float64]:
@@ -434,14 +318,3 @@ def _range_of(values: Column) -> str:
     numbers = values.astype(np.float64)
     numbers = numbers[~np.isnan(numbers)]
     return f"{numbers.min():.6g} to {numbers.max():.6g}" if numbers.size else "nothing"
-
-
-def _hint(name: str, there: Sequence[str]) -> str:
-    by_folded = {known.casefold(): known for known in there}
-    close = [by_folded[match] for match in get_close_matches(name.casefold(), list(by_folded), n=3, cutoff=0.6)]
-    return f"; did you mean {_shown(close)}?" if close else f"; there are {_shown(there)}"
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = len(names) - 20
-    return ", ".join(repr(name[:80]) for name in names[:20]) + (f" and {more} more" if more > 0 else "")

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from training.datasets import DATA_DIR_VARIABLE, data_dir
 from training.errors import TrainingDataError
+from training.named_data import DATA_DIR_VARIABLE, data_dir
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 """Where torchvision gets the files from, too; the author's own page no longer gives them."""

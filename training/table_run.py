@@ -11,18 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.contract.dates import DatePart
-from models.contract.manifest import (
-    CategoryColumn,
-    Column,
-    DateColumn,
-    Formula,
-    ModelManifest,
-    NumberColumn,
-    OutputColumn,
-    Provenance,
-    tensor_numbers,
-)
+from models.contract.manifest import ModelManifest
 from training.all_rows import AllRows, judge_all_rows
 from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
@@ -42,14 +31,10 @@ from training.runs import config_report, name_after, save_run
 from training.splits import DriverSplit, Split, driver_split
 from training.table_fits import FITS, FittedTable
 from training.table_judging import Predict, coverage, main_curves, marked_rows, quick_predict
-from training.tabular.model import TabularModel
-from training.tabular.trunk_text import model_formula
+from training.table_model import table_model
 
 OURS = "this model"
 """What the leaderboard calls the published model."""
-
-_STRETCH = 3.0
-"""Parity outside the range is checked on rows stretched this far from the middle of each column's range."""
 
 ERROR_PLOT = "error.png"
 
@@ -128,7 +113,7 @@ def fit_table(
         FitError: When every fit diverged.
     """
     judged = _fit_and_judge(config, progress, tell, keep)
-    return _fitted_model(config, judged), _report(config, judged)
+    return table_model(config, judged.fitted, judged.split, judged.metrics), _report(config, judged)
 
 
 def _fit_and_judge(
@@ -237,7 +222,7 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
     judged = _fit_and_judge(
         config, progress, tell, lambda table: kept_fits(config, name, table.sha256, resume=config.resume)
     )
-    model, report = _fitted_model(config, judged), _report(config, judged)
+    model, report = table_model(config, judged.fitted, judged.split, judged.metrics), _report(config, judged)
     model = replace(
         model.created_at(datetime.now(UTC)),
         leaderboard={region: _told(rows) for region, rows in judged.leaderboards.items()},
@@ -342,94 +327,3 @@ def _leaderboard(config: TableConfig, coded: CodedTable, split: Split, predictio
     answers |= {name: baseline(fitting, test, config.seed) for name, baseline in BASELINES.items()}
     names = coded.table.target_names
     return [board_row(name, test.targets, answer, names, test.weights) for name, answer in answers.items()]
-
-
-def _fitted_model(config: TableConfig, judged: _Judged) -> FittedModel:
-    fitted, split, table = judged.fitted, judged.split, judged.table
-    coded = fitted.coded
-    inside = coded.raw(split.test)
-    inputs = _inputs(config, coded, split.train)
-    return FittedModel(
-        name=name_after(config.name, config.data),
-        kind="tabular",
-        description=f"{', '.join(table.target_names)} from {len(inputs)} columns of {table.source}.",
-        network=fitted.model,
-        inputs=inputs,
-        outputs=tuple(
-            OutputColumn(name=name, unit=config.units.get(name), minimum=column.min(), maximum=column.max())
-            for name, column in zip(table.target_names, table.targets[split.train].T, strict=True)
-        ),
-        regions={"inside": inside, "outside": _stretched(inside, inputs)},
-        metrics=judged.metrics,
-        provenance=Provenance(
-            task=f"table {table.source}",
-            n_rows=len(split.train),
-            data_sha256=table.sha256,
-            seed=config.seed,
-            versions=library_versions(),
-            note=config.note,
-        ),
-        formula=_formula(fitted, inputs),
-        trust=fitted.trust,
-    )
-
-
-def _formula(fitted: FittedTable, inputs: tuple[Column, ...]) -> Formula | None:
-    if not isinstance(fitted.model, TabularModel):
-        return None
-    return model_formula(
-        fitted.model,
-        fitted.coded.table.target_names,
-        [column.name for column in tensor_numbers(inputs)],
-        [(column.name, column.categories) for column in inputs if isinstance(column, CategoryColumn)],
-    )
-
-
-def _inputs(config: TableConfig, coded: CodedTable, train: NDArray[np.int64]) -> tuple[Column, ...]:
-    inputs: list[Column] = []
-    numbers = iter(coded.table.numeric[train].T)
-    levels = iter(coded.levels)
-    for feature in coded.table.features:
-        if feature.kind == "category":
-            inputs.append(
-                CategoryColumn(
-                    name=feature.name,
-                    categories=next(levels),
-                    may_be_missing=feature.may_be_missing,
-                    unseen=config.unseen,
-                )
-            )
-            continue
-        column = next(numbers)
-        if feature.date is not None:
-            part = DatePart(name=feature.date.part, minimum=np.nanmin(column), maximum=np.nanmax(column))
-            before = inputs[-1] if inputs else None
-            if isinstance(before, DateColumn) and before.name == feature.date.column:
-                inputs[-1] = before.model_copy(update={"parts": (*before.parts, part)})
-            else:
-                inputs.append(
-                    DateColumn(
-                        name=feature.date.column,
-                        origin=feature.date.origin,
-                        parts=(part,),
-                        may_be_missing=feature.may_be_missing,
-                    )
-                )
-            continue
-        inputs.append(
-            NumberColumn(
-                name=feature.name,
-                unit=config.units.get(feature.name),
-                minimum=np.nanmin(column),
-                maximum=np.nanmax(column),
-                may_be_missing=feature.may_be_missing,
-            )
-        )
-    return tuple(inputs)
-
-
-def _stretched(rows: RawRows, inputs: tuple[Column, ...]) -> RawRows:
-    if rows.numeric is None:
-        return rows
-    middle = np.array([(column.minimum + column.maximum) / 2 for column in tensor_numbers(inputs)])
-    return replace(rows, numeric=middle + _STRETCH * (rows.numeric - middle))

@@ -11,8 +11,8 @@ import pytest
 from tests.quiet import Quiet
 from tests.serving import environment, serve
 from training.config import TableConfig
-from training.datasets import named
 from training.errors import TrainingDataError
+from training.named_data import named
 from training.table_run import run_table
 from training.tasks.forging import FORGING_TARGETS, make_forging
 

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from training.datasets import load_training_table, named
+from training.datasets import load_training_table
+from training.named_data import named
 
 pytestmark = [
     pytest.mark.real_data,

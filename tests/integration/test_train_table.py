@@ -13,8 +13,8 @@ from models.contract.manifest import CategoryColumn, NumberColumn
 from models.contract.repository import ModelRepository
 from tests.quiet import Quiet
 from training.config import TableConfig
-from training.datasets import named
 from training.errors import TrainingDataError
+from training.named_data import named
 from training.splits import random_split
 from training.table_run import OURS, TableResult, run_table
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from models.contract.errors import TableError
-from training.datasets import MIN_ROWS, check_units, data_dir, load_training_table, named
+from training.datasets import MIN_ROWS, check_units, load_training_table
 from training.errors import TrainingDataError
+from training.named_data import data_dir, named
 
 N = 30
 

@@ -3,7 +3,7 @@
 import json
 from functools import partial
 
-from training.datasets import DATA_DIR_VARIABLE
+from training.named_data import DATA_DIR_VARIABLE
 from training.publish_sequence import png_of
 from training.reproduce.digits.measuring import Measured, TaskErrors, measure
 from training.reproduce.digits.publishing import model_name, publish_task
