@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from service.inference.following import Follower
-from service.inference.quick_rows import QuickModel, QuickReader
+from service.inference.quick_models import QuickModel
+from service.inference.quick_rows import QuickReader
 from service.inference.registry import Registry
 from service.inference.versions import Versions
 from service.logging import LOGGER

@@ -17,10 +17,10 @@ from service.api.json_body import parse_json
 from service.api.schemas import PredictRequest, PredictSplitRequest, read_predict_request
 from service.errors import FaultyInputError, InputShapeError, InvalidRequestError, UnreadableBodyError
 from service.inference.batches import SequenceLimits
+from service.inference.body_blocks import find_rows, join_rows, rows_in_blocks
 from service.inference.breath import Breath
 from service.inference.encoding import Encoded, encode_records, encode_split
 from service.inference.faults import Faults
-from service.inference.quick_rows import find_rows, join_rows, rows_in_blocks
 from service.inference.registry import Registry
 from service.inference.session import ModelSession
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from service.inference.answer_json import rows_as_text
 from service.inference.joint_runs import MAX_ROWS
 from service.inference.predictor import predict
-from service.inference.quick_rows import QuickModel, QuickRequest
+from service.inference.quick_models import QuickModel
+from service.inference.quick_rows import QuickRequest
 
 
 class Joinable(Protocol):

@@ -50,7 +50,7 @@ def _ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
     chosen = Settings(model_repository=publish_all(tmp_path_factory.mktemp("repository")), max_rows=5_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(front, "bytes_at_once", lambda: 1_000_000)  # however busy the machine is
-        patch.setattr("service.inference.quick_rows.rows_at_once", lambda _session: 10_000)
+        patch.setattr("service.inference.quick_models.rows_at_once", lambda _session: 10_000)
         patch.setattr(protocol, "PATIENCE_S", 30.0)
         with server_on(chosen, PredictProtocol) as ours, server_on(chosen, LimitedProtocol) as theirs:
             yield ours, theirs

@@ -16,7 +16,7 @@ from service.api.json_body import parse_json
 from service.api.schemas import PredictRecordsRequest, read_predict_request
 from service.api.strict_blocks import read_strictly_in_blocks
 from service.errors import MAX_FAULTS, FaultyInputError, InputShapeError, InvalidRequestError
-from service.inference import costs, quick_rows
+from service.inference import body_blocks, costs
 from service.inference.batches import UNLIMITED
 from service.inference.encoding import Encoded, encode_records, encode_split
 from service.inference.number_blocks import column_extremes
@@ -73,7 +73,7 @@ def _reader(registry: Registry) -> QuickReader:
 def _whole_and_in_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read small bodies whole, then cut even those between rows."""
     if request.param:
-        monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 12)
+        monkeypatch.setattr(body_blocks, "BLOCK_BYTES", 12)
 
 
 def read_strictly(registry: Registry, body: bytes) -> tuple[ModelSession, Encoded, bool]:
@@ -193,7 +193,7 @@ def assert_blocks_are_read_as_the_whole(registry: Registry, body: bytes) -> Any:
 def test_a_body_read_strictly_in_blocks_is_read_or_refused_as_the_whole(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
-    monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 12)
+    monkeypatch.setattr(body_blocks, "BLOCK_BYTES", 12)
     assert_blocks_are_read_as_the_whole(registry, body)
 
 
@@ -210,7 +210,7 @@ def test_a_body_read_strictly_in_blocks_is_read_or_refused_as_the_whole(
 def test_faults_of_a_large_body_are_told_with_their_rows(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, faulty: list[Any], at_least: tuple[Any, int]
 ) -> None:
-    monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(body_blocks, "BLOCK_BYTES", 100)
     body = json.dumps({"model": "add", "rows": faulty}).encode()
 
     blocks = assert_blocks_are_read_as_the_whole(registry, body)
@@ -238,7 +238,7 @@ def test_faults_of_a_large_body_are_told_with_their_rows(
 def test_what_is_around_the_rows_is_held_to_the_same_rules(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, body: str, kind: Any
 ) -> None:
-    monkeypatch.setattr(quick_rows, "BLOCK_BYTES", 12)
+    monkeypatch.setattr(body_blocks, "BLOCK_BYTES", 12)
 
     blocks = assert_blocks_are_read_as_the_whole(registry, body.encode())
 
@@ -319,7 +319,7 @@ def test_a_large_body_is_read_in_blocks(registry: Registry) -> None:
     records = json.dumps({"model": "add", "rows": [{"a": a, "b": b} for a, b in rows]}).encode()
     reader = QuickReader(registry, 100_000)
 
-    assert min(len(split), len(records)) > 4 * quick_rows.BLOCK_BYTES
+    assert min(len(split), len(records)) > 4 * body_blocks.BLOCK_BYTES
     for request in (reader.read(split), reader.read(records)):
         assert request is not None
         assert request.encoded.numeric.tolist() == rows

@@ -14,7 +14,8 @@ import orjson
 
 from models.contract.manifest import NUMERIC_TENSOR, PREDICTIONS_TENSOR
 from service.api.open_inference.datatypes import OF_ELEMENT
-from service.inference.quick_rows import PLAIN, QuickModel, QuickReader
+from service.inference.quick_models import PLAIN, QuickModel
+from service.inference.quick_rows import QuickReader
 from service.inference.tensors import IN_RANGE_TENSOR
 
 _DATATYPES: Final = ("FP64", "FP32")
