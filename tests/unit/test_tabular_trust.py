@@ -5,10 +5,13 @@ import pytest
 
 from training.tabular.difficulty import Difficulty, TailErrors
 from training.tabular.fit import TabularFit
+from training.tabular.forest import Forest
 from training.tabular.landmarks import Landmarks
 from training.tabular.model import TabularModel
 from training.tabular.reach import Reach
+from training.tabular.residual import cross_fit_forest
 from training.tabular.rows import Floats, Rows
+from training.tabular.tree_settings import TreeSettings
 from training.tabular.trust import LEVELS, MARKED_SHARE, Trust, fit_trust
 
 RNG = np.random.default_rng(0)
@@ -78,6 +81,36 @@ def test_intervals_are_narrower_by_what_the_whole_gains() -> None:
     parts, whole = (trusted(rows, errors, gain=gain).intervals[0] for gain in (1.0, 0.7))
     widths = [one.score(0.9) * one.difficulty.expected(rows) for one in (parts, whole)]
     np.testing.assert_allclose(widths[1], 0.7 * widths[0], rtol=1e-3)
+
+
+def test_the_error_expected_of_one_of_few_rows_does_not_know_its_own() -> None:
+    rows = numbers(RNG.uniform(0, 1, 300))
+    errors = np.abs(noisy(rows, RNG))
+    smallest = np.argmin(errors)
+    changed = errors.copy()
+    changed[smallest] = np.quantile(errors, 0.9)
+
+    before, after = (Difficulty.fit(rows, (), one, None, 0)[1] for one in (errors, changed))
+
+    assert after[smallest] == before[smallest]
+    assert (after != before).any()
+
+
+@pytest.mark.parametrize(("n_rows", "n_learned_from"), [(400, [400, *[360] * 10]), (2500, [2500])])
+def test_few_rows_are_judged_by_whole_forests_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, n_rows: int, n_learned_from: list[int]
+) -> None:
+    learned_from = []
+
+    def counted(features: Floats, errors: Floats, settings: TreeSettings, seed: int) -> tuple[Forest | None, Floats]:
+        learned_from.append(len(features))
+        return cross_fit_forest(features, errors, settings, seed)
+
+    monkeypatch.setattr("training.tabular.difficulty.cross_fit_forest", counted)
+    rows = numbers(RNG.uniform(0, 1, n_rows))
+    Difficulty.fit(rows, (), np.abs(noisy(rows, RNG)), None, 0)
+
+    assert learned_from == n_learned_from
 
 
 def test_a_level_takes_the_next_that_is_carried_and_few_rows_carry_no_high_one() -> None:

@@ -5,7 +5,8 @@ outside the row is, at the rate that the tails held out for the choice of trunks
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -21,6 +22,15 @@ _TREES = TreeSettings(n_trees=200, n_leaves=8, least_rows=30)
 
 _LEAST = 0.2
 """Share of the mean error that is expected at least: an interval of no width is never right."""
+
+_FEW_ROWS = 2000
+"""Up to so many rows what is expected of a training row comes from all ensembles of a forest that has not seen it, as
+it does for a new row; the one ensemble of five that has not seen it says it less well, and scores came out too large.
+Of new rows of 14 tasks of 170 to 1,200 rows 93.0 % lay within 90 % so, in the mean of three seeds, and with all
+ensembles 92.2 %, in intervals narrower by 4 %. Of ten tasks of 3,000 rows and more 90.1 % did with the one."""
+
+_N_PARTS, _AT_A_TIME = 10, 2
+"""Of the rows; that many are learned without side by side, in a thread each."""
 
 _CAP = 0.995
 """Errors beyond this quantile are cut to it before the forest learns them: one outlier makes no region."""
@@ -90,13 +100,37 @@ class Difficulty:
             The difficulty, and what it expects of each training row without having seen its error.
         """
         cut = np.minimum(errors, np.quantile(errors, _CAP))
-        mean = max(float(cut.mean()), np.finfo(np.float64).tiny)
-        columns = TreeColumns.fit(rows.codes, n_codes, cut)
-        forest, left_out = cross_fit_forest(columns(rows), cut - mean, _TREES, seed)
-        plain = cls(mean, None if forest is None else columns, forest, 0.0)
-        expected = np.maximum(mean + left_out, _LEAST * mean)
+        plain, left_out = cls._learned(rows, n_codes, cut, seed)
+        if plain.forest is not None and len(rows) <= _FEW_ROWS:
+            expected = cls._unseen(rows, n_codes, cut, seed)
+        else:
+            expected = np.maximum(plain.mean + left_out, plain.least)
         growth = _growth(plain, errors / expected, tails)
-        return cls(plain.mean, plain.columns, plain.forest, growth), expected
+        return replace(plain, growth=growth), expected
+
+    @classmethod
+    def _unseen(cls, rows: Rows, n_codes: tuple[int, ...], errors: Floats, seed: int) -> Floats:
+        """Return what is expected of each row by what learned without it, shape (n_rows,)."""
+        part = np.random.default_rng(seed + 1).permutation(len(rows)) % _N_PARTS  # others than those of the errors
+
+        def expected(i: int) -> Floats:
+            seen = np.flatnonzero(part != i)
+            learned, _ = cls._learned(rows.take(seen), n_codes, errors[seen], seed)
+            return learned.expected(rows.take(np.flatnonzero(part == i)))
+
+        answers = np.empty(len(rows))
+        with ThreadPoolExecutor(_AT_A_TIME) as threads:
+            for i, one in enumerate(threads.map(expected, range(_N_PARTS))):
+                answers[part == i] = one
+        return answers
+
+    @classmethod
+    def _learned(cls, rows: Rows, n_codes: tuple[int, ...], errors: Floats, seed: int) -> tuple[Self, Floats]:
+        """Return what does not grow outside, and what an ensemble adds to the mean for rows that it has not seen."""
+        mean = max(float(errors.mean()), np.finfo(np.float64).tiny)
+        columns = TreeColumns.fit(rows.codes, n_codes, errors)
+        forest, left_out = cross_fit_forest(columns(rows), errors - mean, _TREES, seed)
+        return cls(mean, None if forest is None else columns, forest, 0.0), left_out
 
     @property
     def least(self) -> float:

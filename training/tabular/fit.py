@@ -35,7 +35,7 @@ class TabularFit:
         left_out: Each training row's answers of parts of the model that were fitted without it, shape
             (n_rows, d_outputs).
         tails: What each chosen model got wrong on the tails that the choice was made by, None without any.
-        again: For each target what fits as it was fitted, trunks chosen and settings found.
+        again: For each target a function that fits the same kinds of trunk with the same settings to other rows.
         searches: What a search for settings found for each target; empty without one.
     """
 
