@@ -205,7 +205,8 @@ def test_the_model_card_is_one_page_that_loads_nothing(client: TestClient, repos
     assert "script-src" not in page.headers["content-security-policy"]
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.text.count("<img ") == page.text.count('src="data:image/png;base64,') == 5
-    assert "http" not in page.text.replace("http-equiv", "")
+    without_images = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", page.text)  # where any four letters may stand
+    assert "http" not in without_images.replace("http-equiv", "")
     for title in ("Errors", "Beside other models", "How far to trust it", "Beyond the training range", "Importance"):
         assert f"<h2>{title}</h2>" in page.text
     folder = ModelRepository(repository).path("steel")
