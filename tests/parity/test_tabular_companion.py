@@ -14,7 +14,7 @@ from training.tabular.explaining import NETWORK_NAME, Terms
 from training.tabular.fit import TabularFit, fit_table_model
 from training.tabular.lowering import lower_table_model
 from training.tabular.model import TabularModel
-from training.tabular.networks import NetworkSettings
+from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Floats, Rows
 from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk

@@ -13,7 +13,8 @@ from training.parity import GraphRunner, RawRows, compare
 from training.tabular.fit import fit_table_model
 from training.tabular.lowering import lower_table_model
 from training.tabular.model import TabularModel
-from training.tabular.networks import NetworkSettings, fit_network
+from training.tabular.network_settings import NetworkSettings
+from training.tabular.networks import fit_network
 from training.tabular.residual import SmoothResidual
 from training.tabular.rows import Columns, Rows
 from training.tabular.tree_settings import TreeSettings

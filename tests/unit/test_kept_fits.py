@@ -12,7 +12,7 @@ from training.config import TableConfig
 from training.errors import TrainingError
 from training.kept_fits import NOTHING_KEPT, UNFINISHED, KeptFits, kept_fits, read_value, write_value
 from training.tabular.fit import TargetFit, fit_table_model
-from training.tabular.networks import NetworkSettings
+from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Rows
 from training.tabular.tree_settings import TreeSettings
 

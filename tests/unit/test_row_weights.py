@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from training.evaluation.leaderboard import BASELINES, TableRows
 from training.evaluation.metrics import regression_metrics
 from training.tabular.fit import fit_table_model
-from training.tabular.networks import NetworkSettings
+from training.tabular.network_settings import NetworkSettings
 from training.tabular.residual import QuickTrees, TreeColumns
 from training.tabular.rows import Floats, Rows, balanced_parts
 from training.tabular.tails import folds

@@ -15,7 +15,7 @@ from training.evaluation.importance import permutation_importance
 from training.evaluation.model_card import CardPlot, model_card
 from training.parity import RawRows
 from training.tabular.model import TabularModel, TargetModel
-from training.tabular.networks import NetworkSettings
+from training.tabular.network_settings import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.rows import Rows
 from training.tabular.trunk_text import model_formula, target_text, trunk_text

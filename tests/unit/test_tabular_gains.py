@@ -7,7 +7,7 @@ import pytest
 
 from training.tabular.fit import fit_table_model
 from training.tabular.gains import MOST_ROWS, gain_of_the_whole
-from training.tabular.networks import NetworkSettings
+from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Floats, Rows
 from training.tabular.tree_settings import TreeSettings
 

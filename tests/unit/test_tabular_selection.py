@@ -9,7 +9,7 @@ import pytest
 from training.config import Objective
 from training.tabular.fit import fit_table_model
 from training.tabular.model import agreed, middle
-from training.tabular.networks import NetworkSettings
+from training.tabular.network_settings import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.residual import TreeColumns
 from training.tabular.rows import Rows

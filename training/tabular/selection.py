@@ -15,7 +15,7 @@ import numpy as np
 from training.config import Objective
 from training.tabular.difficulty import TailErrors
 from training.tabular.model import middle, wary_middle
-from training.tabular.networks import NetworkSettings
+from training.tabular.network_settings import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.residual import QuickTrees, TreeColumns
 from training.tabular.rows import Floats, Rows, mean_of

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.tabular.networks import LEAST_ROWS, Network, NetworkSettings, fit_network
+from training.tabular.network_settings import NetworkSettings
+from training.tabular.networks import LEAST_ROWS, Network, fit_network
 from training.tabular.rows import Columns, Floats, Rows, Scale, mean_of
 
 Link = Literal["identity", "log"]
@@ -171,6 +172,7 @@ def fit_trunk(
     *,
     seed: int = 0,
     networks: NetworkSettings | None = None,
+    n_threads: int = 1,
 ) -> TrunkFit | None:
     """Fit a trunk.
 
@@ -181,6 +183,7 @@ def fit_trunk(
         targets: Shape (n_rows,).
         seed: Seed of networks.
         networks: Settings of networks.
+        n_threads: Threads that a network takes.
 
     Returns:
         The fit, or None where the targets do not allow it (a logarithm of negative targets, a network of few rows).
@@ -201,7 +204,7 @@ def fit_trunk(
     if kind.networked:
         if len(wanted) < LEAST_ROWS or not np.ptp(wanted) > 0:
             return None
-        fit = fit_network(rows, block, wanted, networks or NetworkSettings(), seed)
+        fit = fit_network(rows, block, wanted, networks or NetworkSettings(), seed, n_threads=n_threads)
         network, left_out = replace(fit.network, linear=np.zeros(columns.width)), fit.left_out
         terms, weights, intercept = (*terms, NETWORK_TERM), np.array([*fit.network.linear, 1.0]), 0.0
     else:
