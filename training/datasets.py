@@ -191,7 +191,7 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
             chosen.add_number(name, values.astype(np.float64))
         else:
             chosen.add_category(name, values.astype(object), asked=name in columns.categories)
-    uses = tuple(_with_lone_values(use, table, drawn) for use in chosen.uses)
+    uses = tuple(_with_lone_values(use, table, known, drawn) for use in chosen.uses)
     notes += [use.note for use in uses if use.note is not None]
     if not chosen.features:
         msg = f"a table must have a column to predict from, however none of {path.name} is left: {'; '.join(notes)}"
@@ -220,11 +220,11 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
     )
 
 
-def _with_lone_values(use: ColumnUse, table: Table, drawn: Drawn | None) -> ColumnUse:
-    """Say of a column of numbers that is learned from or predicted which of its values are far from all others."""
+def _with_lone_values(use: ColumnUse, table: Table, known: NDArray[np.bool_], drawn: Drawn | None) -> ColumnUse:
+    """Say of a column of numbers which values in rows that are learned from are far from all others."""
     if use.role not in ("number", "target"):
         return use
-    lone = lone_values(table.columns[use.name].astype(np.float64))
+    lone = lone_values(np.where(known, table.columns[use.name].astype(np.float64), np.nan))
     if lone is None:
         return use
     told = lone.told(None if drawn is None else drawn.numbers)

@@ -69,6 +69,10 @@ def test_cells_left_empty_settle_it(tmp_path: Path) -> None:
     assert _table(tmp_path, ",,").notes == ("1 of 200 rows were left out: a target is missing",)
 
 
+def test_a_slip_in_a_row_that_is_left_out_is_not_told(tmp_path: Path) -> None:
+    assert _table(tmp_path, "2500.5,,-999").notes == ("1 of 200 rows were left out: a target is missing",)
+
+
 def test_a_slip_is_told_with_its_row_of_the_file_where_rows_are_drawn(tmp_path: Path) -> None:
     assert "2500.5 in row 121" in "\n".join(_table(tmp_path, "2500.5,12,21", max_rows=60).notes)
 
