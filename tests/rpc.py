@@ -3,6 +3,7 @@
 from typing import Any
 
 import grpc
+import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -82,6 +83,26 @@ def tensor(
     """Return a tensor, with its elements where a place is told."""
     contents = pb.InferTensorContents(**{place: data}) if place else None
     return pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=shape, contents=contents)
+
+
+def numbers(data: list[float], datatype: str = "FP64", name: str = "numeric") -> pb.ModelInferRequest.InferInputTensor:
+    """Return a tensor of rows of two numbers."""
+    place = {"FP64": "fp64_contents", "FP32": "fp32_contents"}[datatype]
+    return tensor(name, datatype, [len(data) // 2, 2], place, data)
+
+
+def outputs(answer: pb.ModelInferResponse) -> dict[str, list[Any]]:
+    """Return the typed outputs by name."""
+    found = {}
+    for output in answer.outputs:
+        ((_field, values),) = output.contents.ListFields()
+        found[output.name] = np.reshape(list(values), list(output.shape)).tolist()
+    return found
+
+
+def flag(value: bool) -> pb.InferParameter:
+    """Return a parameter that is true or false."""
+    return pb.InferParameter(bool_param=value)
 
 
 def _written(message: Message) -> bytes:

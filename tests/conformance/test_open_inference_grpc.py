@@ -19,22 +19,15 @@ from service.api.rpc import open_inference_pb2 as pb
 from service.app import create_app
 from service.settings import Settings
 from tests.published import GRADES, publish_all
-from tests.rpc import PATIENCE_S, RpcClient, request, tensor
-from tests.sequences import publish_sequences
+from tests.rpc import PATIENCE_S, RpcClient, flag, numbers, outputs, request, tensor
+from tests.rpc_service import served_over_grpc
 
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
-TOO_MUCH = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.fixture(name="http", scope="module")
 def _http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    root = publish_all(tmp_path_factory.mktemp("repository"))
-    publish_sequences(root)
-    (root / "broken" / "1").mkdir(parents=True)
-    (root / "broken" / "1" / "manifest.json").write_text("{")
-    settings = Settings(model_repository=root, max_rows=20_000, max_body_bytes=1024**2, grpc_port=0, shutdown_grace_s=0)
-    with TestClient(create_app(settings)) as client:
+    with served_over_grpc(tmp_path_factory.mktemp("repository")) as client:
         yield client
 
 
@@ -43,20 +36,6 @@ def _rpc(http: TestClient) -> Iterator[RpcClient]:
     client = RpcClient(http.app_state["rpc"].port)
     yield client
     client.close()
-
-
-def numbers(data: list[float], datatype: str = "FP64", name: str = "numeric") -> pb.ModelInferRequest.InferInputTensor:
-    place = {"FP64": "fp64_contents", "FP32": "fp32_contents"}[datatype]
-    return tensor(name, datatype, [len(data) // 2, 2], place, data)
-
-
-def outputs(answer: pb.ModelInferResponse) -> dict[str, list[Any]]:
-    """Return the typed outputs by name."""
-    found = {}
-    for output in answer.outputs:
-        ((_field, values),) = output.contents.ListFields()
-        found[output.name] = np.reshape(list(values), list(output.shape)).tolist()
-    return found
 
 
 def test_the_server_tells_what_it_is(rpc: RpcClient, http: TestClient) -> None:
@@ -201,110 +180,12 @@ def test_a_run_gets_no_longer_than_the_client_waits(
 
 
 _ONES = np.ones((15_000, 2)).tobytes()
-_ONE = numbers([1, 2])
-
-
-def _with(**more: Any) -> pb.ModelInferRequest:
-    return request("divide", _ONE, **more)
-
-
-def _flag(value: bool) -> pb.InferParameter:
-    return pb.InferParameter(bool_param=value)
-
-
-_OUTPUT = pb.ModelInferRequest.InferRequestedOutputTensor
-_ELSEWHERE = {"shared_memory_region": pb.InferParameter(string_param="here")}
-
-
-@pytest.mark.parametrize(
-    ("asked", "rule"),
-    [
-        (request("divide"), "must have inputs"),
-        (request("divide", _ONE, _ONE), "given once"),
-        (request("divide", tensor("numeric", "FP128", [1, 2], "fp64_contents", [1, 2])), "must be one of BOOL"),
-        (request("divide", tensor("numeric", "FP64", [1, -2], "fp64_contents", [1, 2])), "none negative"),
-        (request("divide", tensor("numeric", "FP64", [2**40, 2**40], "fp64_contents", [1, 2])), "none negative"),
-        (request("divide", tensor("numeric", "FP64", [2**30, 2**30], "fp64_contents", [1, 2])), "must hold the"),
-        (request("divide", tensor("numeric", "FP64", [1] * 9, "fp64_contents", [1])), "1 to 8 whole"),
-        (request("divide", tensor("numeric", "FP64", [2, 2], "fp64_contents", [1, 2])), "must hold the 4 elements"),
-        (request("divide", tensor("numeric", "FP64", [1, 2])), "must hold the 2 elements"),
-        (request("divide", tensor("numeric", "FP64", [1, 2], "fp32_contents", [1, 2])), "must be in fp64_contents"),
-        (request("divide", tensor("numeric", "FP16", [1, 2], "fp32_contents", [1, 2])), "raw_input_contents"),
-        (request("divide", tensor("numeric", "UINT8", [1, 2], "uint_contents", [1, 300])), "fits it"),
-        (request("divide", tensor("numeric", "BOOL", [1, 2], "bool_contents", [True, False])), "must be a number"),
-        (request("divide", tensor("numeric", "BYTES", [1, 2], "bytes_contents", [b"1", b"2"])), "must hold numbers"),
-        (request("graded", tensor("categorical", "BYTES", [1, 1], "bytes_contents", [b"\xff"])), "must be UTF-8"),
-        (request("divide", tensor("", "FP64", [1, 2], "fp64_contents", [1, 2])), "1 to 200 characters"),
-        (request("divide", tensor("x" * 201, "FP64", [1, 2], "fp64_contents", [1, 2])), "1 to 200 characters"),
-        (request("divide", _ONE, numbers([1, 2], name="other")), "does not know this input"),
-        (request("divide", tensor("a", "FP64", [1], "fp64_contents", [1])), "is missing"),
-        (request("divide", tensor("numeric", "FP64", [0, 2])), "at least one row"),
-        (request("divide", numbers([1, 0])), "no answer"),
-        (_with(outputs=[_OUTPUT(name="z")]), "no such output"),
-        (_with(outputs=[_OUTPUT(name="y"), _OUTPUT(name="y")]), "once"),
-        (_with(outputs=[_OUTPUT(name="")]), "1 to 200 characters"),
-        (
-            _with(outputs=[_OUTPUT(name="y", parameters={"classification": pb.InferParameter(int64_param=2)})]),
-            "classification",
-        ),
-        (_with(outputs=[_OUTPUT(name="y", parameters=_ELSEWHERE)]), "shared memory"),
-        (_with(parameters={"sequence_start": _flag(True)}), "sequence_start"),
-        (_with(raw_input_contents=[bytes(16)]), "typed ones"),
-        (_with(raw_input_contents=[b"", b""]), "for all 1 inputs"),
-        (request("divide", tensor("numeric", "FP64", [1, 2]), raw_input_contents=[bytes(15)]), "must have 16 bytes"),
-        (
-            request("divide", tensor("numeric", "BYTES", [1, 2]), raw_input_contents=[b"\xff" * 8]),
-            "must not end beyond it",
-        ),
-        (
-            request("divide", tensor("numeric", "FP64", [20_001, 2]), raw_input_contents=[bytes(320_016)]),
-            "at most 20000 rows",
-        ),
-        (
-            request(
-                "divide",
-                pb.ModelInferRequest.InferInputTensor(
-                    name="numeric", datatype="FP64", shape=[1, 2], parameters=_ELSEWHERE
-                ),
-            ),
-            "shared memory",
-        ),
-    ],
-)
-def test_what_is_not_valid_is_refused_with_its_reason(rpc: RpcClient, asked: pb.ModelInferRequest, rule: str) -> None:
-    error: Any = rpc.refused("ModelInfer", asked)
-
-    assert (error.code(), rule in error.details()) == (INVALID, True), error.details()
 
 
 def test_parameters_that_ask_nothing_of_a_model_are_ignored(rpc: RpcClient) -> None:
-    empty = {"priority": pb.InferParameter(uint64_param=1), "sequence_start": _flag(False), "own": pb.InferParameter()}
+    empty = {"priority": pb.InferParameter(uint64_param=1), "sequence_start": flag(False), "own": pb.InferParameter()}
 
     assert outputs(rpc.infer("divide", numbers([8, 2]), parameters=empty))["predictions"] == [[4.0]]
-
-
-@pytest.mark.parametrize(
-    ("method", "asked", "code", "kind"),
-    [
-        ("ModelInfer", request("unknown", _ONE), NOT_FOUND, "model-not-found"),
-        ("ModelInfer", request("divide", _ONE, model_version="9"), NOT_FOUND, "model-not-found"),
-        ("ModelInfer", request("divide", _ONE, model_version="one"), NOT_FOUND, "model-not-found"),
-        ("ModelInfer", request("divide", _ONE, model_version="9" * 5000), NOT_FOUND, "model-not-found"),
-        ("ModelInfer", request("broken", _ONE), grpc.StatusCode.UNAVAILABLE, "model-not-ready"),
-        ("ModelInfer", request("divide", numbers([1, 0])), INVALID, "input-out-of-domain"),
-        ("ModelMetadata", pb.ModelMetadataRequest(name="x" * 9999), NOT_FOUND, "model-not-found"),
-        ("ModelReady", pb.ModelReadyRequest(name="unknown"), NOT_FOUND, "model-not-found"),
-        ("ModelConfig", pb.ModelConfigRequest(), NOT_FOUND, "model-not-found"),
-    ],
-)
-def test_errors_have_their_codes_and_name_their_problem(
-    rpc: RpcClient, method: str, asked: Any, code: grpc.StatusCode, kind: str
-) -> None:
-    error: Any = rpc.refused(method, asked, metadata=(("x-request-id", "mine-1"),))
-
-    assert error.code() == code
-    assert len(error.details()) < 1100
-    assert dict(error.trailing_metadata()) == {"x-request-id": "mine-1", "nalu-problem-type": kind}
 
 
 @pytest.mark.parametrize("told", ["own.id-7", "two words", ""])
@@ -318,13 +199,6 @@ def test_a_call_has_an_id(rpc: RpcClient, told: str) -> None:
     assert len(given) in (8, 32)
 
 
-def test_messages_over_the_limit_are_refused_compressed_or_not(rpc: RpcClient) -> None:
-    large = request("divide", tensor("numeric", "FP64", [1, 2]), raw_input_contents=[bytes(2 * 1024**2)])
-
-    for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip, grpc.Compression.Deflate):
-        assert rpc.refused("ModelInfer", large, compression=compression).code() == TOO_MUCH
-
-
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
 def test_compressed_messages_are_read(rpc: RpcClient, compression: grpc.Compression) -> None:
     data = np.full((1000, 2), 4.0)
@@ -335,41 +209,11 @@ def test_compressed_messages_are_read(rpc: RpcClient, compression: grpc.Compress
     assert set(np.frombuffer(answer.raw_output_contents[0], "<f8")) == {1.0}
 
 
-@pytest.mark.parametrize("method", ["ModelInfer", "ModelMetadata"])
-def test_what_is_no_message_is_refused(rpc: RpcClient, method: str) -> None:
-    call = rpc.plain(method)
-
-    with pytest.raises(grpc.RpcError) as refused:
-        call(b"\xff\xff\xff", timeout=PATIENCE_S)
-    assert refused.value.code() == INVALID
-
-
-def test_a_stream_goes_on_after_what_is_no_message(rpc: RpcClient) -> None:
-    call = rpc.multi("ModelStreamInfer", plain=True)
-
-    wishes = [b"\xff", request("divide", numbers([8, 2])).SerializeToString()]
-    answers = list(call(iter(wishes), timeout=PATIENCE_S))
-
-    assert "cannot be read" in answers[0].error_message
-    assert outputs(answers[1].infer_response)["predictions"] == [[4.0]]
-
-
-@pytest.mark.parametrize(
-    "method", ["TraceSetting", "LogSettings", "SystemSharedMemoryStatus", "CudaSharedMemoryRegister"]
-)
-def test_what_is_not_offered_is_told_so(rpc: RpcClient, method: str) -> None:
-    call = rpc.plain(method)
-
-    with pytest.raises(grpc.RpcError) as refused:
-        call(b"", timeout=PATIENCE_S)
-    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
-
-
 def test_a_stream_answers_its_requests_in_order_and_goes_on_after_a_refusal(rpc: RpcClient) -> None:
     wishes = [
         request("divide", numbers([8, 2]), id="1"),
         request("unknown", numbers([8, 2]), id="2"),
-        request("divide", numbers([9, 3]), id="3", parameters={"triton_enable_empty_final_response": _flag(True)}),
+        request("divide", numbers([9, 3]), id="3", parameters={"triton_enable_empty_final_response": flag(True)}),
     ]
 
     answers = list(rpc.multi("ModelStreamInfer")(iter(wishes), timeout=PATIENCE_S))
@@ -384,7 +228,7 @@ def test_a_stream_answers_its_requests_in_order_and_goes_on_after_a_refusal(rpc:
 
 def test_calls_are_counted_as_requests(rpc: RpcClient, http: TestClient) -> None:
     rpc.infer("divide", numbers([8, 2]))
-    rpc.refused("ModelInfer", request("unknown", _ONE))
+    rpc.refused("ModelInfer", request("unknown", numbers([1, 2])))
 
     told = http.get("/metrics").text
     for status in ("200", "404"):
@@ -415,20 +259,6 @@ def test_what_was_counted_is_told_as_over_http(rpc: RpcClient, http: TestClient)
     for asked in (pb.ModelStatisticsRequest(name="unknown"), pb.ModelStatisticsRequest(version="1")):
         error: Any = rpc.refused("ModelStatistics", asked)
         assert error.code() == NOT_FOUND
-
-
-@pytest.mark.parametrize(
-    ("method", "asked"),
-    [
-        ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="divide")),
-        ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="divide")),
-    ],
-)
-def test_nobody_changes_the_models_of_a_service_without_keys(rpc: RpcClient, method: str, asked: Any) -> None:
-    error: Any = rpc.refused(method, asked)
-
-    assert error.code() == grpc.StatusCode.PERMISSION_DENIED
-    assert "nalu keys new" in error.details()
 
 
 def test_health_is_told(rpc: RpcClient) -> None:
