@@ -55,7 +55,7 @@ def test_a_table_with_text_and_gaps_is_served_as_it_is_predicted(tmp_path: Path)
     data = tmp_path / "forging.csv"
     make_forging(data, 600, seed=3)
     online, offline = served_and_predicted(
-        tmp_path, config(tmp_path, data, FORGING_TARGETS, restarts=1, max_epochs=20, residual=8)
+        tmp_path, config(tmp_path, data, FORGING_TARGETS, family="network", restarts=1, max_epochs=20, residual=8)
     )
     assert online.shape == (90, 3)
     np.testing.assert_allclose(online, offline, rtol=1e-12)
@@ -67,5 +67,5 @@ def test_real_fatigue_strengths_are_served_as_they_are_predicted(tmp_path: Path)
         data = named("steel_fatigue_nims437")
     except TrainingDataError as error:
         pytest.skip(str(error))
-    online, offline = served_and_predicted(tmp_path, config(tmp_path, data, ("Fatigue",), restarts=1, max_epochs=50))
+    online, offline = served_and_predicted(tmp_path, config(tmp_path, data, ("Fatigue",)))
     np.testing.assert_allclose(online, offline, rtol=1e-6)
