@@ -4,7 +4,7 @@
 class Quiet:
     """Satisfies `training.fitting.selection.Progress`."""
 
-    def start(self, title: str, n_fits: int) -> None:
+    def start(self, title: str, n_fits: int, plan: str | None = None) -> None:
         """Ignore the beginning of a search."""
 
     def epoch(self, fit: int, label: str, share: float, train_loss: float, validation_loss: float) -> None:

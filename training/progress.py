@@ -66,9 +66,9 @@ class _Shown:
 class SearchProgress(_Shown):
     """Shows a search's fits, loss and time left; a context manager."""
 
-    def start(self, title: str, n_fits: int) -> None:
-        """Begin a search of at most `n_fits` fits."""
-        self._begin(title, n_fits, f"up to {n_fits} fits")
+    def start(self, title: str, n_fits: int, plan: str | None = None) -> None:
+        """Begin a search of at most `n_fits` fits, or of other pieces of work where a plan is told instead."""
+        self._begin(title, n_fits, plan or f"up to {n_fits} fits")
 
     def epoch(self, fit: int, label: str, share: float, train_loss: float, validation_loss: float) -> None:
         """Report an epoch of fit number `fit`, `share` of whose epochs are done."""
@@ -81,7 +81,7 @@ class SearchProgress(_Shown):
             self._console.print(f"{self._title}: fit {fit + 1}/{self._n_steps} {what}, at most {left:.0f} s left")
 
     def step(self, done: int, what: str) -> None:
-        """Report that `done` of the fits are made, and what comes now."""
+        """Report that `done` of the fits or pieces are made, and what comes now."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, what=what)
             return

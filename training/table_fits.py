@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,14 @@ from training.fitting.first_order import FirstOrderConfig
 from training.fitting.selection import Candidate, Progress, search
 from training.kept_fits import KeptFits
 from training.splits import Split
-from training.tabular.fit import N_STEPS, fit_table_model
+from training.tabular.fit import WORK, WORK_OF_ALL_ROWS, fit_table_model
+from training.tabular.gains import n_refits
 from training.tabular.model import TabularModel
 from training.tabular.rows import Rows, mean_of
 from training.tabular.search import Budget
 from training.tabular.selection import kind_name
+from training.tabular.tails import MOST_FOLDS
+from training.tabular.trunks import KINDS
 from training.tabular.trust import Trust, fit_trust
 
 _STEPS_PER_EPOCH = 100
@@ -148,10 +150,11 @@ def _fit_trunk(
 ) -> FittedTable:
     """Fit a committee of trunks and a residual; the choice cross-validates the training rows alone."""
     coded = CodedTable.of(table, split.train, config.unseen)
-    steps = count()
-    n_steps = len(table.target_names) * N_STEPS + 1
-    progress.start(title, n_steps)
     rows, targets = coded.tabular(split.train), table.targets[split.train]
+    gains = None if like is None or like.trust is None else like.trust.gains
+    work = targets.shape[1] * WORK
+    work_of_trust = 1 if gains is not None else 1 + targets.shape[1] * WORK_OF_ALL_ROWS * n_refits(len(rows))
+    progress.start(title, work + work_of_trust, f"{len(KINDS)} kinds of trunk, on up to {MOST_FOLDS} folds")
     fit = fit_table_model(
         rows,
         coded.n_codes,
@@ -160,13 +163,12 @@ def _fit_trunk(
         seed=config.seed,
         budget=_budget(config),
         names=table.number_names,
-        tick=lambda what: progress.step(min(next(steps), n_steps - 1), what),
+        tick=lambda what, done: progress.step(done, what),
         kept=kept,
     )
     trust = kept.recall("trust", Trust)
     if trust is None:
-        progress.step(n_steps, "how far its answers are to be trusted")
-        gains = None if like is None or like.trust is None else like.trust.gains
+        progress.step(work, "how far its answers are to be trusted")
         trust = fit_trust(rows, coded.n_codes, targets, fit, config.seed, gains)
         kept.keep("trust", trust)
     chosen = {

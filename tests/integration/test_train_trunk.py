@@ -17,6 +17,7 @@ from tests.quiet import Quiet
 from training.config import TableConfig
 from training.parity import GraphRunner, RawRows
 from training.table_run import OURS, TableResult, run_table
+from training.tabular.fit import WORK_OF_ALL_ROWS
 from training.tabular.gains import Fit
 from training.tabular.rows import Rows
 from training.tabular.trust import Trust, fit_trust
@@ -35,7 +36,22 @@ def write(path: Path, n_rows: int = 150) -> Path:
     return path
 
 
-def run(tmp_path: Path, **more: Any) -> TableResult:
+class Watched(Quiet):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.plans: list[tuple[str, int, str | None]] = []
+        self.steps: list[list[tuple[int, str]]] = []
+
+    def start(self, title: str, n_fits: int, plan: str | None = None) -> None:
+        self.plans.append((title, n_fits, plan))
+        self.steps.append([])
+
+    def step(self, done: int, what: str) -> None:
+        self.steps[-1].append((done, what))
+
+
+def run(tmp_path: Path, progress: Quiet | None = None, **more: Any) -> TableResult:
     config = {
         "data": write(tmp_path / "data.csv"),
         "targets": ("strength",),
@@ -45,7 +61,7 @@ def run(tmp_path: Path, **more: Any) -> TableResult:
         "outside": False,
         "card": False,
     }
-    return run_table(TableConfig.model_validate({**config, **more}), Quiet())
+    return run_table(TableConfig.model_validate({**config, **more}), progress or Quiet())
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +121,15 @@ def test_what_the_whole_gains_is_measured_once_and_holds_for_the_fit_without_the
 
     monkeypatch.setattr(training.tabular.trust, "gain_of_the_whole", gain)
     monkeypatch.setattr(training.table_fits, "fit_trust", trusted)
-    run(tmp_path, data=write(tmp_path / "few.csv", 60), outside=True)
+    watched = Watched()
+    run(tmp_path, watched, data=write(tmp_path / "few.csv", 60), outside=True)
     assert [trust.gains for trust in told] == [(0.75,), (0.75,)]
     assert measured == [told[0].n_rows]
+    dones = [[done for done, _ in steps] for steps in watched.steps]
+    assert [one == sorted(one) and one[0] == 0 for one in dones] == [True, True]
+    assert [plan for _, _, plan in watched.plans] == ["13 kinds of trunk, on up to 9 folds"] * 2
+    left_for_trust = [work - done[-1] for (_, work, _), done in zip(watched.plans, dones, strict=True)]
+    assert left_for_trust == [1 + 2 * WORK_OF_ALL_ROWS, 1]  # two more fits where the gain is measured
 
 
 def test_several_targets_share_a_graph(tmp_path: Path) -> None:

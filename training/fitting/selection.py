@@ -76,8 +76,8 @@ class KeptNetwork:
 class Progress(Protocol):
     """Told how a search goes on."""
 
-    def start(self, title: str, n_fits: int) -> None:
-        """Begin a search of at most `n_fits` fits."""
+    def start(self, title: str, n_fits: int, plan: str | None = None) -> None:
+        """Begin a search of at most `n_fits` fits, or of other pieces of work where a plan is told instead."""
         ...
 
     def epoch(self, fit: int, label: str, share: float, train_loss: float, validation_loss: float) -> None:
@@ -85,7 +85,7 @@ class Progress(Protocol):
         ...
 
     def step(self, done: int, what: str) -> None:
-        """Report that `done` of the fits are made, and what comes now."""
+        """Report that `done` of the fits or pieces are made, and what comes now."""
         ...
 
     def finish(self, summary: str) -> None:

@@ -22,8 +22,11 @@ from training.tabular.tails import MOST_FOLDS
 from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import Trunk, TrunkFit, TrunkKind, fit_trunk
 
-N_STEPS = MOST_FOLDS + 2
-"""Pieces of work for each target, at most."""
+WORK_OF_ALL_ROWS = 8
+"""Time that the chosen trunks and their residual take, in folds: five for 300 rows, ten for 4,000."""
+
+WORK = MOST_FOLDS + WORK_OF_ALL_ROWS
+"""Time of each target in folds, at most, without a search for settings."""
 
 _AT_A_TIME = 2
 """Trunks fitted side by side, in a thread each."""
@@ -83,7 +86,7 @@ def fit_table_model(
     networks: NetworkSettings = RESIDUAL_NETWORK,
     budget: Budget | None = None,
     names: Sequence[str] = (),
-    tick: Callable[[str], object] = len,
+    tick: Callable[[str, int], object] = lambda _what, _done: None,
     kept: KeptFits = NOTHING_KEPT,
 ) -> TabularFit:
     """Choose and fit a trunk and a residual for each target.
@@ -98,7 +101,7 @@ def fit_table_model(
         networks: Settings of the residual's networks.
         budget: How long to search for better settings for each target; None for not at all.
         names: Names of the number columns, for what is told and reported; by default they are numbered.
-        tick: Told what begins, `N_STEPS` times a target at most.
+        tick: Told what begins and how much is done, of `WORK` for each target.
         kept: Targets that were fitted before are taken from here, and new ones are put here.
 
     Example:
@@ -111,16 +114,20 @@ def fit_table_model(
     """
     fits = []
     for j, column in enumerate(targets.T):
+
+        def begin(what: str, done: int, before: int = j * WORK) -> None:
+            tick(what, before + done)
+
         fit = kept.recall(f"target-{j}", TargetFit)
         if fit is None:
-            tried = try_out(rows, n_codes, column, seed, names, tick)
+            tried = try_out(rows, n_codes, column, seed, names, begin)
             choice, settings, found = choose(tried, objective), trees or TreeSettings.for_rows(len(rows)), None
             if budget is not None:
-                tick("settings")
+                begin("settings", MOST_FOLDS)
                 found = search_settings(tried, choice, objective, settings, seed, budget)
                 choice, settings = found.choice, found.trees
             tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
-            tick("the chosen trunks and their residual")
+            begin("the chosen trunks and their residual", MOST_FOLDS)
             model, answers = _fit_target(n_codes, choice, settings, networks, seed, rows, column)
             fit = TargetFit(model, choice, answers, tail, settings, found)
             kept.keep(f"target-{j}", fit)

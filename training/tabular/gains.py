@@ -24,6 +24,13 @@ _BOUNDS = (0.6, 2.0)
 """Nothing else than this is believed of so few rows."""
 
 
+def n_refits(n_rows: int) -> int:
+    """Return how many more models `gain_of_the_whole` fits."""
+    if n_rows > MOST_ROWS or n_rows < _N_PARTS:
+        return 0
+    return 2 if n_rows <= _FEW_ROWS else 1
+
+
 class Model(Protocol):
     """What was fitted to a target."""
 
@@ -49,12 +56,12 @@ def gain_of_the_whole(fit: Fit, rows: Rows, targets: Floats, left_out: Floats, s
         left_out: What came with it, shape (n_rows,).
         seed: Seed of the parts.
     """
-    if len(rows) > MOST_ROWS or len(rows) < _N_PARTS:
+    if not n_refits(len(rows)):
         return 1.0
     part = rows.parts(_N_PARTS, seed)
     known = np.abs(targets - left_out)
     errors = np.zeros(4)
-    for held_out in range(2 if len(rows) <= _FEW_ROWS else 1):
+    for held_out in range(n_refits(len(rows))):
         seen, there = np.flatnonzero(part != held_out), np.flatnonzero(part == held_out)
         fewer, new = rows.take(seen), rows.take(there)
         model, fewer_left_out = fit(fewer, targets[seen])

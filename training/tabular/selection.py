@@ -158,7 +158,7 @@ def try_out(
     targets: Floats,
     seed: int,
     names: Sequence[str] = (),
-    tick: Callable[[str], object] = len,
+    tick: Callable[[str, int], object] = lambda _what, _done: None,
 ) -> list["Trial"]:
     """Fit every candidate on every fold, two folds at a time.
 
@@ -168,7 +168,7 @@ def try_out(
         targets: Shape (n_rows,).
         seed: Seed of the rows drawn, of the folds and of the trees.
         names: Names of the number columns.
-        tick: Told which fold begins.
+        tick: Told which fold begins, and how many began before.
     """
     if len(rows) > MOST_ROWS:
         index = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
@@ -179,7 +179,7 @@ def try_out(
             if np.ptp(targets[fold.train]) > 0:
                 if len(begun) >= _AT_A_TIME:
                     begun[-_AT_A_TIME].result()
-                tick(f"without the {fold.name}")
+                tick(f"without the {fold.name}", len(begun))
                 begun.append(threads.submit(Trial, fold, rows, n_codes, targets, seed))
     return [trial.result() for trial in begun]
 
