@@ -6,7 +6,7 @@ Folds on which a candidate is worse than the trees count once more in part: a lo
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,13 +174,17 @@ def try_out(
         index = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
         rows, targets = rows.take(index), targets[index]
     begun: list[Future[Trial]] = []
+    going: set[Future[Trial]] = set()
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
         for fold in folds(rows, targets, seed, names):
             if np.ptp(targets[fold.train]) > 0:
-                if len(begun) >= _AT_A_TIME:
-                    begun[-_AT_A_TIME].result()
+                if len(going) == _AT_A_TIME:
+                    ended, going = wait(going, return_when=FIRST_COMPLETED)
+                    for one in ended:
+                        one.result()  # raises what was raised there, before more is begun
                 tick(f"without the {fold.name}", len(begun))
                 begun.append(threads.submit(Trial, fold, rows, n_codes, targets, seed))
+                going.add(begun[-1])
     return [trial.result() for trial in begun]
 
 
@@ -210,7 +214,8 @@ def choose(tried: Sequence["Trial"], objective: Objective) -> Choice:
         for place, kind in enumerate(order)
         if place < _LEAST_VOICES or best[kind_name(kind)] + _handicap(kind) <= most
     )
-    together = [trial.committee(committee) for trial in tried]
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        together = list(threads.map(lambda trial: trial.committee(committee), tried))
     held_back = judge(tried, together, True, objective)
     free = judge(tried, together, False, objective)
     wary = _gain(tried, free, held_back) <= _CLEARLY_FREE
@@ -263,6 +268,7 @@ class Trial:
         self._distance = self._reach.distance(self._held_out)
         mean = float(mean_of(self._targets, weights))
         self.candidates: dict[TrunkKind | None, _Candidate] = {}
+        self._committees: dict[tuple[TrunkKind | None, ...], _Candidate] = {}
         constant = np.full(len(self._expected), mean)
         self._add(None, np.full(len(self._targets), mean), constant, constant)
         for kind in KINDS:
@@ -281,12 +287,18 @@ class Trial:
 
     def committee(self, kinds: Sequence[TrunkKind | None], trees: TreeSettings | None = None) -> _Candidate:
         """Return the median of several trunks with a residual of its own, by quick trees or by those given."""
+        known = self._committees.get(tuple(kinds)) if trees is None else None
+        if known is not None:
+            return known
         members = [self.candidates[kind] for kind in kinds]
         left_out = middle([one.left_out for one in members])
         trunks, borders = [one.trunk for one in members], [one.border for one in members]
         wary = wary_middle(trunks, borders)
         residual = (self._residual if trees is None else self._trees(trees))(self._targets - left_out)
-        return _Candidate(None, left_out, middle(trunks), middle(borders), wary, residual)
+        candidate = _Candidate(None, left_out, middle(trunks), middle(borders), wary, residual)
+        if trees is None:
+            self._committees[tuple(kinds)] = candidate
+        return candidate
 
     def errors(self, candidate: _Candidate, wary: bool = False) -> dict[float, float]:
         """Return the root mean squared error by reach of the residual."""
