@@ -1,6 +1,10 @@
-"""How many threads NumPy's linear algebra takes. Importing this module loads nothing."""
+"""How many threads a run takes, in NumPy's linear algebra and beside it. Importing this module loads nothing."""
 
 import os
+
+AT_A_TIME = 2
+"""Pieces of work of a table's fit that go side by side, in a thread each: most of their time goes into code that leaves
+the interpreter alone."""
 
 
 def hold_to_one_thread() -> None:

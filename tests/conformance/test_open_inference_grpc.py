@@ -172,14 +172,13 @@ def test_a_run_gets_no_longer_than_the_client_waits(
 
     monkeypatch.setattr(plane, "infer", noted)
     large = tensor("numeric", "FP64", [15_000, 2])
-    rpc.multi("ModelInfer")(request("divide", large, raw_input_contents=[_ONES]), timeout=timeout)
+    rpc.multi("ModelInfer")(
+        request("divide", large, raw_input_contents=[np.ones((15_000, 2)).tobytes()]), timeout=timeout
+    )
     rpc.call("ModelInfer", request("divide", numbers([1, 2])))
 
     assert longest - 19 < given[0] < longest + 1  # a timeout is rounded up on its way
     assert given[1] is None
-
-
-_ONES = np.ones((15_000, 2)).tobytes()
 
 
 def test_parameters_that_ask_nothing_of_a_model_are_ignored(rpc: RpcClient) -> None:

@@ -16,15 +16,13 @@ from models.contract.columns import CategoryColumn, NumberColumn
 from models.contract.manifest import Column, tensor_numbers
 from models.contract.trust import Importance
 from training.parity import RawRows
+from training.threads import AT_A_TIME
 
 Floats = NDArray[np.float64]
 
 _MOST_ROWS = 1000
 _LEAST_SHUFFLED = 1000
 """Rows that a column is shuffled in at most, and in all shuffles together at least: fewer rows are shuffled again."""
-
-_AT_A_TIME = 2
-"""Columns judged side by side, in a thread each: the model leaves the interpreter alone."""
 
 
 def permutation_importance(
@@ -61,7 +59,7 @@ def permutation_importance(
         mean = np.stack(rises).mean(axis=0).tolist()
         return Importance(column=column, rise=tuple(round(rise, 6) for rise in mean))
 
-    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
         found = list(threads.map(importance, places, orders))
     return tuple(sorted(found, key=lambda one: -float(np.mean(one.rise))))
 

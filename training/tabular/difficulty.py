@@ -16,6 +16,7 @@ from training.tabular.reach import Reach
 from training.tabular.residual import TreeColumns, cross_fit_forest
 from training.tabular.rows import Floats, Rows
 from training.tabular.tree_settings import TreeSettings
+from training.threads import AT_A_TIME
 
 _TREES = TreeSettings(n_trees=200, n_leaves=8, least_rows=30)
 """Errors are noisy: few leaves of many rows, averaged over five ensembles."""
@@ -29,8 +30,8 @@ it does for a new row; the one ensemble of five that has not seen it says it les
 Of new rows of 14 tasks of 170 to 1,200 rows 93.0 % lay within 90 % so, in the mean of three seeds, and with all
 ensembles 92.2 %, in intervals narrower by 4 %. Of ten tasks of 3,000 rows and more 90.1 % did with the one."""
 
-_N_PARTS, _AT_A_TIME = 10, 2
-"""Of the rows; that many are learned without side by side, in a thread each."""
+_N_PARTS = 10
+"""Of the rows, each of which one forest is learned without."""
 
 _CAP = 0.995
 """Errors beyond this quantile are cut to it before the forest learns them: one outlier makes no region."""
@@ -119,7 +120,7 @@ class Difficulty:
             return learned.expected(rows.take(np.flatnonzero(part == i)))
 
         answers = np.empty(len(rows))
-        with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        with ThreadPoolExecutor(AT_A_TIME) as threads:
             for i, one in enumerate(threads.map(expected, range(_N_PARTS))):
                 answers[part == i] = one
         return answers

@@ -21,15 +21,13 @@ from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.tree_settings import TreeSettings
 from training.tabular.trunks import Trunk, TrunkFit, TrunkKind, fit_trunk
+from training.threads import AT_A_TIME
 
 WORK_OF_ALL_ROWS = 8
 """Time that the chosen trunks and their residual take, in folds: five for 300 rows, ten for 4,000."""
 
 WORK = MOST_FOLDS + WORK_OF_ALL_ROWS
 """Time of each target in folds, at most, without a search for settings."""
-
-_AT_A_TIME = 2
-"""Trunks fitted side by side, in a thread each."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +159,12 @@ def _fit_target(
 
     def fitted(kind: TrunkKind | None) -> TrunkFit | None:
         if kind is not None:
-            return fit_trunk(kind, rows, n_codes, targets, seed=seed, n_threads=_AT_A_TIME if n_networks == 1 else 1)
+            return fit_trunk(kind, rows, n_codes, targets, seed=seed, n_threads=AT_A_TIME if n_networks == 1 else 1)
         mean = float(mean_of(targets, rows.weights))
         return TrunkFit(_constant(rows, n_codes, mean), np.full(len(targets), mean))
 
     longest_first = sorted(choice.kinds, key=lambda kind: kind is None or not kind.networked)
-    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
         by_kind = dict(zip(longest_first, threads.map(fitted, longest_first), strict=True))
     fits = [fit for kind in choice.kinds if (fit := by_kind[kind]) is not None]
     reach = Reach.fit(rows, targets)

@@ -1,16 +1,16 @@
 """Ensembles of small networks on standardised columns: smooth where trees are steps, straight far outside.
 
 Every member has a linear part beside its hidden layers and leaves out another part of the rows. All are trained
-together (`training.tabular.network_descent`). The ensemble is the mean of its members; its answer for a row left out is
-that of the one member which has not seen it.
+together (`training.tabular.network_training`). The ensemble is the mean of its members; its answer for a row left out
+is that of the one member which has not seen it.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.tabular.network_descent import train_members
 from training.tabular.network_settings import NetworkSettings
+from training.tabular.network_training import train_members
 from training.tabular.rows import Floats, Index, Rows, mean_of
 
 LEAST_ROWS = 40

@@ -19,6 +19,7 @@ from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
 from training.tabular.rows import Codes, Columns, Floats, Rows, mean_of
 from training.tabular.tree_settings import QUICK_TREES, TreeSettings
+from training.threads import AT_A_TIME
 
 _MAX_INDICATORS = 12
 """Category columns of at most this many codes get an indicator per code beside their order."""
@@ -141,7 +142,7 @@ def fit_residual(
         grown = beside.submit(cross_fit_forest, features, left, trees, seed, rows)
         if len(left) >= LEAST_ROWS and np.ptp(left) > 0:
             smooth_columns = Columns.fit(rows, n_codes, "log")
-            fit = fit_network(rows, smooth_columns(rows), left, networks, seed, frozen=True, n_threads=2)
+            fit = fit_network(rows, smooth_columns(rows), left, networks, seed, frozen=True, n_threads=AT_A_TIME)
             smooth, smooth_answers = SmoothResidual(smooth_columns, fit.network), fit.left_out
         forest, tree_answers = grown.result()
     share, smooth_share = _shares([tree_answers, smooth_answers], left, rows.weights)

@@ -22,6 +22,7 @@ from training.tabular.rows import Floats, Rows, mean_of
 from training.tabular.tails import Fold, folds
 from training.tabular.tree_settings import QUICK_TREES, TreeSettings
 from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
+from training.threads import AT_A_TIME
 
 INSIDE_WEIGHT: dict[Objective, float] = {"inside": 1.0, "balanced": 1 / 3, "outside": 0.0}
 """Weight of the random fold in a score; the tails of the drivers and of the target share the rest."""
@@ -70,9 +71,6 @@ there is any is left to the trees' own cross-validation on all rows: these quick
 
 MOST_ROWS = 3000
 """Rows that the choice is made on, drawn at random: about a hundred quick fits of trees then take seconds."""
-
-_AT_A_TIME = 2
-"""Folds fitted side by side, in a thread each: most of the time goes into code that leaves the interpreter alone."""
 
 QUICK_NETWORK = NetworkSettings(n_members=3, d_hidden=64, n_steps=300, batch=128)
 """Networks for choosing: a quarter of a second a fold."""
@@ -175,10 +173,10 @@ def try_out(
         rows, targets = rows.take(index), targets[index]
     begun: list[Future[Trial]] = []
     going: set[Future[Trial]] = set()
-    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
         for fold in folds(rows, targets, seed, names):
             if np.ptp(targets[fold.train]) > 0:
-                if len(going) == _AT_A_TIME:
+                if len(going) == AT_A_TIME:
                     ended, going = wait(going, return_when=FIRST_COMPLETED)
                     for one in ended:
                         one.result()  # raises what was raised there, before more is begun
@@ -214,7 +212,7 @@ def choose(tried: Sequence["Trial"], objective: Objective) -> Choice:
         for place, kind in enumerate(order)
         if place < _LEAST_VOICES or best[kind_name(kind)] + _handicap(kind) <= most
     )
-    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
         together = list(threads.map(lambda trial: trial.committee(committee), tried))
     held_back = judge(tried, together, True, objective)
     free = judge(tried, together, False, objective)
@@ -287,18 +285,18 @@ class Trial:
 
     def committee(self, kinds: Sequence[TrunkKind | None], trees: TreeSettings | None = None) -> _Candidate:
         """Return the median of several trunks with a residual of its own, by quick trees or by those given."""
-        known = self._committees.get(tuple(kinds)) if trees is None else None
-        if known is not None:
-            return known
+        if trees is not None:
+            return self._together(kinds, self._trees(trees))
+        if tuple(kinds) not in self._committees:
+            self._committees[tuple(kinds)] = self._together(kinds, self._residual)
+        return self._committees[tuple(kinds)]
+
+    def _together(self, kinds: Sequence[TrunkKind | None], trees: QuickTrees) -> _Candidate:
         members = [self.candidates[kind] for kind in kinds]
         left_out = middle([one.left_out for one in members])
         trunks, borders = [one.trunk for one in members], [one.border for one in members]
         wary = wary_middle(trunks, borders)
-        residual = (self._residual if trees is None else self._trees(trees))(self._targets - left_out)
-        candidate = _Candidate(None, left_out, middle(trunks), middle(borders), wary, residual)
-        if trees is None:
-            self._committees[tuple(kinds)] = candidate
-        return candidate
+        return _Candidate(None, left_out, middle(trunks), middle(borders), wary, trees(self._targets - left_out))
 
     def errors(self, candidate: _Candidate, wary: bool = False) -> dict[float, float]:
         """Return the root mean squared error by reach of the residual."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.tabular.network_descent import Members, Room, train_members
 from training.tabular.network_settings import NetworkSettings
+from training.tabular.network_training import Members, Workspace, train_members
 from training.tabular.networks import Network
 from training.tabular.rows import Floats
 
@@ -28,7 +28,7 @@ def test_the_written_gradient_is_that_of_torch() -> None:
     x, y = rng.normal(size=(2, 7, 3)).astype(np.float32), rng.normal(size=(2, 7)).astype(np.float32)
     members.values += (0.1 * rng.normal(size=len(members.values))).astype(np.float32)
     shares = rng.uniform(0.5, 2, (2, 7)).astype(np.float32)
-    members.backward(x, y, shares, Room((2, 7, 5), 2, backward=True))
+    members.backward(x, y, shares, Workspace((2, 7, 5), 2, backward=True))
     weights, biases, linear = (
         [torch.tensor(one, requires_grad=True) for one in group] if isinstance(group, list) else group
         for group in members.as_arrays(members.values)
@@ -47,7 +47,7 @@ def test_the_written_gradient_is_that_of_torch() -> None:
         assert theirs.grad is not None
         np.testing.assert_allclose(mine, theirs.grad.numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        members.errors(x, y, shares, Room((2, 7, 5), 2, backward=False)).sum(), loss.item(), 1e-5
+        members.errors(x, y, shares, Workspace((2, 7, 5), 2, backward=False)).sum(), loss.item(), 1e-5
     )
 
 
@@ -77,7 +77,7 @@ def test_members_keep_the_step_at_which_they_did_best_together(monkeypatch: pyte
         return float(np.mean(errors))
 
     best = left_out()
-    monkeypatch.setattr("training.tabular.network_descent._N_CHECKS", 1)  # the last step alone
+    monkeypatch.setattr("training.tabular.network_training._N_CHECKS", 1)  # the last step alone
     assert best < 0.7 * left_out()
 
 

@@ -37,17 +37,22 @@ _LEAST_BATCH, _BATCHES = 16, 8
 """A small table is still seen in about eight batches."""
 
 
-class Room:
+class Workspace:
     """Arrays that are written again and again for as many rows at a time.
 
-    Arrays of this size go back to the system when they are freed, and their pages are faulted in anew: that was half
-    the time of a step.
+    In a fresh process arrays of this size go back to the system when they are freed, and their pages are faulted in
+    anew: half the time of a step.
 
     Attributes:
         before: Of each hidden layer what it is before the bend, shape (n_members, n_rows, d_hidden).
         share: What of it comes through: 1 / (1 + exp(−before)).
         hidden: Its answers.
         bend, slopes: For going backward.
+
+    Args:
+        shape: Of one layer.
+        n: Hidden layers.
+        backward: Whether all layers are kept, to go backward; else all share their arrays.
     """
 
     def __init__(self, shape: tuple[int, int, int], n: int, *, backward: bool) -> None:
@@ -88,29 +93,29 @@ class Members:
         for weight, first in zip(self._weights, drawn, strict=True):
             weight[:] = first
 
-    def errors(self, x: Singles, y: Singles, shares: Singles, room: Room) -> Singles:
+    def errors(self, x: Singles, y: Singles, shares: Singles, space: Workspace) -> Singles:
         """Return each member's weighted mean squared error, shape (n_members,)."""
-        return np.asarray((shares * (self._forward(x, room)[..., 0] - y) ** 2).mean(axis=1))
+        return np.asarray((shares * (self._forward(x, space)[..., 0] - y) ** 2).mean(axis=1))
 
-    def backward(self, x: Singles, y: Singles, shares: Singles, room: Room) -> None:
-        """Write the gradient of the sum of `errors`; the room is one that keeps all layers."""
-        slope = self._forward(x, room)
+    def backward(self, x: Singles, y: Singles, shares: Singles, space: Workspace) -> None:
+        """Write the gradient of the sum of `errors`; the space is one that keeps all layers."""
+        slope = self._forward(x, space)
         slope -= y[..., None]
         slope *= np.float32(2 / y.shape[1]) * shares[..., None]
         np.matmul(x.swapaxes(1, 2), slope, out=self._to_linear)
         for i in reversed(range(len(self._weights))):
-            hidden = room.hidden[i - 1] if i else x
+            hidden = space.hidden[i - 1] if i else x
             np.matmul(hidden.swapaxes(1, 2), slope, out=self._to_weights[i])
             np.sum(slope, axis=1, keepdims=True, out=self._to_biases[i])
             if i:
-                before, share, bend = room.before[i - 1], room.share[i - 1], room.bend
+                before, share, bend = space.before[i - 1], space.share[i - 1], space.bend
                 np.subtract(1, share, out=bend)
                 bend *= before
                 bend += 1
                 bend *= share
                 weight = self._weights[i].swapaxes(1, 2)
                 product = np.matmul if weight.shape[1] > 1 else np.multiply  # the same, and five times as fast for one
-                slope = product(slope, weight, out=room.slopes[i % 2])
+                slope = product(slope, weight, out=space.slopes[i % 2])
                 slope *= bend
 
     def as_arrays(self, values: Singles) -> tuple[list[Floats], list[Floats], Floats]:
@@ -122,10 +127,10 @@ class Members:
             linear.astype(np.float64),
         )
 
-    def _forward(self, x: Singles, room: Room) -> Singles:
-        """Return answers, shape (n_members, n_rows, 1); the room then holds what each hidden layer made of them."""
+    def _forward(self, x: Singles, space: Workspace) -> Singles:
+        """Return answers, shape (n_members, n_rows, 1); the space then holds what each hidden layer made of them."""
         hidden = x
-        for i, (before, share) in enumerate(zip(room.before, room.share, strict=True)):
+        for i, (before, share) in enumerate(zip(space.before, space.share, strict=True)):
             np.matmul(hidden, self._weights[i], out=before)
             np.add(before, self._biases[i], out=before)
             np.negative(before, out=share)
@@ -133,7 +138,7 @@ class Members:
                 np.exp(share, out=share)
             np.add(share, 1, out=share)
             np.reciprocal(share, out=share)
-            hidden = np.multiply(before, share, out=room.hidden[i])
+            hidden = np.multiply(before, share, out=space.hidden[i])
         return (hidden @ self._weights[-1] + self._biases[-1]) + x @ self._linear
 
 
@@ -173,14 +178,14 @@ class _AdamW:
 
 
 @dataclass(frozen=True)
-class _Lessons:
+class _TrainingSet:
     """What some members are fitted to.
 
     Attributes:
         inputs: Of all rows, shape (n_rows, d_in).
         answers: Shape (n_rows,).
         shares: Weights of the rows, shape (n_rows,).
-        orders: Of each round the rows of each member in their order, shape (n_members, n_fitted).
+        orders: Of each epoch the rows of each member in their order, shape (n_members, n_fitted).
         judged_by: Rows that each member has not seen, shape (n_members, n_judged).
         size: Rows of a step.
     """
@@ -192,7 +197,7 @@ class _Lessons:
     judged_by: Index
     size: int
 
-    def of(self, members: slice) -> "_Lessons":
+    def of(self, members: slice) -> "_TrainingSet":
         """Return those of some of the members."""
         return replace(self, orders=[order[members] for order in self.orders], judged_by=self.judged_by[members])
 
@@ -233,14 +238,14 @@ def train_members(
     judged = [np.flatnonzero(part == i) for i in range(n)]
     n_fitted, n_judged = min(map(len, fitted)), min(_MOST_JUDGED, *map(len, judged))
     size = min(settings.batch, max(_LEAST_BATCH, len(wanted) // _BATCHES), n_fitted)
-    n_rounds = math.ceil(settings.n_steps / (n_fitted // size))
-    orders = [np.stack([rng.permutation(one)[:n_fitted] for one in fitted]) for _ in range(n_rounds)]
+    n_epochs = math.ceil(settings.n_steps / (n_fitted // size))
+    orders = [np.stack([rng.permutation(one)[:n_fitted] for one in fitted]) for _ in range(n_epochs)]
     inputs, answers, counts = (one.astype(np.float32) for one in (block, wanted, shares))
-    lessons = _Lessons(inputs, answers, counts, orders, np.stack([one[:n_judged] for one in judged]), size)
+    data = _TrainingSet(inputs, answers, counts, orders, np.stack([one[:n_judged] for one in judged]), size)
 
     def fit(some: slice) -> tuple[Members, list[tuple[Singles, Singles]]]:
         members = Members([weight[some] for weight in drawn])
-        return members, _descend(members, lessons.of(some), settings)
+        return members, _descend(members, data.of(some), settings)
 
     n_groups = min(n_threads, n) if size * settings.d_hidden >= _WORTH_A_THREAD else 1
     bounds = np.linspace(0, n, n_groups + 1).round().astype(int)
@@ -248,10 +253,12 @@ def train_members(
         groups = list(threads.map(fit, (slice(a, b) for a, b in pairwise(bounds))))
     best, kept = np.inf, 0
     for check in range(len(groups[0][1])):
-        error = float(np.concatenate([looks[check][0] for _, looks in groups]).mean())
+        error = float(np.concatenate([checkpoints[check][0] for _, checkpoints in groups]).mean())
         if error < best:
             best, kept = error, check
-    weights, biases, linear = zip(*(members.as_arrays(looks[kept][1]) for members, looks in groups), strict=True)
+    weights, biases, linear = zip(
+        *(members.as_arrays(checkpoints[kept][1]) for members, checkpoints in groups), strict=True
+    )
     return _layers(weights), _layers(biases), np.concatenate(linear)
 
 
@@ -260,34 +267,34 @@ def _layers(groups: Sequence[list[Floats]]) -> list[Floats]:
     return [np.concatenate(layer) for layer in zip(*groups, strict=True)]
 
 
-def _descend(members: Members, lessons: _Lessons, settings: NetworkSettings) -> list[tuple[Singles, Singles]]:
-    """Fit members, and return for each look at the rows left out their errors and what their weights were then.
+def _descend(members: Members, data: _TrainingSet, settings: NetworkSettings) -> list[tuple[Singles, Singles]]:
+    """Fit members, and return checkpoints: errors on the rows left out, and the weights then.
 
-    The first look is at the weights that were drawn, which stay where nothing finite comes after.
+    The first is of the weights that were drawn, which stay where nothing finite comes after.
     """
-    n = len(lessons.judged_by)
-    judged = lessons.judged_by
-    judged_by = lessons.inputs[judged], lessons.answers[judged], lessons.shares[judged]
-    judged_in = Room((n, judged.shape[1], settings.d_hidden), settings.n_hidden, backward=False)
-    room = Room((n, lessons.size, settings.d_hidden), settings.n_hidden, backward=True)
+    n = len(data.judged_by)
+    judged = data.judged_by
+    judged_by = data.inputs[judged], data.answers[judged], data.shares[judged]
+    validated_in = Workspace((n, judged.shape[1], settings.d_hidden), settings.n_hidden, backward=False)
+    space = Workspace((n, data.size, settings.d_hidden), settings.n_hidden, backward=True)
     batch = (
-        np.empty((n, lessons.size, lessons.inputs.shape[1]), np.float32),
-        np.empty((n, lessons.size), np.float32),
-        np.empty((n, lessons.size), np.float32),
+        np.empty((n, data.size, data.inputs.shape[1]), np.float32),
+        np.empty((n, data.size), np.float32),
+        np.empty((n, data.size), np.float32),
     )
-    looks = [(np.full(n, np.inf, np.float32), members.values.copy())]
+    checkpoints = [(np.full(n, np.inf, np.float32), members.values.copy())]
     descent = _AdamW(len(members.values))
-    steps_a_round = lessons.orders[0].shape[1] // lessons.size
+    steps_an_epoch = data.orders[0].shape[1] // data.size
     every = max(1, settings.n_steps // _N_CHECKS)
     for step in range(settings.n_steps):
-        number, place = divmod(step, steps_a_round)
-        index = lessons.orders[number][:, place * lessons.size : (place + 1) * lessons.size]
-        for source, target in zip((lessons.inputs, lessons.answers, lessons.shares), batch, strict=True):
+        number, place = divmod(step, steps_an_epoch)
+        index = data.orders[number][:, place * data.size : (place + 1) * data.size]
+        for source, target in zip((data.inputs, data.answers, data.shares), batch, strict=True):
             np.take(source, index, axis=0, out=target, mode="clip")  # to raise it would take a copy first
-        members.backward(*batch, room)
+        members.backward(*batch, space)
         rise = min(1.0, (step + 1) / (_WARM_UP * settings.n_steps))
         length = settings.step * rise * (1 + math.cos(math.pi * step / settings.n_steps)) / 2
         descent.step(members, length, length * settings.decay)
         if (step + 1) % every == 0 and step >= _FIRST_CHECK * settings.n_steps:
-            looks.append((members.errors(*judged_by, judged_in), members.values.copy()))
-    return looks
+            checkpoints.append((members.errors(*judged_by, validated_in), members.values.copy()))
+    return checkpoints
