@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from training.tabular.rows import Columns, Rows
-from training.tabular.trunks import KINDS, TrunkKind, fit_trunk, search_terms
+from training.tabular.term_search import search_terms
+from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
 
 KIND = {kind.name: kind for kind in KINDS}
 

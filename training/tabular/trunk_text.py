@@ -12,7 +12,8 @@ import numpy as np
 from models.contract.formula import MAX_TEXT, Formula
 from models.formula import name_text
 from training.tabular.model import TabularModel, TargetModel
-from training.tabular.trunks import NETWORK_TERM, Term, Trunk
+from training.tabular.terms import NETWORK_TERM, Term
+from training.tabular.trunks import Trunk
 
 _DIGITS = 4
 _MOST_TERMS = 20
