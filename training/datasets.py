@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from models.contract.tables import (
     Column,
     Table,
+    Text,
     file_sha256,
     has_more_rows,
-    iter_batches,
     judge_columns,
+    place_of_row,
     read_table,
 )
 from training.columns import Columns, check_columns
 from training.errors import TrainingDataError
-from training.feature_columns import ColumnUse, Feature, FeatureColumns, dates_of, is_number
+from training.feature_columns import ColumnUse, Feature, FeatureColumns, dates_of, way_to_numbers
 from training.lone_values import lone_values
 from training.shown_names import hint
 from training.table_sample import Drawn, draw_rows
@@ -136,10 +137,7 @@ def drawn_table(path: Path, columns: Columns, max_rows: int, seed: int) -> Train
         path, skip=columns.drop, as_text=[*columns.categories, *columns.dates], as_numbers=columns.numbers
     )
     present = [*columns.targets, *([columns.weight] if columns.weight else [])]
-    textual = [name for name in present if name in kinds.texts]
-    if textual:
-        head = next(iter_batches(path, numbers=(), texts=textual, whole=False))
-        _targets(path, Table(tuple(textual), head.columns, kinds.n_rows), tuple(textual))
+    _refuse_text(path, columns, kinds.texts)
     sample = draw_rows(path, kinds, present, columns.dates, columns.categories, columns.numbers, max_rows, seed)
     table = training_table(path, sample.table, columns, sample.drawn)
     notes = (
@@ -158,6 +156,7 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
         TrainingDataError: When nothing can be learned from them.
     """
     notes = list(table.notes)
+    _refuse_text(path, columns, table.texts)
     targets = _targets(path, table, columns.targets)
     known: NDArray[np.bool_] = np.logical_not(np.isnan(targets).any(axis=1))
     n_targets = int(known.sum())
@@ -190,7 +189,7 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
         elif table.is_number(name):
             chosen.add_number(name, values.astype(np.float64))
         else:
-            chosen.add_category(name, values.astype(object), asked=name in columns.categories)
+            chosen.add_category(name, values.astype(object), table.texts.get(name))
     uses = tuple(_with_lone_values(use, table, known, drawn) for use in chosen.uses)
     notes += [use.note for use in uses if use.note is not None]
     if not chosen.features:
@@ -247,16 +246,22 @@ def check_units(units: Mapping[str, str], table: TrainingTable) -> None:
             raise TrainingDataError(msg)
 
 
+def _refuse_text(path: Path, columns: Columns, texts: Mapping[str, Text | None]) -> None:
+    roles = dict.fromkeys(columns.targets, "target") | ({columns.weight: "weight"} if columns.weight else {})
+    for name, role in roles.items():
+        why = texts.get(name)
+        if why is not None:
+            way = way_to_numbers(name, why) if role == "target" else ""
+            msg = (
+                f"a {role} must hold numbers, however {name!r} of {path.name} holds {why.first[:40]!r} in "
+                f"{place_of_row(path, why.row)}; correct it{f' ({way})' if way else ''}"
+            )
+            raise TrainingDataError(msg)
+
+
 def _targets(path: Path, table: Table, names: Sequence[str]) -> NDArray[np.float64]:
     for name in names:
         column = table.columns[name]
-        if not table.is_number(name):
-            example = next(str(value) for value in column if not is_number(value))
-            msg = (
-                f"a target must hold numbers, however {name!r} of {path.name} holds text such as {example[:40]!r}; "
-                f"correct the table, or count what is no number as missing with --number {name!r}"
-            )
-            raise TrainingDataError(msg)
         if np.isnan(column.astype(np.float64)).all():
             msg = f"a target must have values, however {name!r} of {path.name} has none; choose another column"
             raise TrainingDataError(msg)
@@ -265,10 +270,6 @@ def _targets(path: Path, table: Table, names: Sequence[str]) -> NDArray[np.float
 
 def _weights(table: Table, name: str, known: NDArray[np.bool_]) -> NDArray[np.float64]:
     rule = f"a weight must be a number of at least 0, and some must be positive, however column {name!r}"
-    if not table.is_number(name):
-        example = next(str(value) for value in table.columns[name] if not is_number(value))
-        msg = f"{rule} holds text such as {example[:40]!r}; correct it"
-        raise TrainingDataError(msg)
     weights = table.columns[name][known].astype(np.float64)
     wrong = np.flatnonzero(np.logical_not(weights >= 0))
     if wrong.size:

@@ -1,5 +1,6 @@
 """From a table's columns to features: what each column is taken for, what is left out, and why."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +17,7 @@ from models.contract.dates import (
     part_name,
     read_moments,
 )
+from models.contract.tables import Text
 from training.errors import TrainingDataError
 
 MAX_LEVELS = 100
@@ -26,6 +28,9 @@ _MAX_LEVEL_LENGTH = 500
 """Limits of the manifest."""
 
 _LEVELS_SHOWN = 4
+
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.'\s])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
+"""A number whose digits stand in threes."""
 
 Role = Literal["target", "number", "category", "date", "weight", "group", "time", "left out"]
 
@@ -136,8 +141,13 @@ class FeatureColumns:
         self.features.append(Feature(name, "number", n_missing > 0))
         self.numeric.append(values)
 
-    def add_category(self, name: str, values: NDArray[np.object_], *, asked: bool) -> None:
+    def add_category(self, name: str, values: NDArray[np.object_], why: Text | None) -> None:
         """Add a column of text, missing as None; left out where it teaches nothing, or has too many levels.
+
+        Args:
+            name: The column.
+            values: What it holds, shape (n_rows,).
+            why: Why it is text; None where it was asked for as a category.
 
         Raises:
             TrainingDataError: When it was asked for and has more levels, or longer ones, than a category can have.
@@ -154,16 +164,14 @@ class FeatureColumns:
         elif len(levels) > MAX_LEVELS_ASKED or longest > _MAX_LEVEL_LENGTH:
             rule = f"a category has at most {MAX_LEVELS_ASKED} levels of at most {_MAX_LEVEL_LENGTH} characters"
             observed = f"{len(levels)}, the longest of {longest}"
-            if asked:
+            if why is None:
                 msg = f"{rule}, however column {name!r} has {observed}; drop it"
                 raise TrainingDataError(msg)
             self._leave_out(name, n_missing, f"{len(levels)} levels", f"{rule}, and it has {observed} characters")
-        elif not asked and (len(levels) == len(values) or len(levels) > MAX_LEVELS):
-            why = (
-                f"it is text of {len(levels)} levels in {len(values)} rows; --category {name!r} keeps it"
-                f"{_mostly_numbers(name, present)}{_dates(name, present)}"
-            )
-            self._leave_out(name, n_missing, holds, why)
+        elif why is not None and (len(levels) == len(values) or len(levels) > MAX_LEVELS):
+            told = f"it is text of {len(levels)} levels in {len(values)} rows; --category {name!r} keeps it"
+            others = [way for way in (way_to_numbers(name, why), _dates(name, present)) if way]
+            self._leave_out(name, n_missing, holds, ", ".join([told, *others]))
         else:
             filled = np.array(["" if value is None else value for value in values], dtype=object)
             twin = self._twin(name, "\0".join(map(str, filled)).encode())
@@ -244,24 +252,12 @@ def _shown_levels(levels: Sequence[str]) -> str:
     return f"{len(levels)} levels: {shown}{more}" if levels else "nothing"
 
 
-def is_number(value: object) -> bool:
-    """Tell whether a value is a number, text that reads as one, or missing."""
-    if value is None:
-        return True
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
-
-
-def _mostly_numbers(name: str, values: Sequence[str]) -> str:
-    wrong = [value for value in values if not is_number(value)]
-    if len(wrong) > len(values) // 2:
-        return ""
-    example = f" such as {wrong[0][:40]!r}" if wrong else ""
-    return f", --number {name!r} counts the {len(wrong)} values that are no numbers{example} as missing"
+def way_to_numbers(name: str, why: Text) -> str:
+    """Return how a column of text becomes one of numbers, in words; "" where it hardly holds any."""
+    if _GROUPED.fullmatch(why.first.strip()):
+        return f"numbers such as {why.first[:40]!r} must be written without thousands separators"
+    return f"--number {name!r} counts {why.first[:40]!r} and the like as missing" if why.mostly_numbers else ""
 
 
 def _dates(name: str, values: Sequence[str]) -> str:
-    return "" if read_moments(values)[1] else f", --date {name!r} takes its dates as numbers"
+    return "" if read_moments(values)[1] else f"--date {name!r} takes its dates as numbers"

@@ -85,7 +85,7 @@ def draw_rows(
     keys: list[NDArray[np.float64]] = []
     numbers: list[NDArray[np.int64]] = []
     pins = _Pins(kinds, tuple(dates), tuple(categories))
-    for batch in iter_batches(path, numbers=kinds.numbers, texts=kinds.texts, lenient=lenient, whole=False):
+    for batch in iter_batches(path, numbers=kinds.numbers, texts=tuple(kinds.texts), lenient=lenient, whole=False):
         known = np.ones(len(batch.columns[names[0]]), dtype=np.bool_)
         for name in present:
             known &= ~np.isnan(batch.columns[name].astype(np.float64))
@@ -108,7 +108,8 @@ def draw_rows(
     file_rows = np.concatenate([drawn[chosen], np.array(beside, dtype=np.int64)])[order]
     pinned = np.flatnonzero(np.isin(file_rows, list(pinned_rows)))
     in_order = tuple(name for name in kinds.n_missing if name in columns)
-    table = Table(in_order, {name: columns[name] for name in in_order}, len(file_rows), kinds.notes)
+    told = {name: why for name, why in kinds.texts.items() if why is not None}
+    table = Table(in_order, {name: columns[name] for name in in_order}, len(file_rows), kinds.notes, told)
     return Sample(table, Drawn(file_rows, pinned, kinds.n_rows, kinds.numbers))
 
 

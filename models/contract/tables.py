@@ -13,8 +13,8 @@
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,21 @@ Column = NDArray[np.float64] | NDArray[np.object_]
 
 
 @dataclass(frozen=True)
+class Text:
+    """Why a column is text.
+
+    Attributes:
+        first: The first value that is no number, as it stands.
+        row: Its row, from 0.
+        mostly_numbers: Whether at least half of the values around it are numbers.
+    """
+
+    first: str
+    row: int
+    mostly_numbers: bool
+
+
+@dataclass(frozen=True)
 class Table:
     """A whole table.
 
@@ -44,12 +59,14 @@ class Table:
         columns: Name → float64 numbers, missing as NaN, or objects (str, missing as None); shape (n_rows,).
         n_rows: Rows.
         notes: What was decided while reading, for people.
+        texts: Column that is text without being asked for → why.
     """
 
     names: tuple[str, ...]
     columns: dict[str, Column]
     n_rows: int
     notes: tuple[str, ...] = ()
+    texts: Mapping[str, Text] = field(default_factory=dict)
 
     def is_number(self, name: str) -> bool:
         """Tell whether a column holds numbers."""
@@ -112,6 +129,7 @@ def read_table(
             raise TableError(msg)
         columns: dict[str, Column] = {}
         notes: list[str] = []
+        texts: dict[str, Text] = {}
         for name in names:
             raw = content.column(name)
             if name in as_text:
@@ -121,12 +139,13 @@ def read_table(
             n_unreadable = int(unreadable.sum())
             if n_unreadable and name not in as_numbers:
                 columns[name] = texts_of(path.name, name, raw)
+                texts[name] = _text(raw, values, unreadable)
                 continue
             if n_unreadable:
                 notes.append(f"column {name!r}: {n_unreadable} of {n_rows} values are no numbers and count as missing")
             _refuse_infinity(source, name, values, 0)
             columns[name] = values
-    return Table(names, columns, n_rows, tuple(notes))
+    return Table(names, columns, n_rows, tuple(notes), texts)
 
 
 @dataclass(frozen=True)
@@ -136,14 +155,14 @@ class Judged:
     Attributes:
         n_rows: Rows.
         numbers: Columns whose every value is a number, and those that were to be taken as numbers.
-        texts: The others.
+        texts: The others → why, None for those that were asked for.
         n_missing: Column → missing values, those that are no numbers among them where it is to be a number.
         notes: What was decided while reading, for people.
     """
 
     n_rows: int
     numbers: tuple[str, ...]
-    texts: tuple[str, ...]
+    texts: dict[str, Text | None]
     n_missing: dict[str, int]
     notes: tuple[str, ...]
 
@@ -179,7 +198,7 @@ def judge_columns(
     """
     with open_source(path) as source:
         names = tuple(name for name in source.names if name not in set(skip))
-        texts = set(as_text)
+        texts: dict[str, Text | None] = {name: None for name in names if name in as_text}
         unreadable = dict.fromkeys(names, 0)
         nulls, gaps = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
         n_rows = 0
@@ -194,14 +213,14 @@ def judge_columns(
                 unreadable[name] += int(wrong.sum())
                 gaps[name] += int(np.isnan(values).sum())
                 if wrong.any() and name not in as_numbers:
-                    texts.add(name)
+                    texts[name] = _text(column, values, wrong, n_rows - len(wrong))
         if n_rows == 0:
             msg = f"a table must have rows, however {path.name} has a header only"
             raise TableError(msg)
     return Judged(
         n_rows,
         tuple(name for name in names if name not in texts),
-        tuple(name for name in names if name in texts),
+        {name: texts[name] for name in names if name in texts},
         {name: nulls[name] if name in texts else gaps[name] for name in names},
         tuple(
             f"column {name!r}: {unreadable[name]} of {n_rows} values are no numbers and count as missing"
@@ -283,6 +302,12 @@ def file_sha256(path: Path) -> str:
     except OSError as error:
         msg = f"a table must be a readable file, however {path}: {error.strerror}; check the path"
         raise TableError(msg) from error
+
+
+def _text(column: Any, values: NDArray[np.float64], unreadable: NDArray[np.bool_], first_row: int = 0) -> Text:
+    row = int(np.flatnonzero(unreadable)[0])
+    mostly_numbers = int(unreadable.sum()) <= int((~np.isnan(values)).sum())
+    return Text(str(column[row].as_py()), first_row + row, mostly_numbers)
 
 
 def _n_missing_texts(column: Any) -> int:

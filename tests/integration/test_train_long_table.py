@@ -16,7 +16,7 @@ from torch import nn
 from models.contract.errors import TableError
 from models.contract.manifest import CategoryColumn, DateColumn, NumberColumn
 from models.contract.repository import ModelRepository
-from models.contract.tables import has_more_rows, iter_batches, judge_columns, read_table
+from models.contract.tables import Text, has_more_rows, iter_batches, judge_columns, read_table
 from service.inference.encoding import encode_columns
 from service.inference.predictor import predict
 from service.inference.session import load_session
@@ -201,7 +201,7 @@ def test_columns_are_judged_as_they_are_read_whole(tmp_path: Path) -> None:
 
     whole = read_table(path, as_numbers=["typo"], skip=["e"])
     assert kinds.numbers == tuple(name for name in whole.names if whole.is_number(name)) == ("n", "typo")
-    assert (kinds.texts, kinds.n_rows, kinds.notes) == (("late", "g"), 1000, whole.notes)
+    assert (kinds.texts, kinds.n_rows, kinds.notes) == (whole.texts, 1000, whole.notes)
     assert kinds.n_missing == {"n": 0, "late": 0, "typo": 1, "g": 0}
     assert has_more_rows(path, 999)
     assert not has_more_rows(path, 1000)
@@ -212,8 +212,10 @@ def test_columns_are_judged_as_they_are_read_whole(tmp_path: Path) -> None:
     empty.write_text("a,b\n")
     with pytest.raises(TableError, match="header only"):
         judge_columns(empty)
-    with pytest.raises(TrainingDataError, match="holds text such as 'g0'"):
-        load_training_table(path, ["g"], max_rows=100)
+    assert kinds.texts == {"late": Text("x", 900, mostly_numbers=True), "g": Text("g0", 0, mostly_numbers=False)}
+    for target, weight in (("late", None), ("n", "late")):
+        with pytest.raises(TrainingDataError, match=r"'late' of mixed\.csv holds 'x' in line 902"):
+            load_training_table(path, [target], weight=weight, max_rows=100)
 
 
 def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_leaves_out_what_teaches_nothing_and_says_so(tmp_path: Path) -> None:
         "column 'flat_text' was left out: it is 'x' wherever",
         "column 'slab' was left out: it is text of 30 levels in 30 rows; --category 'slab' keeps it\n",
         "'typo' was left out: it is text of 30 levels in 30 rows; --category 'typo' keeps it, --number 'typo' counts "
-        "the 1 values that are no numbers such as 'n.d.' as missing",
+        "'n.d.' and the like as missing",
         "column 'essay' was left out: a category has at most 10000 levels of at most 500 characters, and it has 2, the "
         "longest of 502 characters",
     ):
@@ -135,7 +135,7 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
         (["unlike"], {}, "there are 'Fatigue', 'flat', 'grade', 'empty', 'a'"),
         ([], {}, "none is named; name one of: 'Fatigue'"),
         (["flat"], {}, "'flat' is 7 in every row"),
-        (["grade"], {}, "'grade' of steel.csv holds text such as 'C45'"),
+        (["grade"], {}, "a target must hold numbers, however 'grade' of steel.csv holds 'C45' in line 2; correct it$"),
         (["empty"], {}, "'empty' of steel.csv has none"),
         (["Fatigue"], {"drop": ["b"]}, "a column to drop must be a column of steel.csv, however 'b' is none"),
         (["Fatigue"], {"categories": ["b"]}, "a category must be a column"),
@@ -148,7 +148,11 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
         (["Fatigue"], {"dates": ["a"], "categories": ["a"]}, "named twice: 'a'"),
         (["Fatigue"], {"weight": "a", "group": "a"}, "named twice: 'a'"),
         (["Fatigue"], {"dates": ["grade"]}, "a date must look like .* 'grade' holds 'C45' and 29 more"),
-        (["Fatigue"], {"weight": "grade"}, "'grade' holds text such as 'C45'"),
+        (
+            ["Fatigue"],
+            {"weight": "grade"},
+            "a weight must hold numbers, however 'grade' of steel.csv holds 'C45' in line 2; correct it$",
+        ),
         (["Fatigue"], {"weight": "empty"}, "'empty' has 30 others, such as a missing value"),
         (["a"], {"weight": "Fatigue", "time": "empty"}, "'empty' lacks 29 of 29"),
         (["Fatigue"], {"drop": ["a", "grade"]}, "none of steel.csv is left: column 'flat' was left out"),
@@ -166,9 +170,34 @@ def test_refuses(tmp_path: Path, targets: list[str], options: dict[str, Any], me
 def test_a_target_with_a_few_texts_can_be_forced_to_numbers(tmp_path: Path) -> None:
     path = csv(tmp_path, y=lambda i: "lost" if i == 1 else i, a=lambda i: i % 4)
 
-    with pytest.raises(TrainingDataError, match="holds text such as 'lost'"):
+    with pytest.raises(
+        TrainingDataError,
+        match=r"holds 'lost' in line 3; correct it \(--number 'y' counts 'lost' and the like as missing\)",
+    ):
         load_training_table(path, ["y"])
     assert load_training_table(path, ["y"], numbers=["y"]).n_rows == N - 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "way"),
+    [
+        ("-", "--number {!r} counts '-' and the like as missing"),
+        ("1_0", "--number {!r} counts '1_0' and the like as missing"),
+        ("1.928,5", "numbers such as '1.928,5' must be written without thousands separators"),
+        ("1 928", "numbers such as '1 928' must be written without thousands separators"),
+    ],
+)
+def test_what_is_no_number_is_named_among_decimal_commas(tmp_path: Path, wrong: str, way: str) -> None:
+    path = tmp_path / "cast.csv"
+    rows = [f"{wrong if i == 10 else f'{i},25'};{wrong if i == 10 else f'{i},5'};{i % 7}" for i in range(N)]
+    path.write_text("\n".join(["y;x;a", *rows]) + "\n")
+
+    with pytest.raises(TrainingDataError) as refused:
+        load_training_table(path, ["y"])
+    assert f"'y' of cast.csv holds {wrong!r} in line 12; correct it ({way.format('y')})" in str(refused.value)
+    with pytest.raises(TrainingDataError, match=r"none of cast\.csv is left") as refused:
+        load_training_table(path, ["a"], drop=["y"])
+    assert f"it is text of 30 levels in 30 rows; --category 'x' keeps it, {way.format('x')}" in str(refused.value)
 
 
 @pytest.mark.parametrize("n_rows", [1, MIN_ROWS - 1])
