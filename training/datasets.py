@@ -18,6 +18,7 @@ from models.contract.tables import (
     read_table,
 )
 from training.columns import Columns, check_columns
+from training.config import TableConfig
 from training.errors import TrainingDataError
 from training.feature_columns import ColumnUse, Feature, FeatureColumns, dates_of, way_to_numbers
 from training.lone_values import lone_values
@@ -124,6 +125,30 @@ def load_training_table(
         return drawn_table(path, columns, max_rows, seed)
     table = read_table(path, skip=drop, as_text=[*categories, *dates], as_numbers=numbers)
     return training_table(path, table, columns)
+
+
+def table_of(config: TableConfig) -> TrainingTable:
+    """Read the table that a run learns from.
+
+    Raises:
+        TableError: As `load_training_table`.
+        TrainingDataError: Likewise, or when a unit is that of no number column or target.
+    """
+    table = load_training_table(
+        config.data,
+        config.targets,
+        drop=config.drop,
+        categories=config.categories,
+        numbers=config.numbers,
+        dates=config.dates,
+        weight=config.weight,
+        group=config.group,
+        time=config.time_column,
+        max_rows=config.max_rows,
+        seed=config.seed,
+    )
+    check_units(config.units, table)
+    return table
 
 
 def drawn_table(path: Path, columns: Columns, max_rows: int, seed: int) -> TrainingTable:

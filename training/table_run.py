@@ -15,7 +15,7 @@ from models.contract.manifest import ModelManifest
 from training.all_rows import AllRows, judge_all_rows
 from training.coded_table import CodedTable, rows_as_csv
 from training.config import TableConfig
-from training.datasets import TrainingTable, check_units, load_training_table
+from training.datasets import TrainingTable, table_of
 from training.evaluation.card_plots import coverage_plot, curves_plot, importance_plot, predicted_plot
 from training.evaluation.importance import permutation_importance
 from training.evaluation.leaderboard import BASELINES, BoardRow, board_row
@@ -123,20 +123,7 @@ def _fit_and_judge(
     keep: Callable[[TrainingTable], KeptFits],
 ) -> _Judged:
     torch.set_num_threads(config.threads)
-    table = load_training_table(
-        config.data,
-        config.targets,
-        drop=config.drop,
-        categories=config.categories,
-        numbers=config.numbers,
-        dates=config.dates,
-        weight=config.weight,
-        group=config.group,
-        time=config.time_column,
-        max_rows=config.max_rows,
-        seed=config.seed,
-    )
-    check_units(config.units, table)
+    table = table_of(config)
     tell(table)
     kept = keep(table)
     held_out = hold_out(config, table)

@@ -13,6 +13,7 @@ from models.contract.errors import SignatureError
 from models.contract.repository import ModelRepository
 from models.contract.signing import TrustedKeys, make_key_pair
 from tests.published import publish_arithmetic
+from training.command_options import console
 from training.progress import SearchProgress
 
 LEFT_OUT = ["--restarts", "1", "--no-outside"]
@@ -21,7 +22,8 @@ LEFT_OUT = ["--restarts", "1", "--no-outside"]
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
-    monkeypatch.setattr(training.commands, "_console", Console(file=stream, width=200))
+    monkeypatch.setattr(console, "file", stream)
+    monkeypatch.setattr(console, "width", 200)
     return stream
 
 
@@ -88,6 +90,21 @@ def test_a_table_is_trained_with_a_leaderboard_and_its_notes(tmp_path: Path, sai
     assert ModelRepository(tmp_path / "r").manifest("boxes").graph.dtype == "float32"
 
 
+def test_a_dry_run_shows_the_columns_and_fits_nothing(tmp_path: Path, said: io.StringIO) -> None:
+    data = table(tmp_path / "boxes.csv")
+    with data.open("a") as file:
+        file.write("\n120,1,1,\n")
+    places: list[str | Path] = ["--repository", tmp_path / "r", "--runs", tmp_path / "u"]
+
+    assert train("table", data, "--target", "y", "--unit", "p=mm", *places, "--dry-run") == 0
+
+    columns = [[cell.strip() for cell in line.split("│")[1:4]] for line in said.getvalue().splitlines() if "│" in line]
+    assert columns == [["id", "number", ""], ["p", "number", ""], ["q", "number", ""], ["y", "target", "1"]]
+    assert said.getvalue().count(" mm ") == 1
+    assert said.getvalue().endswith("note: 1 of 121 rows were left out: a target is missing\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["boxes.csv"]
+
+
 def test_a_file_gives_the_settings_and_the_command_line_wins(tmp_path: Path, said: io.StringIO) -> None:
     data = table(tmp_path / "boxes.csv")
     (tmp_path / "run.toml").write_text(
@@ -108,8 +125,8 @@ def test_wrong_use_exits_with_2(words: list[str]) -> None:
 
 def test_on_a_terminal_a_bar_shows_loss_and_time_left() -> None:
     stream = io.StringIO()
-    console = Console(file=stream, force_terminal=True, width=120, highlight=False)
-    with SearchProgress(console) as progress:
+    terminal = Console(file=stream, force_terminal=True, width=120, highlight=False)
+    with SearchProgress(terminal) as progress:
         progress.start("fit sum", 4)
         progress.epoch(1, "nau #1", 0.5, 0.25, 0.125)
         progress.finish("nau of 2 fits")

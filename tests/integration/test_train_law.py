@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rich.console import Console
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -17,6 +16,7 @@ from models.contract.repository import ModelRepository
 from service.app import create_app
 from service.settings import Settings
 from tests.quiet import Quiet
+from training.command_options import console
 from training.config import LawConfig
 from training.errors import NotFoundError, TrainingDataError, UnprovenError
 from training.law_run import run_law
@@ -161,7 +161,8 @@ def test_what_has_no_real_result_is_refused_by_the_service(tmp_path: Path) -> No
 
 def test_the_command_tells_the_law_and_its_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
-    monkeypatch.setattr(training.commands, "_console", Console(file=stream, width=200))
+    monkeypatch.setattr(console, "file", stream)
+    monkeypatch.setattr(console, "width", 200)
     data = table(tmp_path / "gas.csv", A * B / C)
     words = [
         "law",

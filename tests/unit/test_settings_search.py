@@ -98,7 +98,7 @@ def test_settings_that_make_no_search_are_refused(options: dict[str, object], me
 
 @pytest.mark.parametrize(("given", "seconds"), [("60s", 60), ("1.5m", 90), ("2 h", 7200), ("45", 45)])
 def test_times_are_read(given: str, seconds: float) -> None:
-    from training.commands import _seconds
+    from training.table_command import _seconds
 
     assert _seconds(given) == seconds
     with pytest.raises(typer.BadParameter, match="a time is given as 60s"):

@@ -1,0 +1,35 @@
+"""What the commands of `nalu train` share: their options, where they speak, and how they end."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console(soft_wrap=True, highlight=False)
+
+Name = Annotated[str | None, typer.Option(help="Name to publish under; by default the operation's or the file's.")]
+Repository = Annotated[
+    Path | None,
+    typer.Option(envvar="NALU_MODEL_REPOSITORY", help="Model repository to publish to. [default: model_repository]"),
+]
+SignKey = Annotated[
+    Path | None,
+    typer.Option(envvar="NALU_SIGN_KEY", help="Private key that signs what is published, made by models make-key."),
+]
+Runs = Annotated[Path | None, typer.Option(help="Folder that keeps a folder per run. [default: runs]")]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same result. [default: 0]")]
+Restarts = Annotated[int | None, typer.Option(help="Fits of each candidate network, from different starts.")]
+DtypeOption = Annotated[str | None, typer.Option(help="float64 or float32. [default: float64]")]
+Threads = Annotated[int | None, typer.Option(help="Threads of torch; results may differ between counts. [default: 1]")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; options on the command line win.")]
+
+
+def tell_published(name: str, version: int, repository: Path, folder: Path) -> None:
+    """Say what was published, and what to do where another version answers."""
+    from models.contract.repository import ModelRepository
+
+    console.print(f"published {name} version {version} to {repository}; the run is kept in {folder}")
+    active = ModelRepository(repository).activation(name).active
+    if active is not None:
+        console.print(f"version {active} stays active; let this one answer: nalu models activate {name} {version}")
