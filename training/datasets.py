@@ -20,7 +20,7 @@ from models.contract.tables import (
 from training.columns import Columns, check_columns
 from training.config import TableConfig
 from training.errors import TrainingDataError
-from training.feature_columns import ColumnUse, Feature, FeatureColumns, dates_of, way_to_numbers
+from training.feature_columns import ColumnUse, Feature, FeatureColumns, beyond_squares, dates_of, way_to_numbers
 from training.lone_values import lone_values
 from training.shown_names import hint
 from training.table_sample import Drawn, draw_rows
@@ -202,6 +202,10 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
     for name, column in zip(columns.targets, targets[known].T, strict=True):
         if column.min() == column.max():
             msg = f"a target must vary, however {name!r} is {column[0]:g} in every row; there is nothing to learn"
+            raise TrainingDataError(msg)
+        told = beyond_squares(column)
+        if told:
+            msg = f"a target must be of a magnitude that can be squared, however {name!r} {told}"
             raise TrainingDataError(msg)
     chosen = FeatureColumns()
     for name in table.names:

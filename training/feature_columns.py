@@ -29,6 +29,9 @@ _MAX_LEVEL_LENGTH = 500
 
 _LEVELS_SHOWN = 4
 
+_LARGEST = 1e150
+"""Squares of larger numbers overflow, and those of differences below its inverse underflow."""
+
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:([,.'\s])\d{3})(?:\1\d{3})*(?:[,.]\d+)?")
 """A number whose digits stand in threes."""
 
@@ -123,6 +126,10 @@ class FeatureColumns:
         holds = f"{present.min():.6g} to {present.max():.6g}"
         if present.min() == present.max():
             self._leave_out(name, n_missing, holds, f"it is {present[0]:g} wherever it has a value")
+            return
+        told = beyond_squares(present)
+        if told:
+            self._leave_out(name, n_missing, holds, f"it {told}")
             return
         twin = self._twin(name, (values + 0.0).tobytes())  # −0.0 becomes 0.0
         if twin is not None:
@@ -250,6 +257,17 @@ def _shown_levels(levels: Sequence[str]) -> str:
     shown = ", ".join(repr(level[:20]) for level in levels[:_LEVELS_SHOWN])
     more = f" and {len(levels) - _LEVELS_SHOWN} more" if len(levels) > _LEVELS_SHOWN else ""
     return f"{len(levels)} levels: {shown}{more}" if levels else "nothing"
+
+
+def beyond_squares(values: NDArray[np.float64]) -> str:
+    """Return why numbers that vary are of a magnitude that cannot be computed with, in words; "" where they can."""
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST:
+        return f"reaches {largest:.3g}, and squares beyond {_LARGEST:g} overflow; take a larger unit"
+    spread = float(np.ptp(values))
+    if spread < 1 / _LARGEST:
+        return f"varies by {spread:.3g}, and squares below {1 / _LARGEST:g} underflow; take a smaller unit"
+    return ""
 
 
 def way_to_numbers(name: str, why: Text) -> str:

@@ -65,6 +65,7 @@ def test_leaves_out_what_teaches_nothing_and_says_so(tmp_path: Path) -> None:
         slab=lambda i: f"S{i}",
         typo=lambda i: "n.d." if i == 4 else i,
         essay=lambda i: "x" * (501 + i % 2),
+        vast=lambda i: (i + 1) * 1e300,
     )
 
     table = load_training_table(path, ["y"])
@@ -80,6 +81,7 @@ def test_leaves_out_what_teaches_nothing_and_says_so(tmp_path: Path) -> None:
         "column 'slab' was left out: it is text of 30 levels in 30 rows; --category 'slab' keeps it\n",
         "'typo' was left out: it is text of 30 levels in 30 rows; --category 'typo' keeps it, --number 'typo' counts "
         "'n.d.' and the like as missing",
+        "column 'vast' was left out: it reaches 3e+301, and squares beyond 1e+150 overflow; take a larger unit",
         "column 'essay' was left out: a category has at most 10000 levels of at most 500 characters, and it has 2, the "
         "longest of 502 characters",
     ):
@@ -137,6 +139,8 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
         (["flat"], {}, "'flat' is 7 in every row"),
         (["grade"], {}, "a target must hold numbers, however 'grade' of steel.csv holds 'C45' in line 2; correct it$"),
         (["empty"], {}, "'empty' of steel.csv has none"),
+        (["vast"], {}, r"magnitude that can be squared, however 'vast' reaches 2\.9e\+301, .*; take a larger unit"),
+        (["faint"], {}, "magnitude that can be squared, however 'faint' varies by 2.9e-199, .*; take a smaller unit"),
         (["Fatigue"], {"drop": ["b"]}, "a column to drop must be a column of steel.csv, however 'b' is none"),
         (["Fatigue"], {"categories": ["b"]}, "a category must be a column"),
         (["Fatigue"], {"numbers": ["b"]}, "a number column must be a column"),
@@ -155,12 +159,23 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
         ),
         (["Fatigue"], {"weight": "empty"}, "'empty' has 30 others, such as a missing value"),
         (["a"], {"weight": "Fatigue", "time": "empty"}, "'empty' lacks 29 of 29"),
-        (["Fatigue"], {"drop": ["a", "grade"]}, "none of steel.csv is left: column 'flat' was left out"),
+        (
+            ["Fatigue"],
+            {"drop": ["a", "grade", "vast", "faint"]},
+            "none of steel.csv is left: column 'flat' was left out",
+        ),
     ],
 )
 def test_refuses(tmp_path: Path, targets: list[str], options: dict[str, Any], message: str) -> None:
     path = csv(
-        tmp_path, Fatigue=lambda i: i, flat=7, grade=lambda i: ["C45", "16Mo3"][i % 2], empty="", a=lambda i: i % 4
+        tmp_path,
+        Fatigue=lambda i: i,
+        flat=7,
+        grade=lambda i: ["C45", "16Mo3"][i % 2],
+        empty="",
+        a=lambda i: i % 4,
+        vast=lambda i: i * 1e300,
+        faint=lambda i: i * 1e-200,
     )
 
     with pytest.raises(TrainingDataError, match=message):

@@ -32,11 +32,12 @@ def test_relative_error_is_absolute_at_a_target_of_zero() -> None:
     assert error.tolist() == [0.5, 0.25, 0.0]
 
 
-def test_the_baselines_learn_what_they_can() -> None:
+@pytest.mark.parametrize("unit", [1.0, 1e51, 1e-50])
+def test_the_baselines_learn_what_they_can_in_every_unit(unit: float) -> None:
     rng = np.random.default_rng(0)
     numeric = rng.normal(size=(400, 2))
     codes = rng.integers(0, 3, size=(400, 1))
-    targets = (3 * numeric[:, :1] + codes) @ np.array([[1.0, -2.0]])
+    targets = (3 * numeric[:, :1] + codes) @ np.array([[1.0, -2.0]]) * unit
     numeric[::20, 1] = np.nan
     train, test = (TableRows(numeric[part], codes[part], targets[part]) for part in (slice(300), slice(300, 400)))
     errors = {

@@ -110,6 +110,7 @@ def test_terms_that_say_nothing_are_not_chosen() -> None:
     assert {(2,), (7,)} <= set(terms)
     assert len(terms) <= 4
     assert search_terms(np.ones((100, 2)), 2, rng.normal(size=100), degree=1) == ((), ())
+    assert search_terms(block, 10, np.full(500, 2.0), degree=2) == ((), ())
 
 
 def test_a_trunk_that_runs_away_is_held() -> None:

@@ -12,6 +12,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from training.binary_scale import binary_scale
 from training.evaluation.metrics import Metrics, regression_metrics
 
 Floats = NDArray[np.float64]
@@ -76,7 +77,9 @@ def _boosted(train: TableRows, test: TableRows, seed: int) -> Floats:
     columns = []
     for j in range(train.targets.shape[1]):
         model = HistGradientBoostingRegressor(categorical_features=categorical, random_state=seed)
-        columns.append(model.fit(train.features, train.targets[:, j], train.weights).predict(test.features))
+        scale = binary_scale(train.targets[:, j])
+        model.fit(train.features, train.targets[:, j] / scale, train.weights)
+        columns.append(scale * model.predict(test.features))
     return np.stack(columns, axis=1)
 
 

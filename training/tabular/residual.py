@@ -14,6 +14,7 @@ from typing import Any, Self
 import lightgbm
 import numpy as np
 
+from training.binary_scale import binary_scale
 from training.tabular.forest import Forest, as_tree_input
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
@@ -192,7 +193,9 @@ def cross_fit_forest(
         that left it out, shape (n_rows,), zero without trees.
     """
     whole = rows if rows is not None else Rows(features, np.zeros((len(features), 0), dtype=np.int64))
-    data = lightgbm.Dataset(features, targets, weight=whole.weights, free_raw_data=False)
+    scale = binary_scale(targets)
+    scaled = targets / scale
+    data = lightgbm.Dataset(features, scaled, weight=whole.weights, free_raw_data=False)
     parameters = settings.as_parameters(seed)
     part = whole.parts(settings.n_ensembles, seed)
     parts = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(settings.n_ensembles)]
@@ -205,14 +208,14 @@ def cross_fit_forest(
         return_cvbooster=True,
     )
     fitted = outcome["cvbooster"]
-    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(mean_of(targets**2, whole.weights)):
+    if not min(outcome["valid l2-mean"]) < (1 - _LEAST_GAIN) * float(mean_of(scaled**2, whole.weights)):
         return None, np.zeros(len(targets))
     forests = [Forest.of_lightgbm(booster, fitted.best_iteration) for booster in fitted.boosters]
     left_out = np.empty(len(targets))
     for (_, held_out), booster in zip(parts, fitted.boosters, strict=True):
         answers = booster.predict(features[held_out], num_iteration=fitted.best_iteration, num_threads=1)
         left_out[held_out] = np.asarray(answers, dtype=np.float64)
-    return Forest.summed(forests, np.full(len(forests), 1 / len(forests))), left_out
+    return Forest.summed(forests, np.full(len(forests), 1 / len(forests))).scaled(scale), scale * left_out
 
 
 class QuickTrees:
@@ -243,6 +246,7 @@ class QuickTrees:
 
     def __call__(self, targets: Floats) -> Floats:
         """Return the trees' answers for the rows held out."""
-        self._data.set_label(targets)
+        scale = binary_scale(targets)
+        self._data.set_label(targets / scale)
         booster = lightgbm.train(self._parameters, self._data, self._settings.n_trees, keep_training_booster=True)
-        return np.asarray(booster.predict(self._held_out, num_threads=1), dtype=np.float64)
+        return scale * np.asarray(booster.predict(self._held_out, num_threads=1), dtype=np.float64)

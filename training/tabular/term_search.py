@@ -139,9 +139,9 @@ class _Search:
     def step(self) -> bool:
         """Choose one more term; return whether another is worth trying."""
         useful = self._left > np.maximum(_COLLINEAR**2 * self._squares, 1e-18)
-        if not useful.any():
-            return False
         gains = np.where(useful, self._shared**2 / np.where(useful, self._left, 1.0), 0.0)
+        if not gains.max() > 0:
+            return False
         place, factor = divmod(int(np.argmax(gains)), gains.shape[1])
         direction = self._direction(place, factor)
         along = (self._multipliers * direction[:, None]).T @ self._factors
