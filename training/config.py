@@ -185,6 +185,7 @@ class TableConfig(RunConfig):
             for no limit but that of the trials. Without both there is no search.
         search_trials: Trials for each target of each fit at most; None for as many as there is time for.
         outside: Whether to fit once more without the tail of the driving column, to measure the error outside.
+        all_rows: Whether to fit once more to all rows, those that judged too, and to publish that model.
         card: Whether to measure the columns' importance and to publish a model card with plots.
         note: What a reader of the model must know about the data.
         resume: Whether the finished fits of a run with the same settings, data and code that was killed are taken over.
@@ -215,6 +216,7 @@ class TableConfig(RunConfig):
     search_s: Annotated[float, Field(gt=0, le=30 * 86_400, allow_inf_nan=False)] | None = None
     search_trials: Annotated[int, Field(ge=1, le=1000)] | None = None
     outside: bool = True
+    all_rows: bool = False
     card: bool = True
     note: str | None = None
     resume: bool = False

@@ -34,6 +34,8 @@ class HeldOut:
 def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
     """Split a table's rows as a run's settings say.
 
+    A trunk is chosen by cross-validation of the rows that it is fitted on: only networks have rows to choose by.
+
     With a random split, rows with a level that no training row has move into the training part. In another split that
     would mix what it keeps apart: such rows judge nothing, unless levels never seen are answered as "other".
 
@@ -41,7 +43,7 @@ def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
         TrainingDataError: When the rows cannot be split so, or a column has no value in the rows to fit on.
     """
     if config.split_kind == "random":
-        split = random_split(table.n_rows, config.seed)
+        split = _used(config, random_split(table.n_rows, config.seed))
         if table.drawn is not None:
             split = _fitted_on(split, table.drawn.pinned)
         split = with_every_level(table, split, config.unseen)
@@ -61,9 +63,14 @@ def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
             )
             raise TrainingDataError(msg)
         split, region = tail.split, f"outside ({table.number_names[tail.column]} above {tail.threshold:.6g})"
+    split = _used(config, split)
     _check_values(table, split, region)
     held_out = _without_unknown_levels(config, table, split, kind, region)
     return replace(held_out, tail=(tail.column, tail.threshold)) if tail is not None else held_out
+
+
+def _used(config: TableConfig, split: Split) -> Split:
+    return split.without_validation() if config.family == "trunk" else split
 
 
 def _fitted_on(split: Split, rows: Index) -> Split:
@@ -91,7 +98,7 @@ def _without_unknown_levels(config: TableConfig, table: TrainingTable, split: Sp
         unknown |= np.array([level not in seen for level in column])
     n_unknown = int(unknown[split.test].sum())
     left = Split(split.train, split.validation[~unknown[split.validation]], split.test[~unknown[split.test]])
-    if not (len(left.test) and len(left.validation)):
+    if not len(left.test) or (len(split.validation) and not len(left.validation)):
         msg = (
             f"rows held out must have levels that the model knows, however none of {region} has; drop the column of "
             "levels, or answer levels never seen with --unseen other"

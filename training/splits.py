@@ -29,6 +29,10 @@ class Split:
     validation: Index
     test: Index
 
+    def without_validation(self) -> "Split":
+        """Return the split for a model that chooses by the rows it is fitted on: those to choose by are among them."""
+        return Split(np.concatenate([self.train, self.validation]), self.validation[:0], self.test)
+
 
 @dataclass(frozen=True)
 class DriverSplit:

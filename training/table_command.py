@@ -89,6 +89,10 @@ def train_table(
     outside: Annotated[
         bool | None, typer.Option(help="Fit once more without the driving column's tail, to measure the error outside.")
     ] = None,
+    all_rows: Annotated[
+        bool | None,
+        typer.Option("--all-rows", help="Publish a model fitted once more to all rows, those that judged too."),
+    ] = None,
     card: Annotated[
         bool | None, typer.Option(help="Measure the columns' importance and publish a model card with plots.")
     ] = None,
@@ -147,6 +151,7 @@ def train_table(
             "search_s": None if time is None else _seconds(time),
             "search_trials": trials,
             "outside": outside,
+            "all_rows": all_rows,
             "card": card,
             "resume": resume,
             "note": note,

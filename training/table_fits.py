@@ -189,7 +189,7 @@ def _budget(config: TableConfig) -> Budget | None:
     """Share the run's time for searching between its fits and targets."""
     if config.search_s is None and config.search_trials is None:
         return None
-    n_fits = 2 if config.outside and config.split_kind != "outside" else 1
+    n_fits = 1 + (config.outside and config.split_kind != "outside") + config.all_rows
     seconds = np.inf if config.search_s is None else config.search_s / (n_fits * len(config.targets))
     return Budget(seconds, config.search_trials)
 

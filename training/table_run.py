@@ -75,6 +75,8 @@ class _Judged:
         notes: What a reader must know, one sentence each.
         kept: Where finished fits are kept.
         everywhere: What all rows say of a model fitted to some of them, None where it was fitted to all.
+        published: The model to publish: the one that was judged, or one fitted to the rows that judged it too.
+        published_on: The rows of the table that it was fitted to.
     """
 
     table: TrainingTable
@@ -88,6 +90,8 @@ class _Judged:
     notes: list[str]
     kept: KeptFits
     everywhere: AllRows | None
+    published: FittedTable
+    published_on: Index
 
 
 def fit_table(
@@ -113,7 +117,7 @@ def fit_table(
         FitError: When every fit diverged.
     """
     judged = _fit_and_judge(config, progress, tell, keep)
-    return table_model(config, judged.fitted, judged.split, judged.metrics), _report(config, judged)
+    return _model(config, judged), _report(config, judged)
 
 
 def _fit_and_judge(
@@ -160,7 +164,36 @@ def _fit_and_judge(
         )
     elif measured:
         notes.append("the error outside the training range was not measured: no number column has a tail to hold out")
-    return _Judged(table, split, fitted, predictions, leaderboards, metrics, covered, files, notes, kept, everywhere)
+    published, published_on = fitted, split.train
+    if config.all_rows:
+        published_on = np.setdiff1d(np.arange(table.n_rows), split.validation)
+        again = replace(split, train=published_on)
+        published = FITS[config.family](config, table, again, progress, "fit all rows", kept.within("all-rows"), fitted)
+        notes.append(
+            f"the published model was fitted once more, to {len(published_on)} rows; errors, coverage and plots are of "
+            f"the model fitted to {len(split.train)}, without those that judge"
+        )
+    return _Judged(
+        table,
+        split,
+        fitted,
+        predictions,
+        leaderboards,
+        metrics,
+        covered,
+        files,
+        notes,
+        kept,
+        everywhere,
+        published,
+        published_on,
+    )
+
+
+def _model(config: TableConfig, judged: _Judged) -> FittedModel:
+    """Return what is published."""
+    split = replace(judged.split, train=judged.published_on)
+    return table_model(config, judged.published, split, judged.metrics)
 
 
 def _report(config: TableConfig, judged: _Judged) -> dict[str, Any]:
@@ -171,12 +204,13 @@ def _report(config: TableConfig, judged: _Judged) -> dict[str, Any]:
         "data_sha256": table.sha256,
         "split": {"kind": config.split_kind, "judged_on": next(iter(judged.leaderboards))},
         "rows": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        "published_on": len(judged.published_on),
         **({"all_rows": judged.everywhere.as_dict()} if judged.everywhere is not None else {}),
         "features": [{"name": feature.name, "kind": feature.kind} for feature in table.features],
         "columns": [asdict(use) for use in table.uses],
         "resumed": judged.kept.recalled,
         "notes": judged.notes,
-        **judged.fitted.report,
+        **judged.published.report,
         "leaderboards": {
             region: [{"model": row.model, "metrics": row.metrics} for row in rows]
             for region, rows in judged.leaderboards.items()
@@ -209,18 +243,19 @@ def run_table(config: TableConfig, progress: Progress, tell: Callable[[TrainingT
     judged = _fit_and_judge(
         config, progress, tell, lambda table: kept_fits(config, name, table.sha256, resume=config.resume)
     )
-    model, report = table_model(config, judged.fitted, judged.split, judged.metrics), _report(config, judged)
+    model, report = _model(config, judged), _report(config, judged)
     model = replace(
         model.created_at(datetime.now(UTC)),
         leaderboard={region: _told(rows) for region, rows in judged.leaderboards.items()},
     )
     card: Callable[[ModelManifest], Mapping[str, bytes]] = no_card
     if config.card:
-        predict = quick_predict(judged.fitted, model.signature)
+        seen = table_model(config, judged.fitted, judged.split, judged.metrics)
+        predict = quick_predict(judged.fitted, seen.signature)
         rows, targets = judged.fitted.coded.raw(judged.split.test), judged.table.targets[judged.split.test]
-        importance = permutation_importance(predict, model.inputs, rows, targets, config.seed)
+        importance = permutation_importance(predict, seen.inputs, rows, targets, config.seed)
         model = replace(model, importance=importance)
-        plots = _card_plots(judged, model, rows, predict)
+        plots = _card_plots(judged, replace(seen, importance=importance), rows, predict)
         card = partial(model_card, plots=plots, notes=tuple(judged.notes))
     published = {file: content for file, content in judged.files.items() if file.endswith(".png")}
     manifest = publish(repository, model, config.dtype, report, published, card)

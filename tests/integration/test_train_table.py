@@ -139,7 +139,7 @@ def test_semicolons_a_byte_order_mark_and_decimal_commas_are_read(tmp_path: Path
     [
         ("a,b\n" + "1,2\n" * 50, "c", "'c' is none"),
         ("a,b\n" + "".join(f"{i},7\n" for i in range(50)), "b", "must vary"),
-        ("a,b\n" + "".join(f"{i},x{i % 3}\n" for i in range(50)), "b", "holds text"),
+        ("a,b\n" + "".join(f"{i},x{i % 3}\n" for i in range(50)), "b", "holds 'x0' in line 2"),
         ("a,b\n" + "".join(f"{i},\n" for i in range(50)), "b", "has none|must have"),
         ("a,b\n1,2\n", "b", "at least 20 rows"),
         ("a,a,b\n" + "1,2,3\n" * 50, "b", "'a'"),

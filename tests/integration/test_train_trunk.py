@@ -106,6 +106,37 @@ def test_the_service_loads_the_graph_and_answers_levels_and_gaps(published: tupl
     assert rmse == pytest.approx(result.leaderboards["inside"][0].rmse["strength"], rel=1e-4)
 
 
+@pytest.mark.parametrize("family", ["trunk", "network"])
+def test_what_is_published_is_fitted_to_all_rows_where_that_is_asked_for(tmp_path: Path, family: str) -> None:
+    data = tmp_path / "drift.csv"
+    rows = [f"{1 + i % 17 / 8},{'late' if i >= 75 else 'ab'[i % 2]},{i},{2 + i % 17 / 4}" for i in range(80)]
+    data.write_text("\n".join(["x,g,t,y", *rows]) + "\n")
+    settings: dict[str, Any] = {
+        "data": data, "targets": ("y",), "drop": (), "time_column": "t", "family": family, "restarts": 1,
+        "max_epochs": 3, "card": True,
+    }  # fmt: skip
+
+    judged = run(tmp_path, **settings)
+    result = run(tmp_path, **settings, all_rows=True)
+
+    n_validation = 0 if family == "trunk" else 12
+    assert judged.manifest.provenance.n_rows == 68 - n_validation
+    assert result.manifest.provenance.n_rows == 80 - n_validation
+    assert result.manifest.metrics == judged.manifest.metrics
+    assert result.leaderboards == judged.leaderboards
+    assert result.manifest.importance == judged.manifest.importance
+    levels = [column.categories for column in result.manifest.inputs if isinstance(column, CategoryColumn)]
+    assert levels == [("a", "b", "late")]
+    assert result.manifest.graph.sha256 != judged.manifest.graph.sha256
+    note = (
+        f"the published model was fitted once more, to {80 - n_validation} rows; errors, coverage and plots are of the "
+        f"model fitted to {68 - n_validation}, without those that judge"
+    )
+    assert result.notes[-1] == note
+    card = (tmp_path / "repository" / "drift" / "2" / "model-card.md").read_text()
+    assert note in card
+
+
 def test_what_the_whole_gains_is_measured_once_and_holds_for_the_fit_without_the_tail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,7 @@ def test_the_manifest_carries_what_the_answers_need(result: TableResult) -> None
     assert manifest.joint_range is not None
     assert manifest.intervals is not None
     assert manifest.terms is not None
-    assert manifest.intervals.n_rows == manifest.provenance.n_rows == 210
+    assert manifest.intervals.n_rows == manifest.provenance.n_rows == 255
     assert {part for name in manifest.terms[0].names for part in name.split(" × ")} <= {"thickness", "time", "grade"}
 
 
@@ -161,7 +161,7 @@ def test_a_model_without_is_told_and_nothing_asked_is_answered(client: TestClien
         ({"interval": "0.9"}, "valid number"),
         ({"interval": True}, "valid number"),
         ({"explain": 1}, "valid boolean"),
-        ({"interval": 0.9999}, "must be at most 0.995 for this model, calibrated on 210 rows, however it is 0.9999"),
+        ({"interval": 0.9999}, "must be at most 0.995 for this model, calibrated on 255 rows, however it is 0.9999"),
     ],
 )
 def test_a_level_that_is_none_is_refused(client: TestClient, asked: dict[str, Any], words: str) -> None:
@@ -222,7 +222,7 @@ def test_the_model_card_is_one_page_that_loads_nothing(client: TestClient, repos
     )
     assert "model-card.html" in shown.output
     assert "importance" in shown.output
-    assert "calibrated on 210 rows" in shown.output
+    assert "calibrated on 255 rows" in shown.output
 
 
 def test_a_card_that_is_a_link_or_went_away_is_none(repository: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def write(path: Path, n_rows: int = 100) -> Path:
 
 def held(tmp_path: Path, **options: Any) -> tuple[TrainingTable, HeldOut]:
     path = write(tmp_path / "data.csv")
-    config = TableConfig.model_validate({"data": path, "targets": ("y",), **options})
+    config = TableConfig.model_validate({"data": path, "targets": ("y",), "family": "network", **options})
     table = load_training_table(
         path, ["y"], drop=() if config.group else ("heat",), group=config.group, time=config.time_column
     )
@@ -70,6 +70,18 @@ def test_the_tail_of_the_driving_column_judges(tmp_path: Path) -> None:
     assert table.numeric[one.split.test, 0].min() >= 27
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"group": "heat", "unseen": "other"}, {"time_column": "rolled"}, {"split": "outside"}]
+)
+def test_a_trunk_is_fitted_to_the_rows_that_a_network_is_chosen_by(tmp_path: Path, options: dict[str, Any]) -> None:
+    network, trunk = (held(tmp_path, family=family, **options)[1].split for family in ("network", "trunk"))
+
+    assert len(network.validation) >= 6
+    assert len(trunk.validation) == 0
+    assert set(trunk.train) == {*network.train, *network.validation}
+    assert trunk.test.tolist() == network.test.tolist()
+
+
 def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match="at least 3 groups, however: 2"):
         group_split(np.array([0, 0, 1, 1]), seed=0)
@@ -85,7 +97,7 @@ def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
     flat.write_text("g,y\n" + "".join(f"{'xy'[i % 2]},{i % 7}\n" for i in range(100)))
     with pytest.raises(TrainingDataError, match="has none; choose another"):
         hold_out(TableConfig(data=flat, targets=("y",), split="outside"), load_training_table(flat, ["y"]))
-    path.write_text("t,g,y\n" + "".join(f"{i},{'new' if i > 69 else 'xy'[i % 2]},{i % 7}\n" for i in range(100)))
+    path.write_text("t,g,y\n" + "".join(f"{i},{'new' if i > 84 else 'xy'[i % 2]},{i % 7}\n" for i in range(100)))
     with pytest.raises(TrainingDataError, match="none of later by t has"):
         hold_out(config, load_training_table(path, ["y"], time="t"))
 
