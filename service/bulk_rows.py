@@ -16,7 +16,7 @@ from models.contract.delimited import HEAD_BYTES, judge_head
 from models.contract.errors import ColumnNamesError, TableError
 from models.contract.manifest import ImagesColumn, ModelManifest, NumberColumn, StepsColumn
 from models.contract.table_sources import BLOCK_BYTES, open_delimited
-from models.contract.tables import numbers_of, texts_of
+from models.contract.table_values import numbers_of, texts_of
 from service.arrow_messages import CheckedMessages
 from service.body_pipe import Readable
 from service.errors import BodyTooLargeError, Fault, InputShapeError, InvalidRequestError, UnreadableBodyError

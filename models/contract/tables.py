@@ -5,8 +5,8 @@
 - Delimited text is UTF-8, with or without byte-order mark, cut by comma, semicolon, tab or pipe, whichever fits header
   and rows; numbers may have a decimal comma where the delimiter is another character; blank lines are passed over.
 - Column names are trimmed, distinct and not empty. White space around a value does not count.
-- Missing: the values in `MISSING`, and the nulls of Parquet and Arrow. "None" and "-" are text: they name levels in
-  process data.
+- Missing: the values in `table_values.MISSING`, and the nulls of Parquet and Arrow. "None" and "-" are text: they name
+  levels in process data.
 - Numbers: `1`, `-1.5`, `+2e-3`. Infinities are refused, also as `1e999`.
 - Booleans are text: `true` and `false` from Parquet and Arrow, as they stand from delimited text.
 - Dates and times are text: ISO 8601 from Parquet and Arrow, as they stand from delimited text.
@@ -23,14 +23,10 @@ from numpy.typing import NDArray
 
 from models.contract.errors import TableError
 from models.contract.table_sources import Source, open_source
-
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL")
-"""Values that stand for a missing one, in every column."""
+from models.contract.table_values import n_missing_texts, numbers_of, texts_of
 
 _PASS_ROWS = 65_536
 """Rows read at a time by a pass over a whole table."""
-
-_NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)$"
 
 Column = NDArray[np.float64] | NDArray[np.object_]
 
@@ -206,7 +202,7 @@ def judge_columns(
             n_rows += int(raw.num_rows)
             for name in names:
                 column = raw.column(name)
-                nulls[name] += _n_missing_texts(column)
+                nulls[name] += n_missing_texts(column)
                 if name in texts:
                     continue
                 values, wrong = numbers_of(column, source.decimal)
@@ -308,95 +304,6 @@ def _text(column: Any, values: NDArray[np.float64], unreadable: NDArray[np.bool_
     row = int(np.flatnonzero(unreadable)[0])
     mostly_numbers = int(unreadable.sum()) <= int((~np.isnan(values)).sum())
     return Text(str(column[row].as_py()), first_row + row, mostly_numbers)
-
-
-def _n_missing_texts(column: Any) -> int:
-    """Return how many values of a column are missing as text, where it is text; else its nulls."""
-    import pyarrow as pa
-
-    n_missing = 0
-    for chunk in _chunks(column):
-        plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
-        textual = pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type)
-        n_missing += int((_trimmed(plain) if textual else plain).null_count)
-    return n_missing
-
-
-def _chunks(column: Any) -> list[Any]:
-    return list(column.chunks) if hasattr(column, "chunks") else [column]
-
-
-def _trimmed(chunk: Any) -> Any:
-    """Return text without surrounding white space, missing values as nulls."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    text = pc.utf8_trim_whitespace(chunk)
-    return pc.if_else(pc.is_in(text, value_set=pa.array(MISSING, text.type)), pa.scalar(None, text.type), text)
-
-
-def numbers_of(column: Any, decimal: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the numbers of a `pyarrow` column, missing and unreadable values as NaN, and which are unreadable."""
-    import pyarrow as pa
-
-    values: list[NDArray[np.float64]] = []
-    unreadable: list[NDArray[np.bool_]] = []
-    for chunk in _chunks(column):
-        plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
-        kind = plain.type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-            numbers = _parsed(_trimmed(plain), decimal)
-            bad = np.asarray(numbers.is_null()) & np.asarray(_trimmed(plain).is_valid())
-        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or kind == pa.null():
-            numbers = plain.cast(pa.float64(), safe=False)
-            bad = np.zeros(len(plain), dtype=np.bool_)
-        else:
-            numbers = pa.nulls(len(plain), pa.float64())
-            bad = np.asarray(plain.is_valid())
-        values.append(numbers.to_numpy(zero_copy_only=False).astype(np.float64))
-        unreadable.append(bad.astype(np.bool_))
-    if not values:
-        return np.zeros(0), np.zeros(0, dtype=np.bool_)
-    return np.concatenate(values), np.concatenate(unreadable)
-
-
-def _parsed(text: Any, decimal: str) -> Any:
-    """Return trimmed text as float64, nulls where it is missing or no number."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if decimal == ",":
-        text = pc.if_else(pc.match_substring(text, "."), pa.scalar("no number", text.type), text)
-        text = pc.replace_substring(text, ",", ".", max_replacements=1)
-    try:
-        return text.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return pc.if_else(pc.match_substring_regex(text, _NUMBER), text, pa.scalar(None, text.type)).cast(pa.float64())
-
-
-def texts_of(table: str, name: str, column: Any) -> NDArray[np.object_]:
-    """Return the text of a `pyarrow` column, missing values as None.
-
-    Raises:
-        TableError: When it holds something else; names table and column.
-    """
-    import pyarrow as pa
-
-    parts: list[NDArray[np.object_]] = []
-    for chunk in _chunks(column):
-        try:
-            plain = chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
-            plain.validate(full=True)
-            if not pa.types.is_binary(plain.type):
-                plain = plain.cast(pa.string())
-            parts.append(_trimmed(plain).to_numpy(zero_copy_only=False).astype(object))
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            msg = (
-                f"a column must hold numbers, text or times, however {name!r} of {table} holds "
-                f"{str(chunk.type)[:80]}; leave it out or convert it"
-            )
-            raise TableError(msg) from error
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=object)
 
 
 def _refuse_infinity(source: Source, name: str, values: NDArray[np.float64], first_row: int) -> None:

@@ -12,7 +12,8 @@ import pytest
 from pyarrow import parquet
 
 from models.contract.errors import TableError
-from models.contract.tables import MISSING, column_names, file_sha256, iter_batches, place_of_row, read_table
+from models.contract.table_values import MISSING
+from models.contract.tables import column_names, file_sha256, iter_batches, place_of_row, read_table
 
 Write = Callable[..., Path]
 
