@@ -17,7 +17,7 @@ from training.tabular.model import TabularModel
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Floats, Rows
 from training.tabular.tree_settings import TreeSettings
-from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
+from training.tabular.trunks import KINDS, TrunkKind, fit_trunk, law_kind
 from training.tabular.trust import Trust, fit_trust
 
 SIGNATURE = Signature(3, (CategoryCodes(("a", "b"), True),))
@@ -100,6 +100,24 @@ def test_a_network_is_a_term_beside_those_of_its_linear_part(
     assert set(terms.names) == {*COLUMNS, NETWORK_NAME}
     sums, answers = terms(rows).sum(axis=1), target.trunk(rows)
     assert np.isclose(sums, answers, rtol=1e-9).mean() > 0.95
+    single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
+    model = type(fit.model)((target,))
+    runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")
+    expected = companion_reference(model, single, [terms], rows)[TERMS_TENSOR]
+    answer = runner.run(feed(rows, "float64"), TERMS_TENSOR)
+    np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+def test_the_terms_of_a_law_are_those_of_its_columns(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
+    fit, trust, _ = fitted
+    rows = rows_of(100, 7)
+    p, q, r = np.nan_to_num(rows.numeric, nan=1.0).T
+    trunk = fit_trunk(law_kind((((0, 1.0), (1, 0.5), (2, -1.0)), ((2, 2.0),), ((4, 1.0),))), rows, N_CODES, p + q * r)
+    assert trunk is not None
+    target = replace(fit.model.targets[1], trunks=(trunk.trunk,), wary=False)
+    terms = Terms.of(target, COLUMNS)
+    assert terms.names == ("p × q × r", "r", "kind")
+    np.testing.assert_allclose(terms(rows).sum(axis=1), trunk.trunk.predict(rows), rtol=1e-9)
     single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
     model = type(fit.model)((target,))
     runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")

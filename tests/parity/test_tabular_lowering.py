@@ -17,8 +17,9 @@ from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import fit_network
 from training.tabular.residual import SmoothResidual
 from training.tabular.rows import Columns, Rows
+from training.tabular.terms import Law
 from training.tabular.tree_settings import TreeSettings
-from training.tabular.trunks import KINDS, fit_trunk
+from training.tabular.trunks import KINDS, fit_trunk, law_kind
 
 GRADES = ("a", "b", "c")
 HEATS = tuple(f"h{i:02d}" for i in range(19))
@@ -78,6 +79,29 @@ def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside
     expected = model.predict(Rows(rows.numeric, rows.codes))
     answer = GraphRunner(graph, dtype)(rows)
     assert answer.dtype == np.dtype(dtype)
+    scale = np.maximum(np.abs(expected), np.abs(expected).mean(axis=0))
+    assert (np.abs(answer - expected) / scale).max() < BOUND[dtype]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_powers_of_a_law_answer_as_the_pipeline(model: TabularModel, dtype: Dtype) -> None:
+    rows, _ = process_rows(200, 0)
+    filled = np.nan_to_num(rows.numeric, nan=1.0)
+    law: Law = (
+        ((0, 1.0), (1, -2.0), (2, 0.5), (5, 1.0)),
+        ((0, 2.0), (4, 1.0)),
+        ((1, -0.5), (3, 0.5)),
+        ((2, -1.0),),
+        ((12, 1.0),),
+    )
+    fit = fit_trunk(law_kind(law), rows, N_CODES, filled[:, 0] / filled[:, 2])
+    assert fit is not None
+    lawful = TabularModel(tuple(replace(target, trunks=(fit.trunk,), wary=False) for target in model.targets))
+    given = hard_rows()
+    assert given.numeric is not None
+    assert given.codes is not None
+    expected = lawful.predict(Rows(given.numeric.astype(dtype).astype(np.float64), given.codes))
+    answer = GraphRunner(lower_table_model(lawful, SIGNATURE, dtype), dtype)(given)
     scale = np.maximum(np.abs(expected), np.abs(expected).mean(axis=0))
     assert (np.abs(answer - expected) / scale).max() < BOUND[dtype]
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from training.tabular.model import TargetModel, agreed
 from training.tabular.reach import Reach
 from training.tabular.rows import Floats, Rows
+from training.tabular.terms import Hinge, Power
 from training.tabular.trunks import Trunk
 
 JOINED = " × "
@@ -142,7 +143,8 @@ def _column(factor: int, trunk: Trunk) -> int:
     """Return the input column of a factor, categories counted behind numbers."""
     columns = trunk.columns
     if factor >= columns.width:
-        return trunk.hinges[factor - columns.width].column
+        bends: list[Hinge | Power] = [*trunk.hinges, *trunk.powers]
+        return bends[factor - columns.width].column
     if factor < columns.d_numeric:
         return factor
     factor -= columns.d_numeric

@@ -181,19 +181,25 @@ class TableLowering:
             bent = node("Gather", factors, self.builder.integers([h.column for h in trunk.hinges]), axis=1)
             bent = node("Sub", bent, self.builder.row([h.knot for h in trunk.hinges]))
             factors = self.builder.join([factors, node("Max", bent, self.builder.number(0.0))])
+        if trunk.powers:
+            base = node("Gather", factors, self.builder.integers([one.column for one in trunk.powers]), axis=1)
+            base = node("Sub", base, self.builder.row([one.origin for one in trunk.powers]))
+            base = node("Max", base, self.builder.row([one.least for one in trunk.powers]))
+            exponents = self.builder.row([one.exponent for one in trunk.powers])
+            factors = self.builder.join([factors, node("Pow", base, exponents)])
         # the network, then singles, then products: the weights are brought into the same order
         order = sorted(range(len(trunk.terms)), key=lambda i: len(trunk.terms[i]))
-        singles = [trunk.terms[i][0] for i in order if len(trunk.terms[i]) == 1]
-        pairs = [trunk.terms[i] for i in order if len(trunk.terms[i]) == 2]
         parts = [] if trunk.network is None else [self.network(trunk.network, self._block(trunk.columns))]
-        if singles:
-            parts.append(node("Gather", factors, self.builder.integers(singles), axis=1))
-        if pairs:
-            first, second = (
-                node("Gather", factors, self.builder.integers([pair[side] for pair in pairs]), axis=1)
-                for side in (0, 1)
-            )
-            parts.append(node("Mul", first, second))
+        for size in sorted({len(term) for term in trunk.terms if term}):
+            same = [trunk.terms[i] for i in order if len(trunk.terms[i]) == size]
+            sides = [
+                node("Gather", factors, self.builder.integers([term[side] for term in same]), axis=1)
+                for side in range(size)
+            ]
+            product = sides[0]
+            for side in sides[1:]:
+                product = node("Mul", product, side)
+            parts.append(product)
         return self.builder.join(parts), order
 
     def linked(self, trunk: Trunk, total: str) -> str:

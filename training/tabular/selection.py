@@ -3,8 +3,13 @@
 A candidate's score is the mean over folds of log(its error / that of the trees alone), so that every fold counts the
 same whatever its scale, and 0 is what no trunk at all gives. Driver tails and target tails weigh the same together.
 Folds on which a candidate is worse than the trees count once more in part: a loss outside is worse than a gain is good.
+
+Before all others comes a law (`training.tabular.law_search`): the same few terms, found again without one fold after
+the other. Approximations are others each time: on 85 splits of 16 real tables no more than two of eight or nine folds
+found the same terms, where made-up laws with noise of 10 to 30 % were found in six to eight.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -20,8 +25,9 @@ from training.tabular.reach import Reach
 from training.tabular.residual import QuickTrees, TreeColumns
 from training.tabular.rows import Floats, Rows, mean_of
 from training.tabular.tails import Fold, folds
+from training.tabular.terms import Law
 from training.tabular.tree_settings import QUICK_TREES, TreeSettings
-from training.tabular.trunks import KINDS, TrunkKind, fit_trunk
+from training.tabular.trunks import KINDS, TrunkKind, find_law, fit_trunk, law_kind
 from training.threads import AT_A_TIME
 
 INSIDE_WEIGHT: dict[Objective, float] = {"inside": 1.0, "balanced": 1 / 3, "outside": 0.0}
@@ -64,6 +70,13 @@ gained 1.5 % over a frozen one; on upper tails of the driving columns one that a
 
 _NETWORK_HANDICAP = 0.05
 """A network must be about this much better than what can be read, on a logarithmic scale, to come before it."""
+
+_LEAST_FINDS = 3
+"""Folds without which the same law must be found, beside that they are half of all."""
+
+_LAW_SLACK = 0.05
+"""A law may be this much worse by the score than the committee that it stands in for: it has few terms, and where both
+are as good as noise allows it is what goes on outside."""
 
 WIDTHS = (np.inf, 0.2, 0.05)
 """Reaches of the residual that are offered: frozen outside, faded within a fifth or a twentieth of the range. Whether
@@ -119,7 +132,9 @@ class Choice:
     committee: tuple[Score, ...]
 
     def ranked(self) -> tuple[TrunkKind | None, ...]:
-        """Return all kinds that were tried, the best first."""
+        """Return all kinds that a search may choose from, the best first; a law stands alone."""
+        if any(kind is not None and kind.law for kind in self.kinds):
+            return self.kinds
         by_name = {kind_name(kind): kind for kind in (None, *KINDS)}
         return tuple(by_name[name] for name in dict.fromkeys(score.name for score in self.scores))
 
@@ -218,7 +233,26 @@ def choose(tried: Sequence["Trial"], objective: Objective) -> Choice:
     free = judge(tried, together, False, objective)
     wary = _gain(tried, free, held_back) <= _CLEARLY_FREE
     taken = held_back if wary else free
+    law = _law(tried)
+    if law is not None:
+        alone = judge(tried, [trial.committee([law]) for trial in tried], False, objective)
+        if alone[0].score <= taken[0].score + _LAW_SLACK:
+            return Choice((law,), alone[0].width, False, tuple(scores), alone)
     return Choice(committee, taken[0].width, wary, tuple(scores), taken)
+
+
+def _law(tried: Sequence["Trial"]) -> TrunkKind | None:
+    """Return the law that most folds found, as a kind that every fold has tried; None where too few agree."""
+    found = Counter(trial.law for trial in tried if trial.law is not None)
+    if not found:
+        return None
+    law, n_finds = found.most_common(1)[0]
+    if n_finds < max(_LEAST_FINDS, len(tried) / 2):
+        return None
+    kind = law_kind(law)
+    for trial in tried:
+        trial.try_kind(kind)
+    return kind
 
 
 def _gain(tried: Sequence["Trial"], free: Sequence[Score], held_back: Sequence[Score]) -> float:
@@ -269,12 +303,18 @@ class Trial:
         self._committees: dict[tuple[TrunkKind | None, ...], _Candidate] = {}
         constant = np.full(len(self._expected), mean)
         self._add(None, np.full(len(self._targets), mean), constant, constant)
+        self._n_codes = n_codes
         for kind in KINDS:
-            fit = fit_trunk(kind, self._train, n_codes, self._targets, seed=seed, networks=QUICK_NETWORK)
-            if fit is not None:
-                border = fit.trunk.predict(self._reach.clipped(self._held_out))
-                self._add(kind, fit.left_out, fit.trunk.predict(self._held_out), border)
+            self.try_kind(kind)
+        self.law: Law | None = find_law(self._train, n_codes, self._targets)
         self.reference = self.errors(self.candidates[None])[np.inf]
+
+    def try_kind(self, kind: TrunkKind) -> None:
+        """Fit a kind of trunk and make it a candidate, where the rows allow it."""
+        fit = fit_trunk(kind, self._train, self._n_codes, self._targets, seed=self._seed, networks=QUICK_NETWORK)
+        if fit is not None:
+            border = fit.trunk.predict(self._reach.clipped(self._held_out))
+            self._add(kind, fit.left_out, fit.trunk.predict(self._held_out), border)
 
     def _add(self, kind: TrunkKind | None, left_out: Floats, trunk: Floats, border: Floats) -> None:
         residual = self._residual(self._targets - left_out)

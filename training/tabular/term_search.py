@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.tabular.rows import Floats, mean_of
-from training.tabular.terms import Hinge, Term, with_hinges
+from training.tabular.terms import Hinge, Term, with_bends
 
 _N_KNOTS = 5
 """Quantiles at which a column may bend."""
@@ -50,26 +50,27 @@ def search_terms(
     Returns:
         Hinges used, and terms.
     """
-    if len(block) > _SEARCH_ROWS:
-        index = np.random.default_rng(0).choice(len(block), _SEARCH_ROWS, replace=False)
-        block, wanted = block[index], wanted[index]
-        row_weights = None if row_weights is None else row_weights[index]
+    block, wanted, row_weights = sampled(block, wanted, row_weights)
     hinges = _hinges(block, d_numeric)
-    factors = with_hinges(block, hinges)
+    factors = with_bends(block, hinges)
     width = block.shape[1]
     sources = np.array([*range(width), *(hinge.column for hinge in hinges)])
-    search = _Search(factors, sources, wanted, row_weights)
-    while len(search.chosen) < min(_MAX_TERMS, len(wanted) // 8) and search.step():
-        last = search.chosen[-1]
-        if degree == 2 and len(last) == 1:
-            search.offer_products(last[0])
-    terms = search.best()
+    search = TermSearch(factors, sources, wanted, row_weights)
+    terms = search.run(degree)
     used = sorted({k for term in terms for k in term if k >= width})
     place = {k: width + i for i, k in enumerate(used)}
     return (
         tuple(hinges[k - width] for k in used),
         tuple(tuple(place.get(k, k) for k in term) for term in terms),
     )
+
+
+def sampled(block: Floats, wanted: Floats, row_weights: Floats | None) -> tuple[Floats, Floats, Floats | None]:
+    """Return the rows that terms are chosen on: all, or those drawn of many."""
+    if len(block) <= _SEARCH_ROWS:
+        return block, wanted, row_weights
+    index = np.random.default_rng(0).choice(len(block), _SEARCH_ROWS, replace=False)
+    return block[index], wanted[index], None if row_weights is None else row_weights[index]
 
 
 def _hinges(block: Floats, d_numeric: int) -> tuple[Hinge, ...]:
@@ -88,7 +89,7 @@ def _hinges(block: Floats, d_numeric: int) -> tuple[Hinge, ...]:
     return tuple(result)
 
 
-class _Search:
+class TermSearch:
     """Orthogonal matching pursuit over a growing set of candidates: all factors, and products of some with all.
 
     No candidate is ever written out. What is left of each, and what it shares with what is still to be explained,
@@ -97,31 +98,50 @@ class _Search:
 
     Args:
         factors: Shape (n_rows, n_factors).
-        sources: Column that each factor is made of; a product has factors of two.
+        sources: Column that each factor is made of; a product has factors of different ones.
         wanted: Shape (n_rows,).
         row_weights: Weights of the rows; None for equal ones.
+        allowed: Factors that are offered, shape (n_factors,); None for all.
     """
 
-    def __init__(self, factors: Floats, sources: NDArray[np.int64], wanted: Floats, row_weights: Floats | None) -> None:
+    def __init__(
+        self,
+        factors: Floats,
+        sources: NDArray[np.int64],
+        wanted: Floats,
+        row_weights: Floats | None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._factors, self._sources = factors, sources
         self._squared_factors = factors**2
         self._weights = np.ones(len(wanted)) if row_weights is None else row_weights
         self._root = np.sqrt(self._weights)
         self._rest = (wanted - mean_of(wanted, row_weights)) * self._root
         self._directions: list[Floats] = []
-        self._others: list[int | None] = []
+        self._others: list[Term] = []
         self._multipliers = np.empty((len(wanted), 0))
         none = np.empty((0, factors.shape[1]))
         self._squares, self._left, self._shared = none, none, none
         self._criteria: list[float] = []
         self.chosen: list[Term] = []
-        self._offer(None, np.ones(len(wanted)), np.ones(factors.shape[1], dtype=bool))
+        self._allowed = np.ones(factors.shape[1], dtype=np.bool_) if allowed is None else allowed
+        self._offer((), np.ones(len(wanted)), self._allowed)
 
-    def offer_products(self, factor: int) -> None:
-        """Offer the products of a factor with all those of other columns."""
-        self._offer(factor, self._factors[:, factor], self._sources != self._sources[factor])
+    @property
+    def n_candidates(self) -> int:
+        """Terms that were offered."""
+        return int(np.count_nonzero(self._squares))
 
-    def _offer(self, other: int | None, multiplier: Floats, allowed: NDArray[np.bool_]) -> None:
+    def run(self, degree: int) -> tuple[Term, ...]:
+        """Choose terms, and offer the products of each chosen with all factors, up to as many factors as the degree."""
+        while len(self.chosen) < min(_MAX_TERMS, len(self._rest) // 8) and self.step():
+            last = self.chosen[-1]
+            if len(last) < degree:
+                others = ~np.isin(self._sources, self._sources[list(last)])
+                self._offer(last, self._factors[:, list(last)].prod(axis=1), others & self._allowed)
+        return tuple(self.chosen[: int(np.argmin(self._criteria)) + 1]) if self._criteria else ()
+
+    def _offer(self, other: Term, multiplier: Floats, allowed: NDArray[np.bool_]) -> None:
         weighted = self._weights * multiplier
         moments = (weighted * multiplier) @ self._squared_factors
         squares = moments - (weighted @ self._factors) ** 2 / self._weights.sum()
@@ -151,15 +171,12 @@ class _Search:
         self._shared = self._shared - explained * along
         self._directions.append(direction)
         other = self._others[place]
-        self.chosen.append((factor,) if other is None else (other, factor))
+        self.chosen.append((*other, factor))
         n_rows = len(self._rest)
         n_parameters = 1 + len(self.chosen) * (1 + _KNOT_COST / 2)
         slack = max(1 - n_parameters / n_rows, 0.05)
         self._criteria.append(float(self._rest @ self._rest) / n_rows / slack**2)
         return len(self.chosen) < 6 or self._criteria[-1] <= _PATIENCE * min(self._criteria)
-
-    def best(self) -> tuple[Term, ...]:
-        return tuple(self.chosen[: int(np.argmin(self._criteria)) + 1]) if self._criteria else ()
 
     def _direction(self, place: int, factor: int) -> Floats:
         """Return what a candidate adds to the directions chosen, of length 1; freed of them twice, against rounding."""

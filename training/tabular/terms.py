@@ -1,6 +1,7 @@
 """Terms that a trunk is a sum of: columns, hinges, indicators, and products of two of them.
 
-A *factor* is a column, an indicator, or a hinge: columns and indicators have the first numbers, hinges those behind.
+A *factor* is a column, an indicator, a hinge, or a power: columns and indicators have the first numbers, hinges and
+powers those behind.
 Hinges are those of multivariate adaptive regression splines (J. H. Friedman, Annals of Statistics 19, 1991,
 doi:10.1214/aos/1176347963): straight outside the outermost knot, so that a trunk continues with the slope that it has
 at the border.
@@ -15,6 +16,9 @@ from training.tabular.rows import Floats
 Term = tuple[int, ...]
 """The factors that it is the product of, by number."""
 
+Law = tuple[tuple[tuple[int, float], ...], ...]
+"""Terms as products of powers: column or indicator by number, and its exponent, 1 for an indicator."""
+
 NETWORK_TERM: Term = ()
 """Stands for the network's answer, always the last term; it is no product of factors."""
 
@@ -27,9 +31,20 @@ class Hinge:
     knot: float
 
 
-def with_hinges(block: Floats, hinges: tuple[Hinge, ...]) -> Floats:
-    """Return all factors: columns and indicators, shape (n_rows, width), and behind them the hinges' values."""
+@dataclass(frozen=True)
+class Power:
+    """max(u − origin, least) ^ exponent of one standardised number column, which is 0 at the origin."""
+
+    column: int
+    exponent: float
+    origin: float
+    least: float
+
+
+def with_bends(block: Floats, hinges: tuple[Hinge, ...], powers: tuple[Power, ...] = ()) -> Floats:
+    """Return all factors: columns and indicators, shape (n_rows, width), behind them hinges, then powers."""
     bent = [np.maximum(block[:, hinge.column] - hinge.knot, 0.0) for hinge in hinges]
+    bent += [np.maximum(block[:, one.column] - one.origin, one.least) ** one.exponent for one in powers]
     return np.column_stack([block, *bent]) if bent else block
 
 

@@ -99,7 +99,8 @@ class _Writer:
                 parts.append(self._term(term, weight))
         parts, powers = ([part for part in some if part] for some in (parts, powers))
         if trunk.kind.link == "identity":
-            return _sum(constant, parts)
+            negligible = abs(constant) < _LEAST * np.abs(trunk.weights).max(initial=0.0)
+            return _sum(0.0 if negligible else constant, parts)
         head = _number(float(trunk.factor * np.exp(constant)))
         inner = [f"exp({_sum(0.0, parts)})"] if parts else []
         text = " * ".join([*([] if head == "1" and (powers or inner) else [head]), *powers, *inner])
@@ -116,11 +117,16 @@ class _Writer:
         return f"log({name})" if shift == 0 else f"log({name} + {_number(shift)})"
 
     def _term(self, term: Term, weight: float) -> str:
-        """Return a term of hinges, indicators or products."""
+        """Return a term of hinges, powers, indicators or products."""
         factors = []
         for factor in term:
             j = factor if factor < self._columns.d_numeric else None
             knot = 0.0
+            if factor >= self._columns.width + len(self._trunk.hinges):
+                power = self._trunk.powers[factor - self._columns.width - len(self._trunk.hinges)]
+                weight /= float(self._columns.spread[power.column]) ** power.exponent
+                factors.append(self._power(power.column, power.exponent))
+                continue
             if factor >= self._columns.width:
                 hinge = self._trunk.hinges[factor - self._columns.width]
                 j, knot = hinge.column, hinge.knot

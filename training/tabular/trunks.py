@@ -14,18 +14,22 @@ from typing import Literal
 
 import numpy as np
 
+from training.tabular.law_search import law_factors, search_law
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
-from training.tabular.ridge import fit_ridge
+from training.tabular.ridge import NO_PENALTY, RIDGE_SHARES, fit_ridge
 from training.tabular.rows import Columns, Floats, Rows, Scale
 from training.tabular.term_search import search_terms
-from training.tabular.terms import NETWORK_TERM, Hinge, Term, products_of, with_hinges
+from training.tabular.terms import NETWORK_TERM, Hinge, Law, Power, Term, products_of, with_bends
 
 Link = Literal["identity", "log"]
 
 _ROOM: dict[Link, float] = {"identity": 3.0, "log": 1.0}
 """A trunk's sum is held within this many ranges beyond the range that it had to reach in training: a guard against a
 runaway term, far beyond what any validation accepts."""
+
+_LAW_ROOM = 1000.0
+"""The same of a law, which is found again and again and may well grow so far."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class TrunkKind:
         link: Its link.
         degree: 0 for all columns, none chosen (ridge); 1 for chosen columns and hinges; 2 with their products.
         networked: Whether an ensemble of networks is added; the degree is 0 then.
+        law: Its terms where they are given, and all that is fitted are their weights.
     """
 
     name: str
@@ -45,6 +50,7 @@ class TrunkKind:
     link: Link
     degree: int
     networked: bool = False
+    law: Law = ()
 
 
 KINDS = (
@@ -64,6 +70,17 @@ KINDS = (
 )
 
 
+def law_kind(law: Law) -> TrunkKind:
+    """Return the kind of trunk whose terms are those of a law."""
+    return TrunkKind("law", "raw", "identity", 0, law=law)
+
+
+def find_law(rows: Rows, n_codes: tuple[int, ...], targets: Floats) -> Law | None:
+    """Look for a law in rows, as `training.tabular.law_search` says."""
+    columns = Columns.fit(rows, n_codes, "raw")
+    return search_law(columns(rows), columns, targets, rows.weights)
+
+
 @dataclass(frozen=True)
 class Trunk:
     """A fitted trunk.
@@ -79,6 +96,7 @@ class Trunk:
         bounds: The sum is held within these.
         factor: The answer's factor behind the logarithmic link, against the bias of averaging logarithms.
         network: Takes all columns; its answer is the last term, `NETWORK_TERM`, whose weight is 1.
+        powers: Its powers; factor `columns.width + len(hinges) + i` is power i.
     """
 
     kind: TrunkKind
@@ -91,6 +109,7 @@ class Trunk:
     bounds: tuple[float, float]
     factor: float = 1.0
     network: Network | None = None
+    powers: tuple[Power, ...] = ()
 
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
@@ -99,7 +118,7 @@ class Trunk:
     def products(self, rows: Rows) -> Floats:
         """Return the terms without their weights, shape (n_rows, n_terms); the network's answer is the last."""
         block = self.columns(rows)
-        result = products_of(with_hinges(block, self.hinges), self.terms)
+        result = products_of(with_bends(block, self.hinges, self.powers), self.terms)
         if self.network is not None:
             result[:, -1] = self.network(block)
         return result
@@ -146,7 +165,7 @@ def fit_trunk(
         n_threads: Threads that a network takes.
 
     Returns:
-        The fit, or None where the targets do not allow it (a logarithm of negative targets, a network of few rows).
+        The fit, or None where the rows do not allow it (a logarithm of negative targets, a network of few rows).
     """
     shift = _target_shift(targets) if kind.link == "log" else 0.0
     if shift is None:
@@ -155,9 +174,12 @@ def fit_trunk(
     columns = Columns.fit(rows, n_codes, kind.scale)
     block = columns(rows)
     hinges: tuple[Hinge, ...] = ()
+    powers: tuple[Power, ...] = ()
     terms: tuple[Term, ...]
     network = None
-    if kind.degree == 0:
+    if kind.law:
+        powers, terms = law_factors(kind.law, block, columns)
+    elif kind.degree == 0:
         terms = tuple((j,) for j in range(columns.width))
     else:
         hinges, terms = search_terms(block, columns.d_numeric, wanted, kind.degree, rows.weights)
@@ -168,11 +190,15 @@ def fit_trunk(
         network, left_out = replace(fit.network, linear=np.zeros(columns.width)), fit.left_out
         terms, weights, intercept = (*terms, NETWORK_TERM), np.array([*fit.network.linear, 1.0]), 0.0
     else:
-        weights, intercept, left_out = fit_ridge(products_of(with_hinges(block, hinges), terms), wanted, rows.weights)
+        products, shares = (
+            products_of(with_bends(block, hinges, powers), terms),
+            NO_PENALTY if kind.law else RIDGE_SHARES,
+        )
+        weights, intercept, left_out = fit_ridge(products, wanted, rows.weights, shares)
     low, high = float(wanted.min()), float(wanted.max())
-    room = _ROOM[kind.link] * (high - low)
+    room = (_LAW_ROOM if kind.law else _ROOM[kind.link]) * (high - low)
     bounds = (low - room, high + room)
-    trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network)
+    trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network, powers=powers)
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
         weighted = fitted if rows.weights is None else fitted * rows.weights

@@ -1,0 +1,131 @@
+"""Laws: the same few products of powers found again wherever they are looked for, and nothing where there is none."""
+
+import numpy as np
+import pytest
+
+from training.tabular.fit import fit_table_model
+from training.tabular.network_settings import NetworkSettings
+from training.tabular.rows import Rows
+from training.tabular.selection import choose, kind_name, try_out
+from training.tabular.terms import Law
+from training.tabular.tree_settings import TreeSettings
+from training.tabular.trunk_text import trunk_text
+from training.tabular.trunks import find_law, fit_trunk, law_kind
+
+N_CODES = (2,)
+GRADE = 5
+"""Number of the indicator of the first level, behind five columns."""
+
+MIXED: Law = (((0, 1.0), (1, 1.0), (2, -1.0)), ((3, 0.5),), ((GRADE, 1.0),))
+
+
+def rows_of(n_rows: int, seed: int, high: float = 9.0) -> Rows:
+    rng = np.random.default_rng(seed)
+    return Rows(rng.uniform(1, high, (n_rows, 5)), rng.integers(0, 2, (n_rows, 1)))
+
+
+def mixed(rows: Rows) -> np.ndarray:
+    """3 a b / c − 8 √d + 5 where the level is the first: negative here and there, so that no logarithm is of use."""
+    a, b, c, d, _ = rows.numeric.T
+    return np.asarray(3 * a * b / c - 8 * np.sqrt(d) + 5 * (rows.codes[:, 0] == 0))
+
+
+def noise(n_rows: int, seed: int = 9) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=n_rows)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 1.0])
+def test_a_law_is_found_through_noise_and_goes_on_outside(spread: float) -> None:
+    rows = rows_of(600, 0)
+    targets = mixed(rows) + spread * noise(600)
+
+    law = find_law(rows, N_CODES, targets)
+
+    assert law == MIXED
+    fit = fit_trunk(law_kind(law), rows, N_CODES, targets)
+    assert fit is not None
+    far = rows_of(200, 1, 18.0)
+    np.testing.assert_allclose(fit.trunk.predict(far), mixed(far), rtol=1e-9 + 0.01 * spread, atol=1e-9 + 0.5 * spread)
+    text = trunk_text(fit.trunk, list("abcde"), [("grade", ("x", "y"))])
+    if spread == 0:
+        assert text == '-8 * d^0.5 + 3 * a * b * c^-1 + 5 * (grade = "x")'
+
+
+def test_columns_with_signs_and_gaps_have_the_powers_that_they_can() -> None:
+    rng = np.random.default_rng(0)
+    numeric = rng.normal(size=(500, 3))
+    targets = numeric[:, 0] * numeric[:, 1] - 2 * numeric[:, 2] ** 2 + 0.1 * noise(500)
+    assert find_law(Rows(numeric, np.zeros((500, 0), dtype=np.int64)), (), targets) == (
+        ((0, 1.0), (1, 1.0)),
+        ((2, 2.0),),
+    )
+    numeric[::10, 0] = np.nan
+    codes = np.zeros((500, 0), dtype=np.int64)
+    found = find_law(
+        Rows(numeric, codes), (), np.where(np.isnan(numeric[:, 0]), 5.0, numeric[:, 1]) + 0.01 * noise(500)
+    )
+    assert found is not None
+    assert (3, 1.0) in {factor for term in found for factor in term}
+
+
+def test_rows_of_no_weight_have_no_say() -> None:
+    rows = rows_of(800, 0)
+    targets = mixed(rows) + 0.1 * noise(800)
+    targets[400:] = 7 * rows.numeric[400:, 4]
+    weights = np.where(np.arange(800) < 400, 1.0, 1e-9)
+    assert find_law(Rows(rows.numeric, rows.codes, weights), N_CODES, targets) == MIXED
+
+
+def test_what_is_no_law_is_none() -> None:
+    rows = rows_of(600, 0)
+    assert find_law(rows, N_CODES, noise(600)) is None
+    assert find_law(rows, N_CODES, np.full(600, 3.0)) is None
+
+
+def test_outside_a_reciprocal_is_held_and_a_line_is_not() -> None:
+    rows = rows_of(300, 0)
+    a, b, *_ = rows.numeric.T
+    fit = fit_trunk(law_kind((((0, -1.0),), ((1, 1.0),))), rows, N_CODES, 10 / a + b)
+    assert fit is not None
+    near = Rows(np.array([[0.2, 5, 5, 5, 5], [1e-9, 5, 5, 5, 5], [2, -1, 5, 5, 5]]), np.zeros((3, 1), dtype=np.int64))
+    answers = fit.trunk.predict(near)
+    assert answers[0] == pytest.approx(55, rel=1e-3)
+    assert 100 < answers[1] < 110
+    assert answers[2] == pytest.approx(4, rel=1e-3)
+
+
+def test_a_law_that_most_folds_find_answers_alone() -> None:
+    rows = rows_of(500, 0)
+    targets = mixed(rows) + noise(500)
+
+    tried = try_out(rows, N_CODES, targets, 0)
+    choice = choose(tried, "balanced")
+
+    assert sum(trial.law == MIXED for trial in tried) >= len(tried) / 2
+    assert [kind and kind.law for kind in choice.kinds] == [MIXED]
+    assert not choice.wary
+    assert choice.as_dict()["trunks"] == ["law"]
+    assert choice.ranked() == choice.kinds
+    model = fit_table_model(
+        rows, N_CODES, targets[:, None], trees=TreeSettings(n_trees=40, n_ensembles=2),
+        networks=NetworkSettings(n_members=2, d_hidden=16, n_steps=100),
+    ).model  # fmt: skip
+    far = rows_of(300, 1, 18.0)
+    assert np.sqrt(np.mean((model.predict(far)[:, 0] - mixed(far)) ** 2)) < 0.5
+
+
+def test_a_law_that_few_folds_find_or_that_is_worse_than_the_committee_has_no_voice() -> None:
+    rows = rows_of(300, 0)
+    targets = mixed(rows) + noise(300)
+    tried = try_out(rows, N_CODES, targets, 0)
+    few = (len(tried) - 1) // 2
+
+    for place, trial in enumerate(tried):
+        trial.law = MIXED if place < few else None
+    assert "law" not in map(kind_name, choose(tried, "balanced").kinds)
+    for trial in tried:
+        trial.law = (((4, 2.0),),)
+    assert "law" not in map(kind_name, choose(tried, "balanced").kinds)
+    for trial in tried:
+        trial.law = MIXED
+    assert list(map(kind_name, choose(tried, "balanced").kinds)) == ["law"]
