@@ -92,6 +92,8 @@ def test_outside_a_reciprocal_is_held_and_a_line_is_not() -> None:
     assert answers[0] == pytest.approx(55, rel=1e-3)
     assert 100 < answers[1] < 110
     assert answers[2] == pytest.approx(4, rel=1e-3)
+    far = Rows(np.array([[2, 900.0, 5, 5, 5]]), np.zeros((1, 1), dtype=np.int64))
+    assert fit.trunk.predict(far)[0] == pytest.approx(905, rel=1e-3)
 
 
 def test_a_law_that_most_folds_find_answers_alone() -> None:

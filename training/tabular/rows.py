@@ -1,6 +1,6 @@
 """Rows of a table as the tabular model takes them, and what each column is on a raw and on a logarithmic scale."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -166,6 +166,11 @@ class Columns:
             missing,
             n_codes,
         )
+
+    def widened(self, n_ranges: float) -> Self:
+        """Return the same columns, held only this many more central ranges beyond."""
+        more = n_ranges * (self.upper - self.lower) / (1 + 2 * _RANGES_BEYOND)
+        return replace(self, lower=self.lower - more, upper=self.upper + more)
 
     @property
     def d_numeric(self) -> int:

@@ -29,7 +29,7 @@ _ROOM: dict[Link, float] = {"identity": 3.0, "log": 1.0}
 runaway term, far beyond what any validation accepts."""
 
 _LAW_ROOM = 1000.0
-"""The same of a law, which is found again and again and may well grow so far."""
+"""The same of a law, and of the ranges of its columns: it is found again and again, and holds far outside."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,8 @@ def fit_trunk(
     low, high = float(wanted.min()), float(wanted.max())
     room = (_LAW_ROOM if kind.law else _ROOM[kind.link]) * (high - low)
     bounds = (low - room, high + room)
+    if kind.law:
+        columns = columns.widened(_LAW_ROOM)
     trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network, powers=powers)
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
