@@ -13,7 +13,7 @@ from training.tabular.companion import companion_reference, lower_companion
 from training.tabular.explaining import NETWORK_NAME, Terms
 from training.tabular.fit import TabularFit, fit_table_model
 from training.tabular.lowering import lower_table_model
-from training.tabular.model import TabularModel
+from training.tabular.model import TabularModel, TargetModel
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Floats, Rows
 from training.tabular.tree_settings import TreeSettings
@@ -86,6 +86,15 @@ def test_terms_add_up_to_the_trunk_wherever_it_is_not_held_back(
         assert set(" × ".join(one.names).split(" × ")) <= {*COLUMNS, NETWORK_NAME}
 
 
+def assert_same_terms(target: TargetModel, terms: Terms, trust: Trust, rows: Rows) -> None:
+    single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
+    model = TabularModel((target,))
+    runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")
+    expected = companion_reference(model, single, [terms], rows)[TERMS_TENSOR]
+    answer = runner.run(feed(rows, "float64"), TERMS_TENSOR)
+    np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.networked], ids=lambda kind: kind.name)
 def test_a_network_is_a_term_beside_those_of_its_linear_part(
     fitted: tuple[TabularFit, Trust, list[Terms]], kind: TrunkKind
@@ -100,12 +109,7 @@ def test_a_network_is_a_term_beside_those_of_its_linear_part(
     assert set(terms.names) == {*COLUMNS, NETWORK_NAME}
     sums, answers = terms(rows).sum(axis=1), target.trunk(rows)
     assert np.isclose(sums, answers, rtol=1e-9).mean() > 0.95
-    single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
-    model = type(fit.model)((target,))
-    runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")
-    expected = companion_reference(model, single, [terms], rows)[TERMS_TENSOR]
-    answer = runner.run(feed(rows, "float64"), TERMS_TENSOR)
-    np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    assert_same_terms(target, terms, trust, rows)
 
 
 def test_the_terms_of_a_law_are_those_of_its_columns(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
@@ -118,12 +122,7 @@ def test_the_terms_of_a_law_are_those_of_its_columns(fitted: tuple[TabularFit, T
     terms = Terms.of(target, COLUMNS)
     assert terms.names == ("p × q × r", "r", "kind")
     np.testing.assert_allclose(terms(rows).sum(axis=1), trunk.trunk.predict(rows), rtol=1e-9)
-    single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
-    model = type(fit.model)((target,))
-    runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")
-    expected = companion_reference(model, single, [terms], rows)[TERMS_TENSOR]
-    answer = runner.run(feed(rows, "float64"), TERMS_TENSOR)
-    np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    assert_same_terms(target, terms, trust, rows)
 
 
 def test_a_linear_trunk_alone_has_its_weights_as_terms(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
