@@ -116,7 +116,7 @@ def test_the_terms_of_a_law_are_those_of_its_columns(fitted: tuple[TabularFit, T
     fit, trust, _ = fitted
     rows = rows_of(100, 7)
     p, q, r = np.nan_to_num(rows.numeric, nan=1.0).T
-    trunk = fit_trunk(law_kind((((0, 1.0), (1, 0.5), (2, -1.0)), ((2, 2.0),), ((4, 1.0),))), rows, N_CODES, p + q * r)
+    trunk = fit_trunk(law_kind((((0, 1.0), (1, 0.5), (2, -1.0)), ((2, 2.0),), ((6, 1.0),))), rows, N_CODES, p + q * r)
     assert trunk is not None
     target = replace(fit.model.targets[1], trunks=(trunk.trunk,), wary=False)
     terms = Terms.of(target, COLUMNS)

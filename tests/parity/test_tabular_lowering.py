@@ -88,7 +88,7 @@ def test_the_powers_of_a_law_answer_as_the_pipeline(model: TabularModel, dtype: 
     rows, _ = process_rows(200, 0)
     filled = np.nan_to_num(rows.numeric, nan=1.0)
     law: Law = (
-        ((0, 1.0), (1, -2.0), (2, 0.5), (5, 1.0)),
+        ((0, 1.0), (1, -2.0), (2, 0.5), (6, 1.0)),
         ((0, 2.0), (4, 1.0)),
         ((1, -0.5), (3, 0.5)),
         ((2, -1.0),),

@@ -13,8 +13,8 @@ from training.tabular.trunk_text import trunk_text
 from training.tabular.trunks import find_law, fit_trunk, law_kind
 
 N_CODES = (2,)
-GRADE = 5
-"""Number of the indicator of the first level, behind five columns."""
+GRADE = 10
+"""Number of the first level, behind five columns and their gaps."""
 
 MIXED: Law = (((0, 1.0), (1, 1.0), (2, -1.0)), ((3, 0.5),), ((GRADE, 1.0),))
 
@@ -66,6 +66,22 @@ def test_columns_with_signs_and_gaps_have_the_powers_that_they_can() -> None:
     )
     assert found is not None
     assert (3, 1.0) in {factor for term in found for factor in term}
+
+
+def test_a_law_is_the_same_on_rows_with_and_without_gaps() -> None:
+    rows = rows_of(800, 0)
+    targets = mixed(rows) + 0.1 * noise(800)
+    numeric = rows.numeric.copy()
+    numeric[::9, 4] = np.nan
+    gappy = Rows(numeric, rows.codes)
+    law = find_law(gappy, N_CODES, targets)
+    assert law == MIXED
+    gap = ((5 + 4, 1.0),)
+    for given in (rows, gappy):
+        fit = fit_trunk(law_kind((*law, gap)), given, N_CODES, targets + 7 * np.isnan(given.numeric[:, 4]))
+        assert fit is not None
+        answers = fit.trunk.predict(given)
+        np.testing.assert_allclose(answers, mixed(rows) + 7 * np.isnan(given.numeric[:, 4]), atol=0.1)
 
 
 def test_rows_of_no_weight_have_no_say() -> None:

@@ -64,17 +64,25 @@ def search_law(block: Floats, columns: Columns, wanted: Floats, row_weights: Flo
         return None
 
     def factor(k: int) -> tuple[int, float]:
-        return (k, 1.0) if k < columns.width else (powers[k - columns.width].column, powers[k - columns.width].exponent)
+        power = powers[k - columns.width] if k >= columns.width else None
+        return (_number(k, columns), 1.0) if power is None else (power.column, power.exponent)
 
     return tuple(sorted(tuple(sorted(factor(k) for k in term)) for term in terms))
 
 
 def law_factors(law: Law, block: Floats, columns: Columns) -> tuple[tuple[Power, ...], tuple[Term, ...]]:
-    """Return a law's powers and terms on rows of the same table."""
+    """Return a law's powers and terms on rows of the same table; terms of gaps that these rows do not have are none."""
     numbers = sorted({factor for term in law for factor in term if factor[0] < columns.d_numeric})
     place = {factor: columns.width + i for i, factor in enumerate(numbers)}
+    place |= {(_number(k, columns), 1.0): k for k in range(columns.d_numeric, columns.width)}
     powers = tuple(_power(j, exponent, block, columns) for j, exponent in numbers)
-    return powers, tuple(tuple(place.get(factor, factor[0]) for factor in term) for term in law)
+    return powers, tuple(tuple(place[factor] for factor in term) for term in law if set(term) <= set(place))
+
+
+def _number(k: int, columns: Columns) -> int:
+    """Return a law's number of an indicator: the same on all rows of a table, whichever columns have gaps there."""
+    d, n_gaps = columns.d_numeric, len(columns.missing)
+    return d + columns.missing[k - d] if k < d + n_gaps else k - n_gaps + d
 
 
 def _origin(j: int, columns: Columns) -> float:

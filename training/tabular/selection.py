@@ -5,8 +5,8 @@ same whatever its scale, and 0 is what no trunk at all gives. Driver tails and t
 Folds on which a candidate is worse than the trees count once more in part: a loss outside is worse than a gain is good.
 
 Before all others comes a law (`training.tabular.law_search`): the same few terms, found again without one fold after
-the other. Approximations are others each time: on 85 splits of 16 real tables no more than two of eight or nine folds
-found the same terms, where made-up laws with noise of 10 to 30 % were found in six to eight.
+the other. Approximations are others each time: on 255 splits of 16 real tables no more than two of eight or nine folds
+found the same terms, where most made-up laws with a tenth of noise in 1,000 rows were found in six to nine.
 """
 
 from collections import Counter

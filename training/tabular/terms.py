@@ -17,7 +17,8 @@ Term = tuple[int, ...]
 """The factors that it is the product of, by number."""
 
 Law = tuple[tuple[tuple[int, float], ...], ...]
-"""Terms as products of powers: column or indicator by number, and its exponent, 1 for an indicator."""
+"""Terms as products of powers: a number column, or an indicator, and its exponent, 1 for an indicator. With d number
+columns j is column j and d + j its gaps; the levels of the categories have the numbers from 2 d on."""
 
 NETWORK_TERM: Term = ()
 """Stands for the network's answer, always the last term; it is no product of factors."""
