@@ -4,7 +4,10 @@ Twelve columns between 1 and 10, outside between 10 and 20, and a category of th
 targets with normal noise of a share of their spread. Errors are root mean squares against the law without noise, over
 its spread inside, beside gradient-boosted trees (scikit-learn) and ridge regression fitted to the same rows.
 
-    python -m benchmarks.tables.laws
+With `--random N` another table follows: of N laws drawn at random, one to four products of powers of one to four of six
+columns, how many the default model answers with, and how many laws it answers with that are not the one drawn.
+
+    python -m benchmarks.tables.laws --random 40
 """
 
 import argparse
@@ -17,6 +20,8 @@ from numpy.typing import NDArray
 from training.evaluation.leaderboard import BASELINES, TableRows
 from training.tabular.fit import fit_table_model
 from training.tabular.rows import Rows
+from training.tabular.selection import choose, try_out
+from training.tabular.terms import Law
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +35,37 @@ LAWS: Final[dict[str, Callable[[Floats, NDArray[np.int64]], Floats]]] = {
     "20 + a² / b − 2 c": lambda x, _: 20 + x[:, 0] ** 2 / x[:, 1] - 2 * x[:, 2],
     "a b c / d² − 4 e f": lambda x, _: x[:, 0] * x[:, 1] * x[:, 2] / x[:, 3] ** 2 - 4 * x[:, 4] * x[:, 5],
 }
+
+
+_EXPONENTS: Final = (1.0, 1.0, 1.0, 2.0, 0.5, -1.0, -1.0, -2.0, -0.5)
+
+
+def random_law(seed: int) -> tuple[Law, Callable[[Floats, NDArray[np.int64]], Floats]]:
+    """Draw a law, and weights that give each term between half and one and a half of one spread."""
+    rng = np.random.default_rng(seed)
+    terms = set()
+    for _ in range(rng.integers(1, 5)):
+        columns = rng.choice(6, rng.integers(1, 5), replace=False)
+        terms.add(tuple(sorted((int(column), float(rng.choice(_EXPONENTS))) for column in columns)))
+    law = tuple(sorted(terms))
+    weights = rng.choice([-1, 1], len(law)) * rng.uniform(0.5, 1.5, len(law))
+
+    def value(x: Floats, _codes: NDArray[np.int64]) -> Floats:
+        products = [np.prod([x[:, column] ** exponent for column, exponent in term], axis=0) for term in law]
+        return np.asarray(sum(weight * one / one.std() for weight, one in zip(weights, products, strict=True)))
+
+    return law, value
+
+
+def answered(n_rows: int, noise: float, seed: int) -> tuple[bool, bool]:
+    """Return whether the model answers with a law drawn at random, and whether with another law."""
+    law, value = random_law(seed)
+    rows = drawn(n_rows, seed, 1, 10)
+    truths = value(rows.numeric, rows.codes[:, 0])
+    targets = truths + noise * float(truths.std()) * np.random.default_rng(2000 + seed).normal(size=n_rows)
+    kind = choose(try_out(rows, (_N_LEVELS,), targets, seed), "balanced").kinds[0]
+    found = () if kind is None else kind.law
+    return found == law, bool(found) and found != law
 
 
 def drawn(n_rows: int, seed: int, low: float, high: float) -> Rows:
@@ -64,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--noise", type=float, nargs="+", default=[0.01, 0.1, 0.3])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--random", type=int, default=0, help="laws drawn at random")
     given = parser.parse_args()
     print(
         "| law | noise | law found | this model, inside; outside | boosted trees | ridge |\n|---|---|---|---|---|---|"
@@ -77,6 +114,12 @@ def main() -> None:
                 for model in ("this model", "gradient-boosted trees", "linear (ridge)")
             ]
             print(f"| {name} | {noise:.0%} | {n_found} of {given.seeds} | {' | '.join(cells)} |", flush=True)
+    if given.random:
+        print("\n| noise | rows | random laws found | other laws |\n|---|---|---|---|")
+    for noise in given.noise if given.random else ():
+        laws = [answered(given.rows, noise, seed) for seed in range(given.random)]
+        found, other = (sum(column) for column in zip(*laws, strict=True))
+        print(f"| {noise:.0%} | {given.rows} | {found} of {given.random} | {other} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from training.tabular import selection
 from training.tabular.fit import fit_table_model
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Rows
@@ -49,6 +50,45 @@ def test_a_law_is_found_through_noise_and_goes_on_outside(spread: float) -> None
     text = trunk_text(fit.trunk, list("abcde"), [("grade", ("x", "y"))])
     if spread == 0:
         assert text == '-8 * d^0.5 + 3 * a * b * c^-1 + 5 * (grade = "x")'
+
+
+def test_a_law_is_found_where_no_step_explains_much_by_itself() -> None:
+    n_finds = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        rows = Rows(rng.uniform(1, 10, (700, 12)), np.zeros((700, 0), dtype=np.int64))
+        a, b, c, d, e, f, *_ = rows.numeric.T
+        truths = a * b * c / d**2 - 4 * e * f
+        law = find_law(rows, (), truths + 0.1 * truths.std() * noise(700))
+        n_finds += law == (((0, 1.0), (1, 1.0), (2, 1.0), (3, -2.0)), ((4, 1.0), (5, 1.0)))
+    assert n_finds >= 7
+
+
+def test_columns_and_targets_of_any_size_have_laws() -> None:
+    rows = rows_of(600, 0)
+    targets = mixed(rows) + 0.1 * noise(600)
+    sizes = np.array([1e-150, 1e150, 1e9, 1e-30, 1.0])
+    assert find_law(Rows(rows.numeric * sizes, rows.codes), N_CODES, 1e140 * targets - 1e142) == MIXED
+
+
+def test_rows_and_columns_of_which_nothing_is_known_have_no_law() -> None:
+    rows = rows_of(600, 0)
+    few = Rows(rows.numeric[:7], rows.codes[:7])
+    assert find_law(few, N_CODES, mixed(few)) is None
+    constant = Rows(np.full((600, 2), 3.0), np.zeros((600, 0), dtype=np.int64))
+    assert find_law(constant, (), noise(600)) is None
+
+
+def test_columns_that_say_the_same_stand_in_a_law_once() -> None:
+    rows = rows_of(600, 0)
+    twice = Rows(np.column_stack([rows.numeric, rows.numeric * 2]), rows.codes)
+    law = find_law(twice, N_CODES, mixed(rows) + 0.1 * noise(600))
+    assert law is not None
+    assert [[(j % 5 if j < 10 else "grade", power) for j, power in term] for term in law] == [
+        [(0, 1.0), (1, 1.0), (2, -1.0)],
+        [(3, 0.5)],
+        [("grade", 1.0)],
+    ]
 
 
 def test_columns_with_signs_and_gaps_have_the_powers_that_they_can() -> None:
@@ -130,6 +170,22 @@ def test_a_law_that_most_folds_find_answers_alone() -> None:
     ).model  # fmt: skip
     far = rows_of(300, 1, 18.0)
     assert np.sqrt(np.mean((model.predict(far)[:, 0] - mixed(far)) ** 2)) < 0.5
+
+
+def test_where_the_first_folds_agree_on_nothing_the_others_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows_of(300, 0)
+    asked: list[Law] = []
+
+    def another(*_given: object) -> Law:
+        asked.append((((0, float(len(asked))),),))
+        return asked[-1]
+
+    monkeypatch.setattr(selection, "find_law", another)
+    tried = try_out(rows, N_CODES, mixed(rows), 0)
+    assert len(asked) == 4 < len(tried)
+    assert [trial.law is not None for trial in tried] == [place < 4 for place in range(len(tried))]
+    monkeypatch.setattr(selection, "find_law", lambda *_given: MIXED)
+    assert {trial.law for trial in try_out(rows, N_CODES, mixed(rows), 0)} == {MIXED}
 
 
 def test_a_law_that_few_folds_find_or_that_is_worse_than_the_committee_has_no_voice() -> None:

@@ -1,23 +1,14 @@
-"""Laws: sums of a few products of powers of columns, looked for forward and thinned out backward.
-
-Terms are chosen among all columns, their powers and indicators, and among products of a term chosen with any of them,
-by orthogonal matching pursuit (`training.tabular.term_search`). Of those chosen only what is clearly worth more than
-the best of as many candidates by chance stays. Removing that one raises the squared error by about 2 σ² ln(candidates)
-(D. P. Foster and E. I. George, Annals of Statistics 22, 1994, doi:10.1214/aos/1176325766: risk inflation); a term must
-be worth twice as much, for there are many steps.
-"""
+"""Laws: sums of a few products of powers of columns and of indicators, found by `training.tabular.product_search`."""
 
 import numpy as np
 
-from training.tabular.rows import Columns, Floats, mean_of
-from training.tabular.term_search import TermSearch, sampled
-from training.tabular.terms import Law, Power, Term, products_of, with_bends
+from training.tabular.product_search import ProductSearch
+from training.tabular.rows import Columns, Floats
+from training.tabular.term_search import sampled
+from training.tabular.terms import Law, Power, Term, with_bends
 
 MOST_TERMS = 8
 """Terms of a law at most; what takes more is an approximation."""
-
-_DEGREE = 4
-"""Factors of a term at most."""
 
 _WHOLE = (1.0, 2.0)
 """Exponents of every column."""
@@ -27,9 +18,6 @@ _ROOTS = (0.5,)
 
 _RECIPROCALS = (-2.0, -1.0, -0.5)
 """Those of positive columns beside them."""
-
-_ROUNDING = 1e-6
-"""Share of the targets' deviation that is taken for rounding."""
 
 _ROOM = 0.1
 """Before a reciprocal a column is held above this share of its smallest positive value: a decade of room downwards."""
@@ -58,16 +46,14 @@ def search_law(block: Floats, columns: Columns, wanted: Floats, row_weights: Flo
     allowed = np.arange(len(sources)) >= columns.d_numeric  # a column itself is its first power, not centred
     ends = columns.d_numeric + len(columns.missing) + np.cumsum(columns.n_codes, dtype=np.int64)
     allowed[ends[np.array(columns.n_codes, dtype=np.int64) == 2] - 1] = False  # the other of two levels says the same
-    search = TermSearch(factors, sources, wanted, row_weights, allowed)
-    terms = _thinned(search.run(_DEGREE), factors, wanted, row_weights, search.n_candidates)
-    if not 0 < len(terms) <= MOST_TERMS:
-        return None
+    offered = np.flatnonzero(allowed & np.isfinite(factors).all(axis=0))
+    terms = ProductSearch(factors[:, offered], sources[offered], wanted, row_weights).run(MOST_TERMS)
 
     def factor(k: int) -> tuple[int, float]:
         power = powers[k - columns.width] if k >= columns.width else None
         return (_number(k, columns), 1.0) if power is None else (power.column, power.exponent)
 
-    return tuple(sorted(tuple(sorted(factor(k) for k in term)) for term in terms))
+    return tuple(sorted(tuple(sorted(factor(int(offered[k])) for k in term)) for term in terms)) or None
 
 
 def law_factors(law: Law, block: Floats, columns: Columns) -> tuple[tuple[Power, ...], tuple[Term, ...]]:
@@ -103,27 +89,3 @@ def _power(j: int, exponent: float, block: Floats, columns: Columns) -> Power:
         return Power(j, exponent, origin, 0.0)
     values = block[:, j] - origin
     return Power(j, exponent, origin, _ROOM * float(values[values > 0].min(initial=1.0)))
-
-
-def _thinned(
-    terms: tuple[Term, ...], factors: Floats, wanted: Floats, row_weights: Floats | None, n_candidates: int
-) -> tuple[Term, ...]:
-    """Drop terms one by one, the least worth first, until all are worth more than a find by chance."""
-    root = np.ones(len(wanted)) if row_weights is None else np.sqrt(row_weights)
-    products = products_of(factors, terms)
-    centred = root[:, None] * (products - mean_of(products, row_weights))
-    rest = root * (wanted - mean_of(wanted, row_weights))
-    least_variance = _ROUNDING**2 * float(rest @ rest) / len(rest)
-    kept = list(range(len(terms)))
-    while kept:
-        block = centred[:, kept] / np.sqrt((centred[:, kept] ** 2).sum(axis=0))
-        inverse = np.linalg.pinv(block.T @ block, hermitian=True)
-        weights = inverse @ (block.T @ rest)
-        left = rest - block @ weights
-        variance = max(float(left @ left) / max(len(rest) - len(kept) - 1, 1), least_variance)
-        worth = weights**2 / np.diag(inverse)
-        least = int(np.argmin(worth))
-        if worth[least] > 4 * np.log(max(n_candidates, 2)) * variance:
-            break
-        del kept[least]
-    return tuple(terms[i] for i in kept)

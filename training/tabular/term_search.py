@@ -101,17 +101,9 @@ class TermSearch:
         sources: Column that each factor is made of; a product has factors of different ones.
         wanted: Shape (n_rows,).
         row_weights: Weights of the rows; None for equal ones.
-        allowed: Factors that are offered, shape (n_factors,); None for all.
     """
 
-    def __init__(
-        self,
-        factors: Floats,
-        sources: NDArray[np.int64],
-        wanted: Floats,
-        row_weights: Floats | None,
-        allowed: NDArray[np.bool_] | None = None,
-    ) -> None:
+    def __init__(self, factors: Floats, sources: NDArray[np.int64], wanted: Floats, row_weights: Floats | None) -> None:
         self._factors, self._sources = factors, sources
         self._squared_factors = factors**2
         self._weights = np.ones(len(wanted)) if row_weights is None else row_weights
@@ -124,13 +116,7 @@ class TermSearch:
         self._squares, self._left, self._shared = none, none, none
         self._criteria: list[float] = []
         self.chosen: list[Term] = []
-        self._allowed = np.ones(factors.shape[1], dtype=np.bool_) if allowed is None else allowed
-        self._offer((), np.ones(len(wanted)), self._allowed)
-
-    @property
-    def n_candidates(self) -> int:
-        """Terms that were offered."""
-        return int(np.count_nonzero(self._squares))
+        self._offer((), np.ones(len(wanted)), np.ones(factors.shape[1], dtype=np.bool_))
 
     def run(self, degree: int) -> tuple[Term, ...]:
         """Choose terms, and offer the products of each chosen with all factors, up to as many factors as the degree."""
@@ -138,7 +124,7 @@ class TermSearch:
             last = self.chosen[-1]
             if len(last) < degree:
                 others = ~np.isin(self._sources, self._sources[list(last)])
-                self._offer(last, self._factors[:, list(last)].prod(axis=1), others & self._allowed)
+                self._offer(last, self._factors[:, list(last)].prod(axis=1), others)
         return tuple(self.chosen[: int(np.argmin(self._criteria)) + 1]) if self._criteria else ()
 
     def _offer(self, other: Term, multiplier: Floats, allowed: NDArray[np.bool_]) -> None:
