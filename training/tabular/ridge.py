@@ -4,16 +4,11 @@ import numpy as np
 
 from training.tabular.rows import Floats, mean_of
 
-RIDGE_SHARES = tuple(10.0 ** np.arange(-6, 2.5, 0.5))
+_SHARES = tuple(10.0 ** np.arange(-6, 2.5, 0.5))
 """Ridge penalties tried, as shares of the number of rows (terms are standardised)."""
 
-NO_PENALTY = (0.0,)
-"""Plain least squares."""
 
-
-def fit_ridge(
-    products: Floats, wanted: Floats, row_weights: Floats | None = None, shares: tuple[float, ...] = RIDGE_SHARES
-) -> tuple[Floats, float, Floats]:
+def fit_ridge(products: Floats, wanted: Floats, row_weights: Floats | None = None) -> tuple[Floats, float, Floats]:
     """Fit weights by ridge regression on standardised terms, the penalty by leave-one-out.
 
     Returns:
@@ -32,7 +27,7 @@ def fit_ridge(
     )
     coordinates = u.T @ ((wanted - centre) * root)
     best, result = np.inf, (np.zeros(products.shape[1]), centre, np.full(n_rows, centre))
-    for share in shares:
+    for share in _SHARES:
         shrink = np.where(s > 0, s**2 / np.maximum(s**2 + share * n_rows, np.finfo(np.float64).tiny), 0.0)
         fitted = u @ (shrink * coordinates) / root + centre
         leverage = np.minimum((u**2) @ shrink + share_of_mean, 1 - 1e-6)

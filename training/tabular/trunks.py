@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 
 from training.tabular.law_search import law_factors, search_law
+from training.tabular.least_squares import fit_least_squares
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
-from training.tabular.ridge import NO_PENALTY, RIDGE_SHARES, fit_ridge
+from training.tabular.ridge import fit_ridge
 from training.tabular.rows import Columns, Floats, Rows, Scale
 from training.tabular.term_search import search_terms
 from training.tabular.terms import NETWORK_TERM, Hinge, Law, Power, Term, products_of, with_bends
@@ -190,11 +191,9 @@ def fit_trunk(
         network, left_out = replace(fit.network, linear=np.zeros(columns.width)), fit.left_out
         terms, weights, intercept = (*terms, NETWORK_TERM), np.array([*fit.network.linear, 1.0]), 0.0
     else:
-        products, shares = (
-            products_of(with_bends(block, hinges, powers), terms),
-            NO_PENALTY if kind.law else RIDGE_SHARES,
-        )
-        weights, intercept, left_out = fit_ridge(products, wanted, rows.weights, shares)
+        products = products_of(with_bends(block, hinges, powers), terms)
+        solve = fit_least_squares if kind.law else fit_ridge
+        weights, intercept, left_out = solve(products, wanted, rows.weights)
     low, high = float(wanted.min()), float(wanted.max())
     room = (_LAW_ROOM if kind.law else _ROOM[kind.link]) * (high - low)
     bounds = (low - room, high + room)
