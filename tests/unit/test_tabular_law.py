@@ -170,6 +170,8 @@ def test_a_law_that_most_folds_find_answers_alone() -> None:
     ).model  # fmt: skip
     far = rows_of(300, 1, 18.0)
     assert np.sqrt(np.mean((model.predict(far)[:, 0] - mixed(far)) ** 2)) < 0.5
+    farther = Rows(np.array([[900.0, 800.0, 5.0, 5.0, 5.0]]), np.zeros((1, 1), dtype=np.int64))
+    assert model.predict(farther)[0, 0] == pytest.approx(mixed(farther)[0], rel=0.01)
 
 
 def test_where_the_first_folds_agree_on_nothing_the_others_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,9 +138,8 @@ class _CompanionLowering(TableLowering):
         """Return the quotient that `TrunkTerms` defines, shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
         trunk = member.trunk
-        low, high = trunk.bounds
-        held = node("Add", total, number(trunk.intercept))
-        held = node("Sub", node("Min", node("Max", held, number(low)), number(high)), number(trunk.intercept))
+        held = self.bounded(trunk, node("Add", total, number(trunk.intercept)))
+        held = node("Sub", held, number(trunk.intercept))
         small = node("Less", node("Abs", total), number(SMALL_SUM))
         safe = node("Where", small, number(1.0), total)
         if trunk.kind.link == "identity":

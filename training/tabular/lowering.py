@@ -205,11 +205,18 @@ class TableLowering:
     def linked(self, trunk: Trunk, total: str) -> str:
         """Return a trunk's answers for its sums, intercept included, both of shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
-        low, high = trunk.bounds
-        held = node("Min", node("Max", total, number(low)), number(high))
+        held = self.bounded(trunk, total)
         if trunk.kind.link == "identity":
             return held
         return node("Sub", node("Mul", node("Exp", held), number(trunk.factor)), number(trunk.shift))
+
+    def bounded(self, trunk: Trunk, total: str) -> str:
+        """Return a trunk's sums within its bounds, shape (batch, 1); a law has none."""
+        if trunk.kind.law:
+            return total
+        node, number = self.builder.node, self.builder.number
+        low, high = trunk.bounds
+        return node("Min", node("Max", total, number(low)), number(high))
 
     def committee(self, target: TargetModel) -> tuple[list[str], list[str]]:
         """Return the answers of a target's trunks, each of shape (batch, 1), and those at the border if it is wary."""
@@ -266,7 +273,9 @@ class TableLowering:
         return node("Max", worst, self.builder.number(0.0))
 
     def held(self, target: TargetModel, answers: Sequence[str], border: Sequence[str]) -> str:
-        """Return a committee's answers, from `committee`, as one, held within what the distance allows."""
+        """Return a committee's answers, from `committee`, as one, held within what the distance allows, or a law's."""
+        if target.follows_law:
+            return answers[0]
         node, number = self.builder.node, self.builder.number
         low, high = target.reach.target_range
         distance = self._distance(target.reach)

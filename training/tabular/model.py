@@ -90,9 +90,16 @@ class TargetModel:
     smooth: SmoothResidual | None = None
     wary: bool = False
 
+    @property
+    def follows_law(self) -> bool:
+        """Whether a law answers alone, which is followed wherever it leads."""
+        return len(self.trunks) == 1 and bool(self.trunks[0].kind.law)
+
     def trunk(self, rows: Rows) -> Floats:
-        """Return the committee's answers, held within what the distance allows, shape (n_rows,)."""
+        """Return the committee's answers, held within what the distance allows, or a law's, shape (n_rows,)."""
         answers = [trunk.predict(rows) for trunk in self.trunks]
+        if self.follows_law:
+            return answers[0]
         if not self.wary:
             return self.reach.held(middle(answers), self.reach.distance(rows))
         border = [trunk.predict(self.reach.clipped(rows)) for trunk in self.trunks]

@@ -30,7 +30,7 @@ _ROOM: dict[Link, float] = {"identity": 3.0, "log": 1.0}
 runaway term, far beyond what any validation accepts."""
 
 _LAW_ROOM = 1000.0
-"""The same of a law, and of the ranges of its columns: it is found again and again, and holds far outside."""
+"""A law's columns are held within this many ranges beyond: it is found again and again, and holds far outside."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Trunk:
         weights: Weight of each term, shape (n_terms,).
         intercept: Added to the sum.
         shift: Added to the target before the logarithm; 0 for positive targets.
-        bounds: The sum is held within these.
+        bounds: The sum is held within these; infinite for a law.
         factor: The answer's factor behind the logarithmic link, against the bias of averaging logarithms.
         network: Takes all columns; its answer is the last term, `NETWORK_TERM`, whose weight is 1.
         powers: Its powers; factor `columns.width + len(hinges) + i` is power i.
@@ -194,11 +194,12 @@ def fit_trunk(
         products = products_of(with_bends(block, hinges, powers), terms)
         solve = fit_least_squares if kind.law else fit_ridge
         weights, intercept, left_out = solve(products, wanted, rows.weights)
-    low, high = float(wanted.min()), float(wanted.max())
-    room = (_LAW_ROOM if kind.law else _ROOM[kind.link]) * (high - low)
-    bounds = (low - room, high + room)
     if kind.law:
-        columns = columns.widened(_LAW_ROOM)
+        columns, bounds = columns.widened(_LAW_ROOM), (-np.inf, np.inf)
+    else:
+        low, high = float(wanted.min()), float(wanted.max())
+        room = _ROOM[kind.link] * (high - low)
+        bounds = (low - room, high + room)
     trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network, powers=powers)
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
