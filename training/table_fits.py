@@ -24,8 +24,8 @@ from training.tabular.gains import n_refits
 from training.tabular.model import TabularModel
 from training.tabular.rows import Rows, mean_of
 from training.tabular.search import Budget
-from training.tabular.selection import kind_name
 from training.tabular.tails import MOST_FOLDS
+from training.tabular.trials import kind_name
 from training.tabular.trunks import KINDS
 from training.tabular.trust import Trust, fit_trust
 

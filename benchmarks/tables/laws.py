@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from training.evaluation.leaderboard import BASELINES, TableRows
 from training.tabular.fit import fit_table_model
 from training.tabular.rows import Rows
-from training.tabular.selection import choose, try_out
+from training.tabular.selection import choose
 from training.tabular.terms import Law
+from training.tabular.trials import try_out
 
 Floats = NDArray[np.float64]
 

@@ -14,8 +14,9 @@ from training.errors import ConfigError, MissingExtraError
 from training.tabular.fit import fit_table_model
 from training.tabular.rows import Rows
 from training.tabular.search import Budget, search_settings
-from training.tabular.selection import Choice, Trial, choose, try_out
+from training.tabular.selection import Choice, choose
 from training.tabular.tree_settings import TreeSettings
+from training.tabular.trials import Trial, try_out
 
 FEW_TREES = TreeSettings(n_trees=20, n_ensembles=2)
 

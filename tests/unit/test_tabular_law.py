@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from training.tabular import selection
+from training.tabular import trials
 from training.tabular.fit import fit_table_model
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Rows
-from training.tabular.selection import choose, kind_name, try_out
+from training.tabular.selection import choose
 from training.tabular.terms import Law
 from training.tabular.tree_settings import TreeSettings
+from training.tabular.trials import kind_name, try_out
 from training.tabular.trunk_text import trunk_text
 from training.tabular.trunks import find_law, fit_trunk, law_kind
 
@@ -182,11 +183,11 @@ def test_where_the_first_folds_agree_on_nothing_the_others_are_not_asked(monkeyp
         asked.append((((0, float(len(asked))),),))
         return asked[-1]
 
-    monkeypatch.setattr(selection, "find_law", another)
+    monkeypatch.setattr(trials, "find_law", another)
     tried = try_out(rows, N_CODES, mixed(rows), 0)
     assert len(asked) == 4 < len(tried)
     assert [trial.law is not None for trial in tried] == [place < 4 for place in range(len(tried))]
-    monkeypatch.setattr(selection, "find_law", lambda *_given: MIXED)
+    monkeypatch.setattr(trials, "find_law", lambda *_given: MIXED)
     assert {trial.law for trial in try_out(rows, N_CODES, mixed(rows), 0)} == {MIXED}
 
 

@@ -13,9 +13,10 @@ from training.tabular.network_settings import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.residual import TreeColumns
 from training.tabular.rows import Rows
-from training.tabular.selection import WIDTHS, Trial, choose, judge, kind_name, try_out
+from training.tabular.selection import choose, judge
 from training.tabular.tails import folds
 from training.tabular.tree_settings import TreeSettings
+from training.tabular.trials import WIDTHS, Trial, kind_name, try_out
 
 FEW_TREES = TreeSettings(n_trees=40, n_ensembles=2)
 SMALL_NETWORK = NetworkSettings(n_members=2, d_hidden=16, n_steps=100)

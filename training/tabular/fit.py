@@ -17,9 +17,10 @@ from training.tabular.reach import Reach
 from training.tabular.residual import RESIDUAL_NETWORK, fit_residual
 from training.tabular.rows import Columns, Floats, Rows, mean_of
 from training.tabular.search import Budget, Found, search_settings
-from training.tabular.selection import NO_TRUNK, Choice, choose, try_out
+from training.tabular.selection import Choice, choose
 from training.tabular.tails import MOST_FOLDS
 from training.tabular.tree_settings import TreeSettings
+from training.tabular.trials import NO_TRUNK, try_out
 from training.tabular.trunks import Trunk, TrunkFit, TrunkKind, fit_trunk
 from training.threads import AT_A_TIME
 
@@ -124,7 +125,8 @@ def fit_table_model(
                 begin("settings", MOST_FOLDS)
                 found = search_settings(tried, choice, objective, settings, seed, budget)
                 choice, settings = found.choice, found.trees
-            tail = TailErrors.joined([one.outside_errors(choice) for one in tried if one.fold.region != "inside"])
+            outside = [one for one in tried if one.fold.region != "inside"]
+            tail = TailErrors.joined([one.outside_errors(choice.kinds, choice.width, choice.wary) for one in outside])
             begin("the chosen trunks and their residual", MOST_FOLDS)
             model, answers = _fit_target(n_codes, choice, settings, networks, seed, rows, column)
             fit = TargetFit(model, choice, answers, tail, settings, found)

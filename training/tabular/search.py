@@ -16,8 +16,9 @@ from typing import Any
 
 from training.config import Objective
 from training.errors import MissingExtraError
-from training.tabular.selection import Choice, Score, Trial, judge
+from training.tabular.selection import Choice, Score, judge
 from training.tabular.tree_settings import QUICK_TREES, TreeSettings
+from training.tabular.trials import Trial
 
 _MOST_TRIALS = 1000
 """Trials of a target at most, however long there is time."""

@@ -11,24 +11,16 @@ well.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from training.config import Objective
-from training.tabular.difficulty import TailErrors
-from training.tabular.model import middle, wary_middle
-from training.tabular.network_settings import NetworkSettings
-from training.tabular.reach import Reach
-from training.tabular.residual import QuickTrees, TreeColumns
-from training.tabular.rows import Floats, Rows, mean_of
-from training.tabular.tails import Fold, folds
-from training.tabular.terms import Law
-from training.tabular.tree_settings import QUICK_TREES, TreeSettings
-from training.tabular.trunks import KINDS, TrunkKind, find_law, fit_trunk, law_kind
+from training.tabular.trials import WIDTHS, Candidate, Trial, kind_name
+from training.tabular.trunks import KINDS, TrunkKind, law_kind
 from training.threads import AT_A_TIME
 
 INSIDE_WEIGHT: dict[Objective, float] = {"inside": 1.0, "balanced": 1 / 3, "outside": 0.0}
@@ -74,21 +66,6 @@ _NETWORK_HANDICAP = 0.05
 
 _LEAST_FINDS = 3
 """Folds without which the same law must be found, beside that they are half of all."""
-
-_FIRST_LOOKS = 4
-"""Folds that are looked at first: where no two of them find the same law, half of all hardly do."""
-
-WIDTHS = (np.inf, 0.2, 0.05)
-"""Reaches of the residual that are offered: frozen outside, faded within a fifth or a twentieth of the range. Whether
-there is any is left to the trees' own cross-validation on all rows: these quick ones, on few rows, say too often no."""
-
-MOST_ROWS = 3000
-"""Rows that the choice is made on, drawn at random: about a hundred quick fits of trees then take seconds."""
-
-QUICK_NETWORK = NetworkSettings(n_members=3, d_hidden=64, n_steps=300, batch=128)
-"""Networks for choosing: a quarter of a second a fold."""
-
-NO_TRUNK = "mean"
 
 
 @dataclass(frozen=True)
@@ -149,61 +126,7 @@ class Choice:
         }
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """What one trunk or committee gave on one fold.
-
-    `border` is the answer with columns brought to the border of their ranges, `wary` goes from there as far as the
-    trunks agree; one trunk agrees with itself.
-    """
-
-    kind: TrunkKind | None
-    left_out: Floats
-    trunk: Floats
-    border: Floats
-    wary: Floats
-    residual: Floats
-
-
-def try_out(
-    rows: Rows,
-    n_codes: tuple[int, ...],
-    targets: Floats,
-    seed: int,
-    names: Sequence[str] = (),
-    tick: Callable[[str, int], object] = lambda _what, _done: None,
-) -> list["Trial"]:
-    """Fit every candidate on every fold, two folds at a time.
-
-    Args:
-        rows: Training rows; nothing else is seen.
-        n_codes: Codes of each category column.
-        targets: Shape (n_rows,).
-        seed: Seed of the rows drawn, of the folds and of the trees.
-        names: Names of the number columns.
-        tick: Told which fold begins, and how many began before.
-    """
-    if len(rows) > MOST_ROWS:
-        index = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
-        rows, targets = rows.take(index), targets[index]
-    begun: list[Future[Trial]] = []
-    going: set[Future[Trial]] = set()
-    with ThreadPoolExecutor(AT_A_TIME) as threads:
-        for fold in folds(rows, targets, seed, names):
-            if np.ptp(targets[fold.train]) > 0:
-                if len(going) == AT_A_TIME:
-                    ended, going = wait(going, return_when=FIRST_COMPLETED)
-                    for one in ended:
-                        one.result()  # raises what was raised there, before more is begun
-                tick(f"without the {fold.name}", len(begun))
-                begun.append(threads.submit(Trial, fold, rows, n_codes, targets, seed))
-                going.add(begun[-1])
-    tried = [trial.result() for trial in begun]
-    _find_laws(tried)
-    return tried
-
-
-def choose(tried: Sequence["Trial"], objective: Objective) -> Choice:
+def choose(tried: Sequence[Trial], objective: Objective) -> Choice:
     """Choose trunks and the residual's reach for one target.
 
     Args:
@@ -243,15 +166,7 @@ def choose(tried: Sequence["Trial"], objective: Objective) -> Choice:
     return Choice(committee, taken[0].width, wary, tuple(scores), taken)
 
 
-def _find_laws(tried: Sequence["Trial"]) -> None:
-    """Look for a law without each fold, and no further where the first find nothing in common."""
-    with ThreadPoolExecutor(AT_A_TIME) as threads:
-        first = list(threads.map(Trial.find_law, tried[:_FIRST_LOOKS]))
-        if any(n_finds > 1 for law, n_finds in Counter(first).items() if law is not None):
-            list(threads.map(Trial.find_law, tried[_FIRST_LOOKS:]))
-
-
-def _law(tried: Sequence["Trial"]) -> TrunkKind | None:
+def _law(tried: Sequence[Trial]) -> TrunkKind | None:
     """Return the law that most folds found, as a kind that every fold has tried; None where too few agree."""
     found = Counter(trial.law for trial in tried if trial.law is not None)
     if not found:
@@ -265,7 +180,7 @@ def _law(tried: Sequence["Trial"]) -> TrunkKind | None:
     return kind
 
 
-def _gain(tried: Sequence["Trial"], free: Sequence[Score], held_back: Sequence[Score]) -> float:
+def _gain(tried: Sequence[Trial], free: Sequence[Score], held_back: Sequence[Score]) -> float:
     """Return by how much a committee errs less that goes all the way: mean over drivers' tails of the logarithm."""
     logs = [
         np.log(held_back[0].ratios[trial.fold.name] / free[0].ratios[trial.fold.name])
@@ -276,7 +191,7 @@ def _gain(tried: Sequence["Trial"], free: Sequence[Score], held_back: Sequence[S
 
 
 def judge(
-    tried: Sequence["Trial"], committees: Sequence["_Candidate"], wary: bool, objective: Objective
+    tried: Sequence[Trial], committees: Sequence[Candidate], wary: bool, objective: Objective
 ) -> tuple[Score, ...]:
     """Return a committee's scores with each reach of the residual, that to be taken first.
 
@@ -292,93 +207,6 @@ def judge(
     taken = [one for one in scores if np.isinf(one.width) or one.score < frozen - _CLEAR_FADING]
     taken.sort(key=lambda one: one.score)
     return (*taken, *(one for one in scores if one not in taken))
-
-
-class Trial:
-    """All candidates on one fold."""
-
-    def __init__(self, fold: Fold, rows: Rows, n_codes: tuple[int, ...], targets: Floats, seed: int) -> None:
-        self.fold = fold
-        self._train, self._held_out = rows.take(fold.train), rows.take(fold.held_out)
-        self._targets, self._expected = targets[fold.train], targets[fold.held_out]
-        weights = self._train.weights
-        columns = TreeColumns.fit(self._train.codes, n_codes, self._targets, weights)
-        self._features, self._held_out_features = columns(self._train), columns(self._held_out)
-        self._seed = seed
-        self._residual = self._trees(QUICK_TREES)
-        self._reach = Reach.fit(self._train, self._targets)
-        self._distance = self._reach.distance(self._held_out)
-        mean = float(mean_of(self._targets, weights))
-        self.candidates: dict[TrunkKind | None, _Candidate] = {}
-        self._committees: dict[tuple[TrunkKind | None, ...], _Candidate] = {}
-        constant = np.full(len(self._expected), mean)
-        self._add(None, np.full(len(self._targets), mean), constant, constant)
-        self._n_codes = n_codes
-        for kind in KINDS:
-            self.try_kind(kind)
-        self.law: Law | None = None
-        self.reference = self.errors(self.candidates[None])[np.inf]
-
-    def find_law(self) -> Law | None:
-        """Look for a law, keep it, and return it."""
-        self.law = find_law(self._train, self._n_codes, self._targets)
-        return self.law
-
-    def try_kind(self, kind: TrunkKind) -> None:
-        """Fit a kind of trunk and make it a candidate, where the rows allow it."""
-        fit = fit_trunk(kind, self._train, self._n_codes, self._targets, seed=self._seed, networks=QUICK_NETWORK)
-        if fit is not None:
-            border = fit.trunk.predict(self._reach.clipped(self._held_out))
-            self._add(kind, fit.left_out, fit.trunk.predict(self._held_out), border)
-
-    def _add(self, kind: TrunkKind | None, left_out: Floats, trunk: Floats, border: Floats) -> None:
-        residual = self._residual(self._targets - left_out)
-        self.candidates[kind] = _Candidate(kind, left_out, trunk, border, trunk, residual)
-
-    def _trees(self, settings: TreeSettings) -> QuickTrees:
-        return QuickTrees(self._features, self._held_out_features, self._seed, self._train.weights, settings)
-
-    def committee(self, kinds: Sequence[TrunkKind | None], trees: TreeSettings | None = None) -> _Candidate:
-        """Return the median of several trunks with a residual of its own, by quick trees or by those given."""
-        if trees is not None:
-            return self._together(kinds, self._trees(trees))
-        if tuple(kinds) not in self._committees:
-            self._committees[tuple(kinds)] = self._together(kinds, self._residual)
-        return self._committees[tuple(kinds)]
-
-    def _together(self, kinds: Sequence[TrunkKind | None], trees: QuickTrees) -> _Candidate:
-        members = [self.candidates[kind] for kind in kinds]
-        left_out = middle([one.left_out for one in members])
-        trunks, borders = [one.trunk for one in members], [one.border for one in members]
-        wary = wary_middle(trunks, borders)
-        return _Candidate(None, left_out, middle(trunks), middle(borders), wary, trees(self._targets - left_out))
-
-    def errors(self, candidate: _Candidate, wary: bool = False) -> dict[float, float]:
-        """Return the root mean squared error by reach of the residual."""
-        weights = self._held_out.weights
-        trunk = self._trunk(candidate, wary)
-        return {
-            width: float(np.sqrt(mean_of((self._answers(candidate, trunk, width) - self._expected) ** 2, weights)))
-            for width in WIDTHS
-        }
-
-    def outside_errors(self, choice: "Choice") -> TailErrors:
-        """Return what a chosen model got wrong on the rows held out, and how far outside they were."""
-        candidate = self.committee(choice.kinds)
-        trunk = self._trunk(candidate, choice.wary)
-        errors = np.abs(self._answers(candidate, trunk, choice.width) - self._expected)
-        return TailErrors(self._held_out, errors, self._reach.outside(trunk, self._distance))
-
-    def _trunk(self, candidate: _Candidate, wary: bool) -> Floats:
-        return self._reach.held(candidate.wary if wary else candidate.trunk, self._distance)
-
-    def _answers(self, candidate: _Candidate, trunk: Floats, width: float) -> Floats:
-        return trunk + self._reach.share(trunk, self._distance, width) * candidate.residual
-
-
-def kind_name(kind: TrunkKind | None) -> str:
-    """Return how reports call a kind of trunk; None is the mean."""
-    return NO_TRUNK if kind is None else kind.name
 
 
 def _handicap(kind: TrunkKind | None) -> float:
