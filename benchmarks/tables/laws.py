@@ -38,7 +38,7 @@ LAWS: Final[dict[str, Callable[[Floats, NDArray[np.int64]], Floats]]] = {
 }
 
 
-_EXPONENTS: Final = (1.0, 1.0, 1.0, 2.0, 0.5, -1.0, -1.0, -2.0, -0.5)
+_EXPONENTS: Final = (1.0, 1.0, 1.0, 2.0, 3.0, 0.5, -1.0, -1.0, -2.0, -3.0, -0.5)
 
 
 def random_law(seed: int) -> tuple[Law, Callable[[Floats, NDArray[np.int64]], Floats]]:

@@ -92,7 +92,7 @@ def test_columns_that_say_the_same_stand_in_a_law_once() -> None:
     ]
 
 
-def test_columns_with_signs_and_gaps_have_the_powers_that_they_can() -> None:
+def test_columns_with_signs_have_the_powers_that_they_can() -> None:
     rng = np.random.default_rng(0)
     numeric = rng.normal(size=(500, 3))
     targets = numeric[:, 0] * numeric[:, 1] - 2 * numeric[:, 2] ** 2 + 0.1 * noise(500)
@@ -100,13 +100,29 @@ def test_columns_with_signs_and_gaps_have_the_powers_that_they_can() -> None:
         ((0, 1.0), (1, 1.0)),
         ((2, 2.0),),
     )
-    numeric[::10, 0] = np.nan
-    codes = np.zeros((500, 0), dtype=np.int64)
-    found = find_law(
-        Rows(numeric, codes), (), np.where(np.isnan(numeric[:, 0]), 5.0, numeric[:, 1]) + 0.01 * noise(500)
-    )
-    assert found is not None
-    assert (3, 1.0) in {factor for term in found for factor in term}
+
+
+def test_a_law_is_looked_for_and_fitted_where_its_columns_have_values() -> None:
+    rows = rows_of(600, 0)
+    targets = mixed(rows) + 0.1 * noise(600)
+    numeric = np.where(np.random.default_rng(3).random(rows.numeric.shape) < 0.15, np.nan, rows.numeric)
+    gappy = Rows(numeric, rows.codes)
+    assert find_law(gappy, N_CODES, targets) == MIXED
+    fit = fit_trunk(law_kind(MIXED), gappy, N_CODES, targets)
+    assert fit is not None
+    far = rows_of(200, 1, 18.0)
+    np.testing.assert_allclose(fit.trunk.predict(far), mixed(far), rtol=0.01, atol=0.1)
+    known = ~np.isnan(numeric[:, :4]).any(axis=1)
+    assert np.abs(fit.left_out - targets)[known].max() < 0.5
+    np.testing.assert_allclose(fit.left_out[~known], fit.trunk.predict(gappy)[~known])
+
+
+def test_a_column_that_is_seldom_known_has_no_powers_and_may_have_its_gaps() -> None:
+    rows = rows_of(600, 0)
+    numeric = rows.numeric.copy()
+    numeric[np.arange(600) % 10 > 0, 4] = np.nan
+    law = find_law(Rows(numeric, rows.codes), N_CODES, mixed(rows) + 7 * np.isnan(numeric[:, 4]) + 0.1 * noise(600))
+    assert law == (*MIXED[:2], ((5 + 4, 1.0),), MIXED[2])
 
 
 def test_a_law_is_the_same_on_rows_with_and_without_gaps() -> None:

@@ -1,45 +1,49 @@
 """Laws: sums of a few products of powers of columns and of indicators, found by `training.tabular.product_search`."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.tabular.product_search import ProductSearch
-from training.tabular.rows import Columns, Floats
+from training.tabular.rows import Columns, Floats, Rows
 from training.tabular.term_search import sampled
 from training.tabular.terms import Law, Power, Term, with_bends
 
 MOST_TERMS = 8
 """Terms of a law at most; what takes more is an approximation."""
 
-_WHOLE = (1.0, 2.0)
+_WHOLE = (1.0, 2.0, 3.0)
 """Exponents of every column."""
 
 _ROOTS = (0.5,)
 """Those of columns without negative values beside them."""
 
-_RECIPROCALS = (-2.0, -1.0, -0.5)
+_RECIPROCALS = (-3.0, -2.0, -1.0, -0.5)
 """Those of positive columns beside them."""
+
+_LEAST_COMPLETE = 0.25
+"""Share of the rows that must have a value in every column that has powers."""
 
 _ROOM = 0.1
 """Before a reciprocal a column is held above this share of its smallest positive value: a decade of room downwards."""
 
 
-def search_law(block: Floats, columns: Columns, wanted: Floats, row_weights: Floats | None = None) -> Law | None:
-    """Look for a law.
+def search_law(rows: Rows, columns: Columns, wanted: Floats) -> Law | None:
+    """Look for a law in the rows that have a value in every number column, where these are enough.
 
     Args:
-        block: What `columns` makes of the rows, on the raw scale, shape (n_rows, width).
-        columns: The columns.
+        rows: Rows.
+        columns: Their columns, on the raw scale.
         wanted: Shape (n_rows,).
-        row_weights: Weights of the rows, shape (n_rows,); None for equal ones.
 
     Returns:
-        The law, or None where more than `MOST_TERMS` terms are worth having, or none is.
+        The law, or None where no term is worth having.
     """
-    block, wanted, row_weights = sampled(block, wanted, row_weights)
+    offered_columns = _known_columns(rows.numeric)
+    complete = ~np.isnan(rows.numeric[:, offered_columns]).any(axis=1)
+    row_weights = None if rows.weights is None else rows.weights[complete]
+    block, wanted, row_weights = sampled(columns(rows.take(np.flatnonzero(complete))), wanted[complete], row_weights)
     powers = tuple(
-        _power(j, exponent, block, columns)
-        for j in range(columns.d_numeric)
-        for exponent in _exponents(j, block, columns)
+        _power(j, exponent, block, columns) for j in offered_columns for exponent in _exponents(j, block, columns)
     )
     factors = with_bends(block, (), powers)
     sources = np.array([*range(columns.width), *(power.column for power in powers)], dtype=np.int64)
@@ -56,6 +60,12 @@ def search_law(block: Floats, columns: Columns, wanted: Floats, row_weights: Flo
     return tuple(sorted(tuple(sorted(factor(int(offered[k])) for k in term)) for term in terms)) or None
 
 
+def law_rows(law: Law, rows: Rows) -> NDArray[np.bool_]:
+    """Return which rows have a value in every column of a law, shape (n_rows,): what is imputed obeys none."""
+    numbers = {factor for term in law for factor, _ in term if factor < rows.numeric.shape[1]}
+    return np.asarray(~np.isnan(rows.numeric[:, sorted(numbers)]).any(axis=1))
+
+
 def law_factors(law: Law, block: Floats, columns: Columns) -> tuple[tuple[Power, ...], tuple[Term, ...]]:
     """Return a law's powers and terms on rows of the same table; terms of gaps that these rows do not have are none."""
     numbers = sorted({factor for term in law for factor in term if factor[0] < columns.d_numeric})
@@ -63,6 +73,15 @@ def law_factors(law: Law, block: Floats, columns: Columns) -> tuple[tuple[Power,
     place |= {(_number(k, columns), 1.0): k for k in range(columns.d_numeric, columns.width)}
     powers = tuple(_power(j, exponent, block, columns) for j, exponent in numbers)
     return powers, tuple(tuple(place[factor] for factor in term) for term in law if set(term) <= set(place))
+
+
+def _known_columns(numeric: Floats) -> list[int]:
+    """Return the columns that have powers: all but those so seldom known that too few rows would be complete."""
+    unknown = np.isnan(numeric)
+    kept = sorted(range(numeric.shape[1]), key=lambda j: int(unknown[:, j].sum()))
+    while kept and np.mean(~unknown[:, kept].any(axis=1)) < _LEAST_COMPLETE:
+        kept.pop()
+    return sorted(kept)
 
 
 def _number(k: int, columns: Columns) -> int:

@@ -1,15 +1,19 @@
 """Least squares of a law's terms, with an intercept where the rows ask for one."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.tabular.rows import Floats, mean_of
+
+_LEAST_ROWS = 8
+"""Rows for each term at least."""
 
 _ROUNDING = 1e-9
 """Share of the targets' deviation that is taken for rounding."""
 
 
 def fit_least_squares(
-    products: Floats, wanted: Floats, row_weights: Floats | None = None
+    products: Floats, wanted: Floats, row_weights: Floats | None = None, used: NDArray[np.bool_] | None = None
 ) -> tuple[Floats, float, Floats]:
     """Fit weights, and an intercept where the Bayesian information criterion is lower for it.
 
@@ -20,11 +24,18 @@ def fit_least_squares(
         products: Terms, shape (n_rows, n_terms).
         wanted: Shape (n_rows,).
         row_weights: Weights of the rows, shape (n_rows,); None for equal ones.
+        used: Rows that are fitted, shape (n_rows,); None for all, and where there are too few of them.
 
     Returns:
         Weights, intercept, and leave-one-out predictions: ŷ_i − h_i (y_i − ŷ_i) / (1 − h_i), h the leverages. With
         weights of rows they are those of the rows times the roots of their weights.
     """
+    if used is not None and not used.all() and used.sum() >= _LEAST_ROWS * products.shape[1]:
+        some_weights = None if row_weights is None else row_weights[used]
+        weights, intercept, left_out = fit_least_squares(products[used], wanted[used], some_weights)
+        answers = products @ weights + intercept
+        answers[used] = left_out
+        return weights, intercept, answers
     row_weights = np.ones(len(wanted)) if row_weights is None else row_weights
     n_rows = float(row_weights.sum() ** 2 / (row_weights @ row_weights))  # equal ones that know as much (L. Kish, 1965)
     mean, centre = mean_of(products, row_weights), float(mean_of(wanted, row_weights))

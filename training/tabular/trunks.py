@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.tabular.law_search import law_factors, search_law
+from training.tabular.law_search import law_factors, law_rows, search_law
 from training.tabular.least_squares import fit_least_squares
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
@@ -79,7 +79,7 @@ def law_kind(law: Law) -> TrunkKind:
 def find_law(rows: Rows, n_codes: tuple[int, ...], targets: Floats) -> Law | None:
     """Look for a law in rows, as `training.tabular.law_search` says."""
     columns = Columns.fit(rows, n_codes, "raw")
-    return search_law(columns(rows), columns, targets, rows.weights)
+    return search_law(rows, columns, targets)
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,10 @@ def fit_trunk(
         terms, weights, intercept = (*terms, NETWORK_TERM), np.array([*fit.network.linear, 1.0]), 0.0
     else:
         products = products_of(with_bends(block, hinges, powers), terms)
-        solve = fit_least_squares if kind.law else fit_ridge
-        weights, intercept, left_out = solve(products, wanted, rows.weights)
+        if kind.law:
+            weights, intercept, left_out = fit_least_squares(products, wanted, rows.weights, law_rows(kind.law, rows))
+        else:
+            weights, intercept, left_out = fit_ridge(products, wanted, rows.weights)
     if kind.law:
         columns, bounds = columns.widened(_LAW_ROOM), (-np.inf, np.inf)
     else:
