@@ -4,10 +4,11 @@ A term is built factor by factor on what the other terms leave, several begun pr
 terms are changed as long as another factor, one more or one less explains more. What is found in the end is the sum
 with the lowest n log(squared error) + Σ (log n + 2 γ log F^m) over terms of m of the F factors: the more terms there
 are to choose from, the more must one of them explain (extended Bayesian information criterion: J. Chen and Z. Chen,
-Biometrika 95, 2008, doi:10.1093/biomet/asn034). From the best sum known each term is taken out
-in turn, and all is built on from there (iterated local search: H. R. Lourenço, O. C. Martin and T. Stützle, Handbook of
-Metaheuristics, 2003, doi:10.1007/0-306-48056-5_11); that mends what was chosen too early, where no step explains much
-by itself.
+Biometrika 95, 2008, doi:10.1093/biomet/asn034).
+
+From the best sum known each term is taken out in turn, and all is built on from there (iterated local search: H. R.
+Lourenço, O. C. Martin and T. Stützle, Handbook of Metaheuristics, 2003, doi:10.1007/0-306-48056-5_11). That mends what
+was chosen too early, where no step explains much by itself.
 """
 
 from collections.abc import Sequence
