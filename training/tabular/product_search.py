@@ -34,6 +34,9 @@ _CAUTION = 2.0
 _LEAST_ROWS = 8
 """Rows for each term at least."""
 
+_MOST_REBUILDS = 10
+"""Times that a term is taken out and all is built on: laws need few, and approximations would go on and on."""
+
 _MOST_SWEEPS = 5
 """Rounds through all terms, each changed as the others ask for."""
 
@@ -74,7 +77,7 @@ class ProductSearch:
         best = self._thinned(self._built((), most_terms))
         lowest = self._criterion(best)
         begun: set[tuple[Term, ...]] = set()
-        while left := [one for one in _shorter(best) if one not in begun]:
+        while len(begun) < _MOST_REBUILDS and (left := [one for one in _shorter(best) if one not in begun]):
             begun.add(left[0])
             terms = self._thinned(self._built(left[0], most_terms))
             criterion = self._criterion(terms)

@@ -50,7 +50,10 @@ def search_terms(
     Returns:
         Hinges used, and terms.
     """
-    block, wanted, row_weights = sampled(block, wanted, row_weights)
+    if len(block) > _SEARCH_ROWS:
+        index = np.random.default_rng(0).choice(len(block), _SEARCH_ROWS, replace=False)
+        block, wanted = block[index], wanted[index]
+        row_weights = None if row_weights is None else row_weights[index]
     hinges = _hinges(block, d_numeric)
     factors = with_bends(block, hinges)
     width = block.shape[1]
@@ -63,14 +66,6 @@ def search_terms(
         tuple(hinges[k - width] for k in used),
         tuple(tuple(place.get(k, k) for k in term) for term in terms),
     )
-
-
-def sampled(block: Floats, wanted: Floats, row_weights: Floats | None) -> tuple[Floats, Floats, Floats | None]:
-    """Return the rows that terms are chosen on: all, or those drawn of many."""
-    if len(block) <= _SEARCH_ROWS:
-        return block, wanted, row_weights
-    index = np.random.default_rng(0).choice(len(block), _SEARCH_ROWS, replace=False)
-    return block[index], wanted[index], None if row_weights is None else row_weights[index]
 
 
 def _hinges(block: Floats, d_numeric: int) -> tuple[Hinge, ...]:
