@@ -104,13 +104,12 @@ def predict(
     with a column per output of the model, and in_range: whether the row is like those seen in training.
     Models of sequences of numbers or images take JSON lines, models of texts any of the three.
     """
-    from rich.console import Console
-
     from models.contract.repository import ModelRepository
     from service.inference.session import load_session
     from service.inference.trust import Asked
     from service.machine import usable_cores
     from service.offline import predict_file
+    from service.terminal import line_console
 
     if interval is not None and not 0 < interval < 1:
         raise typer.BadParameter(f"a level must lie between 0 and 1, however: {interval:g}", param_hint="--interval")
@@ -124,9 +123,7 @@ def predict(
         parts.append(f"{summary.n_outside} outside the range seen in training")
     if summary.n_empty:
         parts.append(f"{summary.n_empty} left empty")
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
-        "; ".join(parts) + (f"; wrote {out}" if out else "")
-    )
+    line_console(stderr=True).print("; ".join(parts) + (f"; wrote {out}" if out else ""))
 
 
 @models_app.command("list")
@@ -135,16 +132,15 @@ def list_models(
     json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """List the models of a repository."""
-    from rich.console import Console
-
     from models.contract.repository import ModelRepository
     from service import inventory
+    from service.terminal import table_console
 
     models = inventory.list_models(ModelRepository(repository))
     if json:
         inventory.print_json([model.as_json() for model in models])
     else:
-        Console(highlight=False).print(inventory.models_table(models, repository))
+        table_console().print(inventory.models_table(models, repository))
 
 
 @models_app.command("show")
@@ -155,17 +151,16 @@ def show_model(
     json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
     """Show what a model takes, gives, was trained on and was measured at."""
-    from rich.console import Console
-
     from models.contract.repository import ModelRepository
     from service import inventory
+    from service.terminal import table_console
 
     published = ModelRepository(repository)
     manifest = published.manifest(model, version)
     if json:
         inventory.print_json(manifest.model_dump(mode="json"))
     else:
-        Console(highlight=False).print(inventory.model_card(manifest, published.path(model, version)))
+        table_console().print(inventory.model_card(manifest, published.path(model, version)))
 
 
 @models_app.command("verify")
@@ -182,13 +177,12 @@ def verify_models(
 
     Checks the checksum and the graph, loads it into the runtime, and compares its answer to the sample in the manifest.
     """
-    from rich.console import Console
-
     from models.contract.repository import ModelRepository
     from models.contract.signing import TrustedKeys
     from service import inventory
+    from service.terminal import line_console
 
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = line_console()
     results = []
     published = ModelRepository(repository, trusted=None if trusted is None else TrustedKeys(trusted))
     for result in inventory.verify_models(published, model):

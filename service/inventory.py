@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +30,7 @@ from models.contract.manifest import (
 )
 from models.contract.names import LATEST
 from models.contract.repository import CARD_PAGE, ModelRepository
+from service.terminal import line_console
 
 _MAX_SHOWN = 12
 """Levels or versions shown in a cell; the rest are counted."""
@@ -249,7 +250,7 @@ def model_card(manifest: ModelManifest, folder: Path) -> RenderableType:
 
 def print_json(value: object) -> None:
     """Print JSON to standard output as it is, unwrapped and uncoloured."""
-    Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(json.dumps(value, indent=2))
+    line_console().print(json.dumps(value, indent=2))
 
 
 def _inputs_table(manifest: ModelManifest) -> Table:

@@ -34,10 +34,10 @@ def new(
     A running service takes it within a second. Only the key goes to standard output: KEY=$(nalu keys new dashboard).
     """
     from pydantic import ValidationError
-    from rich.console import Console
 
     from service.errors import KeyFileError
     from service.key_file import KeyRecord, add_record, hash_of, new_key
+    from service.terminal import line_console
 
     key = new_key()
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) if days is not None else None
@@ -58,7 +58,7 @@ def new(
         raise KeyFileError(msg) from error
     add_record(file, record)
     typer.echo(key)
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
+    line_console(stderr=True).print(
         f"added {name} ({role}) to {file}, which holds its hash; the key itself is not kept anywhere"
     )
 
@@ -66,10 +66,10 @@ def new(
 @keys_app.command("list")
 def list_keys(file: FileOption = DEFAULT_FILE) -> None:
     """List the keys of a file, without their hashes."""
-    from rich.console import Console
     from rich.table import Table
 
     from service.key_file import read_records
+    from service.terminal import table_console
 
     table = Table(box=None, header_style="bold")
     for heading in ("name", "role", "expires", "rate", "burst", "concurrent"):
@@ -78,7 +78,7 @@ def list_keys(file: FileOption = DEFAULT_FILE) -> None:
         expires = f"{record.expires:%Y-%m-%d %H:%M %Z}" if record.expires else "never"
         limits = (format(value, "g") if value else "–" for value in (record.rate, record.burst, record.concurrent))
         table.add_row(record.name, record.role, f"{expires} (expired)" if record.has_expired else expires, *limits)
-    Console(highlight=False).print(table)
+    table_console().print(table)
 
 
 @keys_app.command("revoke")

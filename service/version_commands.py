@@ -87,15 +87,14 @@ def remove_version(
     model: ModelArgument, version: VersionArgument, repository: RepositoryOption = DEFAULT_REPOSITORY
 ) -> None:
     """Remove a version that was not chosen and has no alias; its number is not given again."""
-    from rich.console import Console
-
     from models.contract.repository import ModelRepository
     from service import inventory
+    from service.terminal import line_console
 
     published = ModelRepository(repository)
     number = inventory.numbered(published, model, version)
     published.remove(model, number)
-    Console(soft_wrap=True, highlight=False, markup=False).print(f"removed {model} version {number}")
+    line_console().print(f"removed {model} version {number}")
 
 
 @models_app.command("make-key")
@@ -103,12 +102,11 @@ def make_key(
     file: Annotated[Path, typer.Argument(help="File to write the private key to; FILE.pub is the other.")],
 ) -> None:
     """Make a pair of keys: the private one signs models, the public one lets a service know them."""
-    from rich.console import Console
-
     from models.contract.signing import make_key_pair
+    from service.terminal import line_console
 
     public = make_key_pair(file)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = line_console()
     console.print(f"sign with {file}, and keep it to yourself: nalu models sign MODEL --key {file}")
     console.print(f"let services know it: NALU_SIGNATURE_KEYS_FILE={public}")
 
@@ -121,25 +119,23 @@ def sign_version(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
 ) -> None:
     """Sign the manifest of a version, or of all, and with it its graphs; each is verified first."""
-    from rich.console import Console
-
     from models.contract.repository import ModelRepository
     from models.contract.signing import Signer
     from service import inventory
+    from service.terminal import line_console
 
     published = ModelRepository(repository, signer=Signer(key))
     published.path(model)  # tells where there is no such model
     wanted = published.versions(model) if version is None else [inventory.numbered(published, model, version)]
     for number in wanted:
         published.sign(model, number)
-        Console(soft_wrap=True, highlight=False, markup=False).print(f"signed {model} version {number}")
+        line_console().print(f"signed {model} version {number}")
 
 
 def _tell(repository: Path, model: str) -> None:
     """Say which version answers and what aliases there are."""
-    from rich.console import Console
-
     from models.contract.repository import ModelRepository
+    from service.terminal import line_console
 
     published = ModelRepository(repository)
     now = published.activation(model)
@@ -148,4 +144,4 @@ def _tell(repository: Path, model: str) -> None:
         what += ", and any newer one that is published"
     if now.aliases:
         what += "; " + ", ".join(f"{alias} is {version}" for alias, version in now.aliases.items())
-    Console(soft_wrap=True, highlight=False, markup=False).print(what)
+    line_console().print(what)

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from training.terminal import console, table_console
 from training.threads import hold_to_one_thread
 
 bench_app = typer.Typer(help="Run the field's benchmarks.", no_args_is_help=True, callback=hold_to_one_thread)
 
-_console = Console(soft_wrap=True, highlight=False)
 
 _QUICK_SEEDS = 2
-_LINE_WIDTH = 250
-"""Characters in a line of a table that goes to a file."""
 
 
 @bench_app.command("arithmetic")
@@ -73,21 +70,21 @@ def arithmetic(
     own = (SERVED_METHOD if through_http else EXACT_METHOD,) if search else ()
     work = jobs_of(planned_cells(plan), [*own, *recipes], min(seeds, _QUICK_SEEDS) if quick else seeds, iterations)
     if recipes:
-        _console.print(
+        console.print(
             f"{', '.join(recipes)} by {solver}, {iterations} steps a seed; 50,000 take a minute or two on one core, "
             "for up to 128 networks on two inputs together"
         )
     started = time.perf_counter()
-    with BenchProgress(_console) as progress:
+    with BenchProgress(console) as progress:
         results = run(work, progress, jobs)
     duration_s = time.perf_counter() - started
-    wide = _console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False)
+    wide = table_console()
     wide.print(results_table(results, wide.width))
     ours = [result for result in results if result.method in own]
     if ours:
         n_solved, n_seeds = sum(one.n_solved for one in ours), sum(one.n_seeds for one in ours)
-        _console.print(f"{n_solved} of {n_seeds} solved by the search")
-    _console.print(f"{duration_s:.1f} s, peak memory {peak_memory_mib():.0f} MiB")
+        console.print(f"{n_solved} of {n_seeds} solved by the search")
+    console.print(f"{duration_s:.1f} s, peak memory {peak_memory_mib():.0f} MiB")
     if json is not None:
         write(json, document(results, command=_command(), duration_s=duration_s))
     if plot is not None:
@@ -117,9 +114,7 @@ def solver_ablations(
 
     def tell(row: Row) -> None:
         error = "" if row.error is None else f", largest relative error {row.error:.2g}"
-        _console.print(
-            f"{row.ablation}: {row.setting}; {row.what}: {row.n_solved} of {row.n_seeds}{error}", markup=False
-        )
+        console.print(f"{row.ablation}: {row.setting}; {row.what}: {row.n_solved} of {row.n_seeds}{error}")
 
     started = time.perf_counter()
     rows = ablate(part or (), seeds, tell)
@@ -179,10 +174,10 @@ def table(
         method or available(),
         seeds,
         Kept(keep, Result),
-        lambda result: _console.print(told(result), markup=False),
+        lambda result: console.print(told(result)),
         only_kept=only_kept,
     )
-    print_summary(_console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False), results)
+    print_summary(table_console(), results)
     if json is not None:
         content = document([], command=_command(), duration_s=time.perf_counter() - started)
         write(json, {**content, **as_document(results)})
@@ -230,7 +225,7 @@ def feynman(
 
     if report:
         for path in write_report(results, docs, check=check):
-            _console.print(f"{'checked' if check else 'made'} {path} from {results}", markup=False)
+            console.print(f"{'checked' if check else 'made'} {path} from {results}")
         return
     from training.bench.documents import write
     from training.bench.feynman.methods import METHODS, available
@@ -256,16 +251,16 @@ def feynman(
         equations = [one for one in equations if one.name in equation]
     methods, noises = method or available(), noise or list(NOISES)
     started = time.perf_counter()
-    with StepProgress(_console) as progress:
+    with StepProgress(console) as progress:
 
         def tell(result: Result) -> None:
-            if not _console.is_terminal:
-                _console.print(told(result), markup=False)
+            if not console.is_terminal:
+                console.print(told(result))
             progress.advance(f"{result.equation}: {result.method}")
 
         progress.start("bench feynman", len(equations) * len(noises) * len(methods) * seeds)
         found = run(equations, noises, methods, seeds, Kept(keep), tell)
-    print_summary(_console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False), found)
+    print_summary(table_console(), found)
     if json is not None:
         content = document([], command=_command(), duration_s=time.perf_counter() - started)
         write(json, {**content, **as_document(found)})
@@ -321,11 +316,11 @@ def trust(
         seeds,
         rows,
         Kept(keep, TrustResult),
-        lambda result: _console.print(str(result), markup=False),
+        lambda result: console.print(str(result)),
         only_kept=only_kept,
     )
     records = [asdict(result) for result in results]
-    _console.print(trust_table(records), markup=False)
+    console.print(trust_table(records))
     if json is not None:
         content = document([], command=_command(), duration_s=time.perf_counter() - started)
         write(json, {**content, "trust": records})
@@ -358,4 +353,4 @@ def report(
             raise ConfigError(msg)
         if not check:
             page.write_text(after, encoding="utf-8")
-            _console.print(f"made the tables of {page} from {folder}")
+            console.print(f"made the tables of {page} from {folder}")

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-console = Console(soft_wrap=True, highlight=False)
+from training.terminal import console
 
 Name = Annotated[str | None, typer.Option(help="Name to publish under; by default the operation's or the file's.")]
 Repository = Annotated[

@@ -18,11 +18,11 @@ from training.command_options import (
     Seed,
     SignKey,
     Threads,
-    console,
     tell_published,
 )
 from training.data_commands import data_app
 from training.table_command import train_table
+from training.terminal import console
 from training.threads import hold_to_one_thread
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def train_law(
     with SearchProgress(console) as progress:
         result = run_law(settings, progress)
     for remark in result.report["notes"]:
-        console.print(f"note: {remark}", markup=False)
+        console.print(f"note: {remark}")
     _tell_law(result.manifest, result.report)
     tell_published(result.manifest.name, result.manifest.version, settings.repository, result.folder)
 
@@ -207,10 +207,10 @@ def _tell_law(manifest: "ModelManifest", report: dict[str, Any]) -> None:
     from models.formula import name_text
 
     if manifest.formula is not None:
-        console.print(f"{name_text(manifest.outputs[0].name)} = {manifest.formula.text}", markup=False)
+        console.print(f"{name_text(manifest.outputs[0].name)} = {manifest.formula.text}")
     certificate = manifest.certificate
     if certificate is None:
-        console.print(f"no exactness certificate: {report['remark']}", markup=False)
+        console.print(f"no exactness certificate: {report['remark']}")
         return
     measured = [region for region in certificate.regions if region.max_relative_error is not None]
     evidence = certificate.evidence

@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from training.terminal import console
 
 data_app = typer.Typer(help="Make the project's own data sets, or download a public one.", no_args_is_help=True)
 make_app = typer.Typer(help="Make a data set and write it to a file.", no_args_is_help=True)
 data_app.add_typer(make_app, name="make")
 download_app = typer.Typer(help="Download a public data set and check it.", no_args_is_help=True)
 data_app.add_typer(download_app, name="download")
-
-_console = Console(soft_wrap=True, highlight=False)
 
 
 @make_app.command("forging")
@@ -32,12 +31,12 @@ def make_forging(
     check_output(out)
     write(out, rows, seed)
     floor = forging_noise_mae(rows, seed)
-    _console.print(f"wrote {rows} rows to {out}", markup=False)
-    _console.print(f"{SYNTHETIC_NOTE} The scatter drawn leaves every model a mean absolute error of at least:")
+    console.print(f"wrote {rows} rows to {out}")
+    console.print(f"{SYNTHETIC_NOTE} The scatter drawn leaves every model a mean absolute error of at least:")
     for name in FORGING_TARGETS:
-        _console.print(f"  {name} {floor[name]:.3f}")
+        console.print(f"  {name} {floor[name]:.3f}")
     options = " ".join(f"--target {name}" for name in FORGING_TARGETS)
-    _console.print(f"train on it: nalu train table {out} {options}", markup=False)
+    console.print(f"train on it: nalu train table {out} {options}")
 
 
 @download_app.command("mnist")
@@ -52,7 +51,5 @@ def download_mnist_files(
     from training.named_data import DATA_DIR_VARIABLE
 
     got = download_mnist(out)
-    _console.print(
-        f"{len(MNIST_FILES)} files are whole in {out}, {len(got)} of them new from {MNIST_URL}", markup=False
-    )
-    _console.print(f"read them with {DATA_DIR_VARIABLE}={out}", markup=False)
+    console.print(f"{len(MNIST_FILES)} files are whole in {out}, {len(got)} of them new from {MNIST_URL}")
+    console.print(f"read them with {DATA_DIR_VARIABLE}={out}")

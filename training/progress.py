@@ -29,9 +29,9 @@ class _Shown:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("[bold]{task.description}"),
+                TextColumn("{task.description}", style="bold", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[what]}"),
+                TextColumn("{task.fields[what]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -52,7 +52,7 @@ class _Shown:
         if self._bar is not None:
             self._task = self._bar.add_task(title, total=n_steps, what="")
         else:
-            self._console.print(f"{title}: {counted}", markup=False)
+            self._console.print(f"{title}: {counted}")
 
     def _seconds_left(self, share: float) -> float | None:
         """Return the seconds left where a plain line is due, else None."""
@@ -87,7 +87,7 @@ class SearchProgress(_Shown):
             return
         left = self._seconds_left(done / max(self._n_steps, 1))
         if left is not None:
-            self._console.print(f"  {what}, about {left:.0f} s left", markup=False)
+            self._console.print(f"  {what}, about {left:.0f} s left")
 
     def finish(self, summary: str) -> None:
         """End the search."""
@@ -112,6 +112,4 @@ class StepProgress(_Shown):
             return
         left = self._seconds_left(self._n_done / self._n_steps)
         if left is not None:
-            self._console.print(
-                f"{self._title}: {self._n_done:.0f}/{self._n_steps} {what}, about {left:.0f} s left", markup=False
-            )
+            self._console.print(f"{self._title}: {self._n_done:.0f}/{self._n_steps} {what}, about {left:.0f} s left")

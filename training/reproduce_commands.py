@@ -6,20 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from training.terminal import console, table_console
 from training.threads import hold_to_one_thread
 
 if TYPE_CHECKING:
     from training.reproduce.outcome import Outcome
     from training.reproduce.outcome import Table as Numbers
-
-_console = Console(soft_wrap=True, highlight=False)
-
-_LINE_WIDTH = 200
-"""Characters in a line of a table that goes to a file."""
 
 
 def reproduce(
@@ -63,7 +58,7 @@ def reproduce(
         from training.reproduce.page import write_report
 
         for path in write_report(results, docs, check=check):
-            _console.print(f"{'as made' if check else 'made'}: {path}", markup=False)
+            console.print(f"{'as made' if check else 'made'}: {path}")
         return
     if check:
         raise typer.BadParameter("goes with --report", param_hint="--check")
@@ -76,7 +71,7 @@ def reproduce(
     from training.reproduce.running import run_experiment
 
     for experiment in chosen(name or "all"):
-        with StepProgress(_console) as progress:
+        with StepProgress(console) as progress:
             record, manifests = run_experiment(
                 experiment,
                 "full" if full else "quick",
@@ -89,25 +84,24 @@ def reproduce(
         write_record(out / f"{experiment.name}.json", record)
         if record.outcome.panels:
             (out / f"{experiment.name}.svg").write_bytes(figure_svg(record.outcome))
-        _console.print(
+        console.print(
             f"{experiment.name}: {record.cpu_seconds:.0f} s of processor time, kept as {out / experiment.name}.json",
-            markup=False,
         )
         for manifest in manifests:
-            _console.print(f"published {manifest.name} version {manifest.version} to {repository}", markup=False)
+            console.print(f"published {manifest.name} version {manifest.version} to {repository}")
 
 
 def _tell(outcome: "Outcome") -> None:
-    wide = _console if _console.is_terminal else Console(width=_LINE_WIDTH, highlight=False)
+    wide = table_console()
     for numbers in outcome.tables:
         wide.print(_table(numbers))
         for note in numbers.notes:
-            wide.print(note, markup=False)
+            wide.print(note)
     for claim in outcome.claims:
-        said = "[green]met[/]" if claim.met else "[bold red]not met[/]"
-        _console.print(f"{said}: {escape(claim.what)}: {escape(claim.measured)}, to be {escape(claim.bound)}")
+        said = ("met", "green") if claim.met else ("not met", "bold red")
+        console.print(Text.assemble(said, f": {claim.what}: {claim.measured}, to be {claim.bound}"))
         if claim.note:
-            _console.print(f"  {claim.note}", markup=False)
+            console.print(f"  {claim.note}")
 
 
 def _table(numbers: "Numbers") -> Table:
@@ -120,5 +114,5 @@ def _table(numbers: "Numbers") -> Table:
         table.add_column(column, justify="right")
     for row in numbers.rows:
         cells = [cell_text(cell, numbers.decimals) for cell in row.cells]
-        table.add_row(row.kind, escape(row.label), *cells, style="bold" if row.kind == "ours" else None)
+        table.add_row(row.kind, row.label, *cells, style="bold" if row.kind == "ours" else None)
     return table

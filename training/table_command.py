@@ -18,9 +18,9 @@ from training.command_options import (
     Seed,
     SignKey,
     Threads,
-    console,
     tell_published,
 )
+from training.terminal import console
 
 if TYPE_CHECKING:
     from training.datasets import TrainingTable
@@ -190,7 +190,7 @@ def train_table(
 def _tell_notes(notes: Iterable[str], told: Collection[str | None]) -> None:
     for note in notes:
         if note not in told:
-            console.print(f"note: {note}", markup=False)
+            console.print(f"note: {note}")
 
 
 def _units(given: list[str]) -> dict[str, str]:

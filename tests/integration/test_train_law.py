@@ -1,6 +1,5 @@
 """`nalu train law`: the law of a table's column, published with proof, or the word that there is none."""
 
-import io
 import json
 from math import pi
 from pathlib import Path
@@ -16,7 +15,6 @@ from models.contract.repository import ModelRepository
 from service.app import create_app
 from service.settings import Settings
 from tests.quiet import Quiet
-from training.command_options import console
 from training.config import LawConfig
 from training.errors import NotFoundError, TrainingDataError, UnprovenError
 from training.law_run import run_law
@@ -159,10 +157,7 @@ def test_what_has_no_real_result_is_refused_by_the_service(tmp_path: Path) -> No
         assert client.get("/models/composite/versions/1").json()["certificate"]["conditions"] == ["a - b >= 0"]
 
 
-def test_the_command_tells_the_law_and_its_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.StringIO()
-    monkeypatch.setattr(console, "file", stream)
-    monkeypatch.setattr(console, "width", 200)
+def test_the_command_tells_the_law_and_its_proof(tmp_path: Path) -> None:
     data = table(tmp_path / "gas.csv", A * B / C)
     words = [
         "law",
@@ -177,13 +172,16 @@ def test_the_command_tells_the_law_and_its_proof(tmp_path: Path, monkeypatch: py
         tmp_path / "r",
     ]
     result = CliRunner().invoke(
-        training.commands.train_app, [*map(str, words), "--runs", str(tmp_path / "u")], catch_exceptions=False
+        training.commands.train_app,
+        [*map(str, words), "--runs", str(tmp_path / "u")],
+        catch_exceptions=False,
+        env={"COLUMNS": "200"},
     )
     assert result.exit_code == 0
-    assert "find the law of y: chose power after 1 fit" in stream.getvalue()
-    assert "y = a * b / c\n" in stream.getvalue()
-    assert "certified: within " in stream.getvalue()
-    assert "published gas version 1" in stream.getvalue()
+    assert "find the law of y: chose power after 1 fit" in result.output
+    assert "y = a * b / c\n" in result.output
+    assert "certified: within " in result.output
+    assert "published gas version 1" in result.output
 
 
 FACTORED_LAWS = {

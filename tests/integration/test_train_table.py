@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from models.contract.errors import NaluError
 from models.contract.manifest import CategoryColumn, NumberColumn
 from models.contract.repository import ModelRepository
+from nalu_cli import app
 from tests.quiet import Quiet
 from training.config import TableConfig
 from training.errors import TrainingDataError
@@ -132,6 +134,22 @@ def test_semicolons_a_byte_order_mark_and_decimal_commas_are_read(tmp_path: Path
     manifest = run(tmp_path, tmp_path / "data.csv", ("y",)).manifest
     assert [column.name for column in manifest.inputs] == ["p", "q"]
     assert manifest.outputs[0].maximum > 100
+
+
+def test_the_command_prints_names_in_brackets_and_colons_as_they_are(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"mass [kg]": i % 9, "path [mm] :x:": i * 0.5} for i in range(60)]
+    data = write(tmp_path / "data.csv", rows)
+    command = ["train", "table", str(data), "--target", "path [mm] :x:", "--family", "network"]
+    command += ["--epochs", "1", "--restarts", "1", "--no-card", "--outside", "--name", "paths"]
+    command += ["--repository", str(tmp_path / "[red]"), "--runs", str(tmp_path / "runs")]
+
+    result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+
+    assert result.exit_code == 0
+    _, leaderboard = result.output.split("RMSE inside")
+    assert "path [mm] :x:" in leaderboard
+    assert "(mass [kg] above" in leaderboard
+    assert f"to {tmp_path / '[red]'}; " in leaderboard
 
 
 @pytest.mark.parametrize(

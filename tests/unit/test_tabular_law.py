@@ -65,6 +65,14 @@ def test_a_law_is_found_where_no_step_explains_much_by_itself() -> None:
     assert n_finds >= 7
 
 
+def test_cubes_and_their_reciprocals_are_found() -> None:
+    rows = rows_of(600, 0)
+    a, b, c, d, _ = rows.numeric.T
+    targets = 2 * a**3 / b + 900 * c / d**3
+    law = find_law(rows, N_CODES, targets + 0.05 * targets.std() * noise(600))
+    assert law == (((0, 3.0), (1, -1.0)), ((2, 1.0), (3, -3.0)))
+
+
 def test_columns_and_targets_of_any_size_have_laws() -> None:
     rows = rows_of(600, 0)
     targets = mixed(rows) + 0.1 * noise(600)

@@ -42,6 +42,19 @@ def test_rows_left_out_are_told_what_a_fit_without_them_says(intercept: float, w
         assert left_out[i] == pytest.approx(float(block[i] / scale @ alone), rel=1e-9)
 
 
+def test_rows_that_are_not_used_are_answered_and_have_no_say() -> None:
+    wanted = PRODUCTS @ WEIGHTS + NOISE
+    used = np.arange(200) < 60
+    weights, intercept, left_out = fit_least_squares(PRODUCTS, np.where(used, wanted, 1e9), used=used)
+    alone = fit_least_squares(PRODUCTS[used], wanted[used])
+    np.testing.assert_array_equal(weights, alone[0])
+    assert intercept == alone[1]
+    np.testing.assert_array_equal(left_out[used], alone[2])
+    np.testing.assert_array_equal(left_out[~used], PRODUCTS[~used] @ weights + intercept)
+    few = fit_least_squares(PRODUCTS, wanted, used=np.arange(200) < 23)
+    np.testing.assert_array_equal(few[0], fit_least_squares(PRODUCTS, wanted)[0])
+
+
 def test_terms_that_say_the_same_share_a_weight_and_empty_ones_have_none() -> None:
     one = PRODUCTS[:, :1]
     weights, intercept, left_out = fit_least_squares(np.hstack([one, one, 0 * one]), 6 * one[:, 0])

@@ -63,7 +63,7 @@ class BenchProgress:
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeLeftColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 console=self._console,
             )
             self._bar.start()
@@ -100,7 +100,6 @@ class BenchProgress:
             self._console.print(
                 f"bench: {self._n_done}/{self._n_trials} trials, {self._n_missed} missed, "
                 f"about {left:.0f} s left, {what}",
-                markup=False,
             )
 
     def finish_cell(self, result: CellResult) -> None:
@@ -110,7 +109,6 @@ class BenchProgress:
             self._console.print(
                 f"missed {result.n_seeds - result.n_solved} of {result.n_seeds}, {result.method}: "
                 f"{describe(result.cell)}; seed {miss['seed']}: {miss['said']}",
-                markup=False,
             )
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from training.tabular.rows import Floats, mean_of
 
-_LEAST_ROWS = 8
+LEAST_ROWS_PER_TERM = 8
 """Rows for each term at least."""
 
 _ROUNDING = 1e-9
@@ -30,7 +30,7 @@ def fit_least_squares(
         Weights, intercept, and leave-one-out predictions: ŷ_i − h_i (y_i − ŷ_i) / (1 − h_i), h the leverages. With
         weights of rows they are those of the rows times the roots of their weights.
     """
-    if used is not None and not used.all() and used.sum() >= _LEAST_ROWS * products.shape[1]:
+    if used is not None and not used.all() and used.sum() >= LEAST_ROWS_PER_TERM * products.shape[1]:
         some_weights = None if row_weights is None else row_weights[used]
         weights, intercept, left_out = fit_least_squares(products[used], wanted[used], some_weights)
         answers = products @ weights + intercept

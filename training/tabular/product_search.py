@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from training.tabular.least_squares import LEAST_ROWS_PER_TERM
 from training.tabular.rows import Floats, mean_of
 from training.tabular.terms import Term
 
@@ -30,9 +31,6 @@ _DEGREE = 4
 
 _CAUTION = 2.0
 """The criterion's γ: twice what its authors take at most, for folds that share rows share what they find by chance."""
-
-_LEAST_ROWS = 8
-"""Rows for each term at least."""
 
 _MOST_REBUILDS = 10
 """Times that a term is taken out and all is built on: laws need few, and approximations would go on and on."""
@@ -71,7 +69,7 @@ class ProductSearch:
 
     def run(self, most_terms: int) -> tuple[Term, ...]:
         """Return the terms found, as many as are worth having, and at most so many."""
-        most_terms = min(most_terms, len(self._wanted) // _LEAST_ROWS)
+        most_terms = min(most_terms, len(self._wanted) // LEAST_ROWS_PER_TERM)
         if not self._least > 0:
             return ()
         best = self._thinned(self._built((), most_terms))

@@ -43,7 +43,6 @@ class Candidate:
     trunks agree; one trunk agrees with itself.
     """
 
-    kind: TrunkKind | None
     left_out: Floats
     trunk: Floats
     border: Floats
@@ -90,7 +89,7 @@ class Trial:
 
     def _add(self, kind: TrunkKind | None, left_out: Floats, trunk: Floats, border: Floats) -> None:
         residual = self._residual(self._targets - left_out)
-        self.candidates[kind] = Candidate(kind, left_out, trunk, border, trunk, residual)
+        self.candidates[kind] = Candidate(left_out, trunk, border, trunk, residual)
 
     def _trees(self, settings: TreeSettings) -> QuickTrees:
         return QuickTrees(self._features, self._held_out_features, self._seed, self._train.weights, settings)
@@ -108,7 +107,7 @@ class Trial:
         left_out = middle([one.left_out for one in members])
         trunks, borders = [one.trunk for one in members], [one.border for one in members]
         wary = wary_middle(trunks, borders)
-        return Candidate(None, left_out, middle(trunks), middle(borders), wary, trees(self._targets - left_out))
+        return Candidate(left_out, middle(trunks), middle(borders), wary, trees(self._targets - left_out))
 
     def errors(self, candidate: Candidate, wary: bool = False) -> dict[float, float]:
         """Return the root mean squared error by reach of the residual."""

@@ -63,7 +63,7 @@ def print_summary(console: Console, results: Sequence[Result]) -> None:
             if n:
                 parts.append(f"{what} {n_exact}/{n}")
         if parts:
-            console.print(f"recovered exactly, {_noise(noise)}: {', '.join(parts)}", markup=False)
+            console.print(f"recovered exactly, {_noise(noise)}: {', '.join(parts)}")
 
 
 _HEADER = (
