@@ -125,6 +125,19 @@ def test_the_terms_of_a_law_are_those_of_its_columns(fitted: tuple[TabularFit, T
     assert_same_terms(target, terms, trust, rows)
 
 
+def test_the_terms_of_a_power_law_are_its_columns(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
+    fit, trust, _ = fitted
+    rows = rows_of(100, 7)
+    p, q, _ = np.abs(np.nan_to_num(rows.numeric, nan=1.0)).T + 0.1
+    trunk = fit_trunk(law_kind((((0, 1.0),), ((1, 1.0),), ((6, 1.0),)), "log"), rows, N_CODES, p * q)
+    assert trunk is not None
+    target = replace(fit.model.targets[1], trunks=(trunk.trunk,), wary=False)
+    terms = Terms.of(target, COLUMNS)
+    assert terms.names == ("p", "q", "kind")
+    np.testing.assert_allclose(terms(rows).sum(axis=1), trunk.trunk.predict(rows), rtol=1e-9)
+    assert_same_terms(target, terms, trust, rows)
+
+
 def test_a_linear_trunk_alone_has_its_weights_as_terms(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
     fit, _, _ = fitted
     target = fit.model.targets[1]

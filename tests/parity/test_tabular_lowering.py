@@ -19,7 +19,7 @@ from training.tabular.residual import SmoothResidual
 from training.tabular.rows import Columns, Rows
 from training.tabular.terms import Law
 from training.tabular.tree_settings import TreeSettings
-from training.tabular.trunks import KINDS, fit_trunk, law_kind
+from training.tabular.trunks import KINDS, TrunkKind, fit_trunk, law_kind
 
 GRADES = ("a", "b", "c")
 HEATS = tuple(f"h{i:02d}" for i in range(19))
@@ -83,18 +83,22 @@ def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside
     assert (np.abs(answer - expected) / scale).max() < BOUND[dtype]
 
 
+SUM: Law = (
+    ((0, 1.0), (1, -2.0), (2, 0.5), (6, 1.0)),
+    ((0, 2.0), (4, 1.0)),
+    ((1, -0.5), (3, 0.5)),
+    ((2, -1.0),),
+    ((12, 1.0),),
+)
+POWER_LAW: Law = (((0, 1.0),), ((2, 1.0),), ((4, 1.0),), ((12, 1.0),))
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_the_powers_of_a_law_answer_as_the_pipeline(model: TabularModel, dtype: Dtype) -> None:
+@pytest.mark.parametrize("kind", [law_kind(SUM), law_kind(POWER_LAW, "log")], ids=["sum", "power law"])
+def test_a_law_answers_as_the_pipeline(model: TabularModel, kind: TrunkKind, dtype: Dtype) -> None:
     rows, _ = process_rows(200, 0)
     filled = np.nan_to_num(rows.numeric, nan=1.0)
-    law: Law = (
-        ((0, 1.0), (1, -2.0), (2, 0.5), (6, 1.0)),
-        ((0, 2.0), (4, 1.0)),
-        ((1, -0.5), (3, 0.5)),
-        ((2, -1.0),),
-        ((12, 1.0),),
-    )
-    fit = fit_trunk(law_kind(law), rows, N_CODES, filled[:, 0] / filled[:, 2])
+    fit = fit_trunk(kind, rows, N_CODES, filled[:, 0] / filled[:, 2])
     assert fit is not None
     lawful = TabularModel(tuple(replace(target, trunks=(fit.trunk,), wary=False) for target in model.targets))
     given = hard_rows()

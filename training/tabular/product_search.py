@@ -26,9 +26,6 @@ _Part = TypeVar("_Part")
 _BEAM = 5
 """Products that are built on at a time."""
 
-_DEGREE = 4
-"""Factors of a term at most."""
-
 _CAUTION = 2.0
 """The criterion's γ: twice what its authors take at most, for folds that share rows share what they find by chance."""
 
@@ -55,9 +52,13 @@ class ProductSearch:
         sources: Column that each factor is made of, shape (n_factors,); a term has factors of different ones.
         wanted: Targets, shape (n_rows,).
         row_weights: Weights of the rows; None for equal ones.
+        degree: Factors of a term at most.
     """
 
-    def __init__(self, factors: Floats, sources: NDArray[np.int64], wanted: Floats, row_weights: Floats | None) -> None:
+    def __init__(
+        self, factors: Floats, sources: NDArray[np.int64], wanted: Floats, row_weights: Floats | None, degree: int
+    ) -> None:
+        self._degree = degree
         weights = np.ones(len(wanted)) if row_weights is None else row_weights
         self._n_rows = float(weights.sum() ** 2 / (weights @ weights))  # equal ones that know as much (L. Kish, 1965)
         self._root = np.sqrt(weights)
@@ -70,7 +71,7 @@ class ProductSearch:
     def run(self, most_terms: int) -> tuple[Term, ...]:
         """Return the terms found, as many as are worth having, and at most so many."""
         most_terms = min(most_terms, len(self._wanted) // LEAST_ROWS_PER_TERM)
-        if not self._least > 0:
+        if not self._least > 0 or not len(self._sources):
             return ()
         best = self._thinned(self._built((), most_terms))
         lowest = self._criterion(best)
@@ -131,7 +132,7 @@ class ProductSearch:
         level: list[Term] = [()]
         best: Term = ()
         most = 0.0
-        for n_factors in range(1, _DEGREE + 1):
+        for n_factors in range(1, self._degree + 1):
             found: dict[Term, float] = {}
             for others, gains in zip(level, self._gains(level, basis, rest), strict=True):
                 for k in np.argsort(gains)[-_BEAM:]:
@@ -151,7 +152,7 @@ class ProductSearch:
         while True:
             shorter = _shorter(term)
             found: dict[Term, float] = {}
-            begun = [*shorter, term] if len(term) < _DEGREE else shorter
+            begun = [*shorter, term] if len(term) < self._degree else shorter
             for others, gains in zip(begun, self._gains(begun, basis, rest), strict=True):
                 k = int(np.argmax(gains))
                 if gains[k] > 0:

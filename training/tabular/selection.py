@@ -20,7 +20,7 @@ import numpy as np
 
 from training.config import Objective
 from training.tabular.trials import WIDTHS, Candidate, Trial, kind_name
-from training.tabular.trunks import KINDS, TrunkKind, law_kind
+from training.tabular.trunks import KINDS, LINKS, TrunkKind
 from training.threads import AT_A_TIME
 
 INSIDE_WEIGHT: dict[Objective, float] = {"inside": 1.0, "balanced": 1 / 3, "outside": 0.0}
@@ -61,8 +61,9 @@ _CLEAR_FADING = 0.1
 trunks. On columns' tails that chose nothing, of 48 splits, a residual that fades wherever it did better on the others
 gained 1.5 % over a frozen one; on upper tails of the driving columns one that always fades lost 1 %."""
 
-_NETWORK_HANDICAP = 0.05
-"""A network must be about this much better than what can be read, on a logarithmic scale, to come before it."""
+_HANDICAP = 0.05
+"""A network must be about this much better than what can be read, on a logarithmic scale, to come before it, and a
+committee than a law."""
 
 _LEAST_FINDS = 3
 """Folds without which the same law must be found, beside that they are half of all."""
@@ -158,26 +159,26 @@ def choose(tried: Sequence[Trial], objective: Objective) -> Choice:
     free = judge(tried, together, False, objective)
     wary = _gain(tried, free, held_back) <= _CLEARLY_FREE
     taken = held_back if wary else free
-    law = _law(tried)
-    if law is not None:
-        alone = judge(tried, [trial.committee([law]) for trial in tried], False, objective)
-        if alone[0].score <= taken[0].score:
-            return Choice((law,), alone[0].width, False, tuple(scores), alone)
+    alone = {law: judge(tried, [trial.committee([law]) for trial in tried], False, objective) for law in _laws(tried)}
+    if alone:
+        law = min(alone, key=lambda one: alone[one][0].score)
+        if alone[law][0].score <= taken[0].score + _HANDICAP:
+            return Choice((law,), alone[law][0].width, False, tuple(scores), alone[law])
     return Choice(committee, taken[0].width, wary, tuple(scores), taken)
 
 
-def _law(tried: Sequence[Trial]) -> TrunkKind | None:
-    """Return the law that most folds found, as a kind that every fold has tried; None where too few agree."""
-    found = Counter(trial.law for trial in tried if trial.law is not None)
-    if not found:
-        return None
-    law, n_finds = found.most_common(1)[0]
-    if n_finds < max(_LEAST_FINDS, len(tried) / 2):
-        return None
-    kind = law_kind(law)
-    for trial in tried:
-        trial.try_kind(kind)
-    return kind
+def _laws(tried: Sequence[Trial]) -> list[TrunkKind]:
+    """Return the laws that at least half of the folds found, which every fold has tried then."""
+    laws = []
+    for link in LINKS:
+        found = Counter(trial.laws[link] for trial in tried if link in trial.laws)
+        for law, n_finds in found.most_common(1):
+            if n_finds >= max(_LEAST_FINDS, len(tried) / 2):
+                for trial in tried:
+                    trial.try_kind(law)
+                if all(law in trial.candidates for trial in tried):
+                    laws.append(law)
+    return laws
 
 
 def _gain(tried: Sequence[Trial], free: Sequence[Score], held_back: Sequence[Score]) -> float:
@@ -210,7 +211,7 @@ def judge(
 
 
 def _handicap(kind: TrunkKind | None) -> float:
-    return _NETWORK_HANDICAP if kind is not None and kind.networked else 0.0
+    return _HANDICAP if kind is not None and kind.networked else 0.0
 
 
 def _score(name: str, width: float, tried: Sequence[Trial], errors: Sequence[float], objective: Objective) -> Score:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,9 +15,8 @@ from training.tabular.reach import Reach
 from training.tabular.residual import QuickTrees, TreeColumns
 from training.tabular.rows import Floats, Rows, mean_of
 from training.tabular.tails import Fold, folds
-from training.tabular.terms import Law
 from training.tabular.tree_settings import QUICK_TREES, TreeSettings
-from training.tabular.trunks import KINDS, TrunkKind, find_law, fit_trunk
+from training.tabular.trunks import KINDS, LINKS, Link, TrunkKind, find_law, fit_trunk
 from training.threads import AT_A_TIME
 
 WIDTHS = (np.inf, 0.2, 0.05)
@@ -72,13 +72,15 @@ class Trial:
         self._n_codes = n_codes
         for kind in KINDS:
             self.try_kind(kind)
-        self.law: Law | None = None
+        self.laws: dict[Link, TrunkKind] = {}
         self.reference = self.errors(self.candidates[None])[np.inf]
 
-    def find_law(self) -> Law | None:
-        """Look for a law, keep it, and return it."""
-        self.law = find_law(self._train, self._n_codes, self._targets)
-        return self.law
+    def find_law(self, link: Link) -> TrunkKind | None:
+        """Look for a law behind a link, keep it, and return it."""
+        law = find_law(self._train, self._n_codes, self._targets, link)
+        if law is not None:
+            self.laws[link] = law
+        return law
 
     def try_kind(self, kind: TrunkKind) -> None:
         """Fit a kind of trunk and make it a candidate, where the rows allow it."""
@@ -151,7 +153,8 @@ def try_out(
         tick: Told which fold begins, and how many began before.
     """
     if len(rows) > MOST_ROWS:
-        index = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
+        drawn = np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False)
+        index = np.union1d(drawn, targets.argmin())  # by which it is known whether targets have logarithms
         rows, targets = rows.take(index), targets[index]
     begun: list[Future[Trial]] = []
     going: set[Future[Trial]] = set()
@@ -172,10 +175,12 @@ def try_out(
 
 def _find_laws(tried: Sequence[Trial]) -> None:
     """Look for a law without each fold, and no further where the first find nothing in common."""
-    with ThreadPoolExecutor(AT_A_TIME) as threads:
-        first = list(threads.map(Trial.find_law, tried[:_FIRST_LOOKS]))
-        if any(n_finds > 1 for law, n_finds in Counter(first).items() if law is not None):
-            list(threads.map(Trial.find_law, tried[_FIRST_LOOKS:]))
+    for link in LINKS:
+        look = partial(Trial.find_law, link=link)
+        with ThreadPoolExecutor(AT_A_TIME) as threads:
+            first = list(threads.map(look, tried[:_FIRST_LOOKS]))
+            if any(n_finds > 1 for law, n_finds in Counter(first).items() if law is not None):
+                list(threads.map(look, tried[_FIRST_LOOKS:]))
 
 
 def kind_name(kind: TrunkKind | None) -> str:

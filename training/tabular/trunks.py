@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.tabular.law_search import law_factors, law_rows, search_law
+from training.tabular.law_search import law_factors, law_rows, power_law_terms, search_law, search_power_law
 from training.tabular.least_squares import fit_least_squares
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
@@ -24,13 +24,15 @@ from training.tabular.term_search import search_terms
 from training.tabular.terms import NETWORK_TERM, Hinge, Law, Power, Term, products_of, with_bends
 
 Link = Literal["identity", "log"]
+LINKS: tuple[Link, ...] = ("identity", "log")
 
 _ROOM: dict[Link, float] = {"identity": 3.0, "log": 1.0}
 """A trunk's sum is held within this many ranges beyond the range that it had to reach in training: a guard against a
 runaway term, far beyond what any validation accepts."""
 
-_LAW_ROOM = 1000.0
-"""A law's columns are held within this many ranges beyond: it is found again and again, and holds far outside."""
+_LAW_ROOM: dict[Link, float] = {"identity": 1000.0, "log": 10.0}
+"""A law's columns are held within this many ranges beyond: it is found again and again, and holds far outside. Of a
+power law they are ranges of logarithms, and the sum is held within as many, so that answers stay finite."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,20 @@ KINDS = (
 )
 
 
-def law_kind(law: Law) -> TrunkKind:
-    """Return the kind of trunk whose terms are those of a law."""
-    return TrunkKind("law", "raw", "identity", 0, law=law)
+def law_kind(law: Law, link: Link = "identity") -> TrunkKind:
+    """Return the kind of trunk whose terms are those of a law: a sum, or behind the logarithmic link a power law."""
+    return TrunkKind("law", "raw" if link == "identity" else "log", link, 0, law=law)
 
 
-def find_law(rows: Rows, n_codes: tuple[int, ...], targets: Floats) -> Law | None:
-    """Look for a law in rows, as `training.tabular.law_search` says."""
-    columns = Columns.fit(rows, n_codes, "raw")
-    return search_law(rows, columns, targets)
+def find_law(rows: Rows, n_codes: tuple[int, ...], targets: Floats, link: Link = "identity") -> TrunkKind | None:
+    """Look for a law in rows, as `training.tabular.law_search` says; a power law has positive targets."""
+    if link == "identity":
+        law = search_law(rows, Columns.fit(rows, n_codes, "raw"), targets)
+    elif targets.min() > 0:
+        law = search_power_law(rows, Columns.fit(rows, n_codes, "log"), np.log(targets))
+    else:
+        law = None
+    return law_kind(law, link) if law else None
 
 
 @dataclass(frozen=True)
@@ -166,10 +173,11 @@ def fit_trunk(
         n_threads: Threads that a network takes.
 
     Returns:
-        The fit, or None where the rows do not allow it (a logarithm of negative targets, a network of few rows).
+        The fit, or None where the rows do not allow it (a logarithm of negative targets, a power law that gives 0, a
+        network of few rows).
     """
     shift = _target_shift(targets) if kind.link == "log" else 0.0
-    if shift is None:
+    if shift is None or (shift and kind.law):
         return None
     wanted = targets if kind.link == "identity" else np.log(targets + shift)
     columns = Columns.fit(rows, n_codes, kind.scale)
@@ -178,7 +186,10 @@ def fit_trunk(
     powers: tuple[Power, ...] = ()
     terms: tuple[Term, ...]
     network = None
-    if kind.law:
+    used = law_rows(kind.law, rows)
+    if kind.law and kind.link == "log":
+        terms = power_law_terms(kind.law, columns)
+    elif kind.law:
         powers, terms = law_factors(kind.law, block, columns)
     elif kind.degree == 0:
         terms = tuple((j,) for j in range(columns.width))
@@ -193,19 +204,23 @@ def fit_trunk(
     else:
         products = products_of(with_bends(block, hinges, powers), terms)
         if kind.law:
-            weights, intercept, left_out = fit_least_squares(products, wanted, rows.weights, law_rows(kind.law, rows))
+            weights, intercept, left_out = fit_least_squares(products, wanted, rows.weights, used)
         else:
             weights, intercept, left_out = fit_ridge(products, wanted, rows.weights)
     if kind.law:
-        columns, bounds = columns.widened(_LAW_ROOM), (-np.inf, np.inf)
+        columns = columns.widened(_LAW_ROOM[kind.link])
+    if kind.law and kind.link == "identity":
+        bounds = (-np.inf, np.inf)
     else:
         low, high = float(wanted.min()), float(wanted.max())
-        room = _ROOM[kind.link] * (high - low)
+        room = (_LAW_ROOM if kind.law else _ROOM)[kind.link] * (high - low)
         bounds = (low - room, high + room)
     trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network, powers=powers)
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
         weighted = fitted if rows.weights is None else fitted * rows.weights
+        if used.any():
+            weighted = weighted * used
         trunk = replace(trunk, factor=float(weighted @ (targets + shift) / (weighted @ fitted)))
     return TrunkFit(trunk, trunk.answer(left_out - intercept))
 
