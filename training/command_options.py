@@ -1,11 +1,14 @@
 """What the commands of `nalu train` share: their options, where they speak, and how they end."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from training.terminal import console
+
+if TYPE_CHECKING:
+    from models.contract.manifest import ModelManifest
 
 Name = Annotated[str | None, typer.Option(help="Name to publish under; by default the operation's or the file's.")]
 Repository = Annotated[
@@ -22,6 +25,16 @@ Restarts = Annotated[int | None, typer.Option(help="Fits of each candidate netwo
 DtypeOption = Annotated[str | None, typer.Option(help="float64 or float32. [default: float64]")]
 Threads = Annotated[int | None, typer.Option(help="Threads of torch; results may differ between counts. [default: 1]")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; options on the command line win.")]
+
+
+def tell_formula(manifest: "ModelManifest", longest: int | None = None) -> None:
+    """Say a model's formula, where it has one that is no longer than so many characters."""
+    from models.formula import name_text
+
+    formula = manifest.formula
+    if formula is not None and (longest is None or len(formula.text) <= longest):
+        alone = len(manifest.outputs) == 1  # the formulas of several are named in the text
+        console.print(f"{name_text(manifest.outputs[0].name)} = {formula.text}" if alone else formula.text)
 
 
 def tell_published(name: str, version: int, repository: Path, folder: Path) -> None:

@@ -18,6 +18,7 @@ from training.command_options import (
     Seed,
     SignKey,
     Threads,
+    tell_formula,
     tell_published,
 )
 from training.data_commands import data_app
@@ -204,10 +205,7 @@ def train_starters(repository: Repository = None) -> None:
 
 def _tell_law(manifest: "ModelManifest", report: dict[str, Any]) -> None:
     """Say the law and what its certificate proves, or why there is none."""
-    from models.formula import name_text
-
-    if manifest.formula is not None:
-        console.print(f"{name_text(manifest.outputs[0].name)} = {manifest.formula.text}")
+    tell_formula(manifest)
     certificate = manifest.certificate
     if certificate is None:
         console.print(f"no exactness certificate: {report['remark']}")

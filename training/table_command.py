@@ -18,12 +18,16 @@ from training.command_options import (
     Seed,
     SignKey,
     Threads,
+    tell_formula,
     tell_published,
 )
 from training.terminal import console
 
 if TYPE_CHECKING:
     from training.datasets import TrainingTable
+
+_READABLE = 300
+"""Characters of a formula that is worth printing; `nalu models show` shows longer ones."""
 
 
 def train_table(
@@ -184,6 +188,7 @@ def train_table(
         for row in board:
             shown.add_row(row.model, *(f"{value:.4g}" for value in row.rmse.values()))
         console.print(shown)
+    tell_formula(result.manifest, _READABLE)
     tell_published(result.manifest.name, result.manifest.version, settings.repository, result.folder)
 
 

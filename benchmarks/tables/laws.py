@@ -4,8 +4,10 @@ Twelve columns between 1 and 10, outside between 10 and 20, and a category of th
 targets with normal noise of a share of their spread. Errors are root mean squares against the law without noise, over
 its spread inside, beside gradient-boosted trees (scikit-learn) and ridge regression fitted to the same rows.
 
-With `--random N` another table follows: of N laws drawn at random, one to four products of powers of one to four of six
-columns, how many the default model answers with, and how many laws it answers with that are not the one drawn.
+With `--random N` another table follows: of N laws drawn at random, how many the default model answers with, and how
+many laws it answers with that are not the one drawn. Sums are of one to four products of powers of one to four of six
+columns, their noise is added; power laws are of one to four of six columns with powers of any size and of the category,
+their noise is a factor.
 
     python -m benchmarks.tables.laws --random 40
 """
@@ -21,8 +23,8 @@ from training.evaluation.leaderboard import BASELINES, TableRows
 from training.tabular.fit import fit_table_model
 from training.tabular.rows import Rows
 from training.tabular.selection import choose
-from training.tabular.terms import Law
 from training.tabular.trials import try_out
+from training.tabular.trunks import TrunkKind, law_kind
 
 Floats = NDArray[np.float64]
 
@@ -41,8 +43,12 @@ LAWS: Final[dict[str, Callable[[Floats, NDArray[np.int64]], Floats]]] = {
 _EXPONENTS: Final = (1.0, 1.0, 1.0, 2.0, 3.0, 0.5, -1.0, -1.0, -2.0, -3.0, -0.5)
 
 
-def random_law(seed: int) -> tuple[Law, Callable[[Floats, NDArray[np.int64]], Floats]]:
-    """Draw a law, and weights that give each term between half and one and a half of one spread."""
+_FACTORS: Final = np.array([1.0, 1.3, 0.7])
+"""What the levels of the category do to a power law."""
+
+
+def random_sum(seed: int) -> tuple[TrunkKind, Callable[[Rows], Floats]]:
+    """Draw a sum of products, and weights that give each term between half and one and a half of one spread."""
     rng = np.random.default_rng(seed)
     terms = set()
     for _ in range(rng.integers(1, 5)):
@@ -51,22 +57,34 @@ def random_law(seed: int) -> tuple[Law, Callable[[Floats, NDArray[np.int64]], Fl
     law = tuple(sorted(terms))
     weights = rng.choice([-1, 1], len(law)) * rng.uniform(0.5, 1.5, len(law))
 
-    def value(x: Floats, _codes: NDArray[np.int64]) -> Floats:
-        products = [np.prod([x[:, column] ** exponent for column, exponent in term], axis=0) for term in law]
+    def value(rows: Rows) -> Floats:
+        products = [np.prod([rows.numeric[:, column] ** exponent for column, exponent in term], axis=0) for term in law]
         return np.asarray(sum(weight * one / one.std() for weight, one in zip(weights, products, strict=True)))
 
-    return law, value
+    return law_kind(law), value
 
 
-def answered(n_rows: int, noise: float, seed: int) -> tuple[bool, bool]:
+def random_power_law(seed: int) -> tuple[TrunkKind, Callable[[Rows], Floats]]:
+    """Draw a power law of columns and of the category, with powers between 0.3 and 2.5 of either sign."""
+    rng = np.random.default_rng(seed)
+    columns = np.sort(rng.choice(6, rng.integers(1, 5), replace=False))
+    exponents = rng.choice([-1, 1], len(columns)) * rng.uniform(0.3, 2.5, len(columns))
+    law = tuple(((int(k), 1.0),) for k in (*columns, *range(2 * _N_COLUMNS + 1, 2 * _N_COLUMNS + _N_LEVELS)))
+
+    def value(rows: Rows) -> Floats:
+        return np.asarray(_FACTORS[rows.codes[:, 0]] * np.prod(rows.numeric[:, columns] ** exponents, axis=1))
+
+    return law_kind(law, "log"), value
+
+
+def answered(sort: str, n_rows: int, noise: float, seed: int) -> tuple[bool, bool]:
     """Return whether the model answers with a law drawn at random, and whether with another law."""
-    law, value = random_law(seed)
+    law, value = random_sum(seed) if sort == "sum" else random_power_law(seed)
     rows = drawn(n_rows, seed, 1, 10)
-    truths = value(rows.numeric, rows.codes[:, 0])
-    targets = truths + noise * float(truths.std()) * np.random.default_rng(2000 + seed).normal(size=n_rows)
+    truths, scatter = value(rows), noise * np.random.default_rng(2000 + seed).normal(size=n_rows)
+    targets = truths + float(truths.std()) * scatter if sort == "sum" else truths * np.exp(scatter)
     kind = choose(try_out(rows, (_N_LEVELS,), targets, seed), "balanced").kinds[0]
-    found = () if kind is None else kind.law
-    return found == law, bool(found) and found != law
+    return kind == law, kind is not None and bool(kind.law) and kind != law
 
 
 def drawn(n_rows: int, seed: int, low: float, high: float) -> Rows:
@@ -116,11 +134,12 @@ def main() -> None:
             ]
             print(f"| {name} | {noise:.0%} | {n_found} of {given.seeds} | {' | '.join(cells)} |", flush=True)
     if given.random:
-        print("\n| noise | rows | random laws found | other laws |\n|---|---|---|---|")
-    for noise in given.noise if given.random else ():
-        laws = [answered(given.rows, noise, seed) for seed in range(given.random)]
-        found, other = (sum(column) for column in zip(*laws, strict=True))
-        print(f"| {noise:.0%} | {given.rows} | {found} of {given.random} | {other} |", flush=True)
+        print("\n| drawn | noise | rows | found | other laws |\n|---|---|---|---|---|")
+    for sort in ("sum", "power law") if given.random else ():
+        for noise in given.noise:
+            laws = [answered(sort, given.rows, noise, seed) for seed in range(given.random)]
+            found, other = (sum(column) for column in zip(*laws, strict=True))
+            print(f"| {sort} | {noise:.0%} | {given.rows} | {found} of {given.random} | {other} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What `nalu train` says on a terminal and elsewhere."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from typer.testing import CliRunner, Result
 
 import training.commands
 from models.contract.errors import SignatureError
+from models.contract.formula import Formula
 from models.contract.repository import ModelRepository
 from models.contract.signing import TrustedKeys, make_key_pair
 from tests.published import publish_arithmetic
+from training.command_options import tell_formula
 from training.progress import SearchProgress
 
 LEFT_OUT = ["--restarts", "1", "--no-outside"]
@@ -79,6 +82,35 @@ def test_a_table_is_trained_with_a_leaderboard_and_its_notes(tmp_path: Path) -> 
     assert "gradient-boosted trees" in output
     assert "published boxes version 1" in output
     assert ModelRepository(tmp_path / "r").manifest("boxes").graph.dtype == "float32"
+
+
+def test_a_law_that_was_learned_is_printed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "beams.csv").write_text(
+        "mass [kg],length,grade,sag\n"
+        + "".join(
+            f"{m},{length},{'xy'[i % 2]},{0.3 * m * length**2.7 * rng.normal(1, 0.02) / (1 + i % 2)}\n"
+            for i, (m, length) in enumerate(rng.uniform(1, 9, (150, 2)))
+        )
+    )
+    told = train("table", tmp_path / "beams.csv", "--target", "sag", "--repository", tmp_path / "r", "--runs",
+                 tmp_path / "u", "--no-outside", "--no-card")  # fmt: skip
+    assert told.exit_code == 0
+    printed = re.search(r"^sag = 0\.\d+ \* length\^(2\.\d+) \* `mass \[kg\]`\^?(\d\S*)? \* exp", told.output, re.M)
+    assert printed is not None
+    assert float(printed[1]) == pytest.approx(2.7, abs=0.02)
+    assert float(printed[2] or 1) == pytest.approx(1, abs=0.02)
+
+
+def test_formulas_of_several_outputs_stand_for_themselves_and_long_ones_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish_arithmetic(tmp_path / "r", "add")
+    manifest = ModelRepository(tmp_path / "r").manifest("add").model_copy(update={"formula": Formula(text="y = a + b")})
+    twice = manifest.model_copy(update={"outputs": manifest.outputs * 2})
+    for one, longest in ((manifest, 9), (twice, None), (manifest, 8)):
+        tell_formula(one, longest)
+    assert capsys.readouterr().out == "y = y = a + b\ny = a + b\n"
 
 
 def test_a_dry_run_shows_the_columns_and_fits_nothing(tmp_path: Path) -> None:

@@ -335,6 +335,15 @@ def test_a_law_comes_before_a_committee_that_is_hardly_better(monkeypatch: pytes
     assert law not in choose(tried, "balanced").kinds
 
 
+def test_of_two_laws_the_sum_of_products_answers() -> None:
+    rows = rows_of(300, 0)
+    a, b, c, *_ = rows.numeric.T
+    tried = try_out(rows, N_CODES, 2 * a * b / c * np.exp(0.05 * noise(300)), 0)
+    assert sum(len(trial.laws) == 2 for trial in tried) > 4
+    choice = choose(tried, "balanced")
+    assert choice.kinds == (law_kind((((0, 1.0), (1, 1.0), (2, -1.0)),)),)
+
+
 def test_the_smallest_target_decides_whether_there_are_logarithms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "MOST_ROWS", 300)
     rows = priced_rows(5000, 0)

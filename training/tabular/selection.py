@@ -5,9 +5,7 @@ same whatever its scale, and 0 is what no trunk at all gives. Driver tails and t
 Folds on which a candidate is worse than the trees count once more in part: a loss outside is worse than a gain is good.
 
 Before all others comes a law (`training.tabular.law_search`): the same few terms, found again without one fold after
-the other, that do as well as all others together. Approximations are others each time: on 255 splits of 16 real tables
-half of the folds found the same terms eight times. Seven of those times they did as well, and errors on rows held out
-were 0.8 to 5 % smaller for it.
+the other, that do about as well as all others together. Approximations are others each time, or do worse.
 """
 
 from collections import Counter
@@ -62,8 +60,10 @@ trunks. On columns' tails that chose nothing, of 48 splits, a residual that fade
 gained 1.5 % over a frozen one; on upper tails of the driving columns one that always fades lost 1 %."""
 
 _HANDICAP = 0.05
-"""A network must be about this much better than what can be read, on a logarithmic scale, to come before it, and a
-committee than a law."""
+"""A network must be about this much better than what can be read, on a logarithmic scale, to come before it, a
+committee than a law, and a power law, whose exponents are fitted, than a sum of products. Of 40 power laws drawn at
+random, of one to four of three to eleven columns and a category in 150 to 1,000 rows with a noise of 3 to 30 %, all
+were found again by half of the folds; no committee was better by more than 0.08, and 38 were not by 0.05."""
 
 _LEAST_FINDS = 3
 """Folds without which the same law must be found, beside that they are half of all."""
@@ -160,15 +160,15 @@ def choose(tried: Sequence[Trial], objective: Objective) -> Choice:
     wary = _gain(tried, free, held_back) <= _CLEARLY_FREE
     taken = held_back if wary else free
     alone = {law: judge(tried, [trial.committee([law]) for trial in tried], False, objective) for law in _laws(tried)}
-    if alone:
-        law = min(alone, key=lambda one: alone[one][0].score)
-        if alone[law][0].score <= taken[0].score + _HANDICAP:
-            return Choice((law,), alone[law][0].width, False, tuple(scores), alone[law])
+    lowest = min(one[0].score for one in (taken, *alone.values()))
+    for law, judged in alone.items():
+        if judged[0].score <= lowest + _HANDICAP:
+            return Choice((law,), judged[0].width, False, tuple(scores), judged)
     return Choice(committee, taken[0].width, wary, tuple(scores), taken)
 
 
 def _laws(tried: Sequence[Trial]) -> list[TrunkKind]:
-    """Return the laws that at least half of the folds found, which every fold has tried then."""
+    """Return the laws that at least half of the folds found, sums first; every fold has tried them then."""
     laws = []
     for link in LINKS:
         found = Counter(trial.laws[link] for trial in tried if link in trial.laws)
