@@ -174,10 +174,10 @@ def _laws(tried: Sequence[Trial]) -> list[TrunkKind]:
         found = Counter(trial.laws[link] for trial in tried if link in trial.laws)
         for law, n_finds in found.most_common(1):
             if n_finds >= max(_LEAST_FINDS, len(tried) / 2):
-                for trial in tried:
-                    trial.try_kind(law)
-                if all(law in trial.candidates for trial in tried):
-                    laws.append(law)
+                laws.append(law)
+    for trial in tried:
+        for law in laws:
+            trial.try_kind(law)
     return laws
 
 

@@ -51,9 +51,20 @@ class Candidate:
 
 
 class Trial:
-    """All candidates on one fold."""
+    """All candidates on one fold.
 
-    def __init__(self, fold: Fold, rows: Rows, n_codes: tuple[int, ...], targets: Floats, seed: int) -> None:
+    Args:
+        fold: Which rows are fitted, and which are answered for.
+        rows: The rows.
+        n_codes: Codes of each category column.
+        targets: Shape (n_rows,).
+        seed: Seed of networks and trees.
+        smallest: Smallest target of the whole table, by which it has logarithms or not, whatever the fold's have.
+    """
+
+    def __init__(
+        self, fold: Fold, rows: Rows, n_codes: tuple[int, ...], targets: Floats, seed: int, smallest: float
+    ) -> None:
         self.fold = fold
         self._train, self._held_out = rows.take(fold.train), rows.take(fold.held_out)
         self._targets, self._expected = targets[fold.train], targets[fold.held_out]
@@ -70,14 +81,17 @@ class Trial:
         constant = np.full(len(self._expected), mean)
         self._add(None, np.full(len(self._targets), mean), constant, constant)
         self._n_codes = n_codes
+        self._smallest = smallest
         for kind in KINDS:
-            self.try_kind(kind)
+            if kind.link == "identity" or smallest >= 0:
+                self.try_kind(kind)
         self.laws: dict[Link, TrunkKind] = {}
         self.reference = self.errors(self.candidates[None])[np.inf]
 
     def find_law(self, link: Link) -> TrunkKind | None:
         """Look for a law behind a link, keep it, and return it."""
-        law = find_law(self._train, self._n_codes, self._targets, link)
+        there_may_be = link == "identity" or self._smallest > 0
+        law = find_law(self._train, self._n_codes, self._targets, link) if there_may_be else None
         if law is not None:
             self.laws[link] = law
         return law
@@ -152,9 +166,9 @@ def try_out(
         names: Names of the number columns.
         tick: Told which fold begins, and how many began before.
     """
+    smallest = float(targets.min())
     if len(rows) > MOST_ROWS:
-        drawn = np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False)
-        index = np.union1d(drawn, targets.argmin())  # by which it is known whether targets have logarithms
+        index = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
         rows, targets = rows.take(index), targets[index]
     begun: list[Future[Trial]] = []
     going: set[Future[Trial]] = set()
@@ -166,7 +180,7 @@ def try_out(
                     for one in ended:
                         one.result()  # raises what was raised there, before more is begun
                 tick(f"without the {fold.name}", len(begun))
-                begun.append(threads.submit(Trial, fold, rows, n_codes, targets, seed))
+                begun.append(threads.submit(Trial, fold, rows, n_codes, targets, seed, smallest))
                 going.add(begun[-1])
     tried = [trial.result() for trial in begun]
     _find_laws(tried)

@@ -173,11 +173,10 @@ def fit_trunk(
         n_threads: Threads that a network takes.
 
     Returns:
-        The fit, or None where the rows do not allow it (a logarithm of negative targets, a power law that gives 0, a
-        network of few rows).
+        The fit, or None where the rows do not allow it (a logarithm of negative targets, a network of few rows).
     """
     shift = _target_shift(targets) if kind.link == "log" else 0.0
-    if shift is None or (shift and kind.law):
+    if shift is None:
         return None
     wanted = targets if kind.link == "identity" else np.log(targets + shift)
     columns = Columns.fit(rows, n_codes, kind.scale)
