@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.tabular import selection, trials
+from training.tabular import trials
 from training.tabular.fit import fit_table_model
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.rows import Rows
@@ -213,12 +213,12 @@ def test_where_the_first_folds_agree_on_nothing_the_others_are_not_asked(monkeyp
         return law_kind((((0, float(len(asked))),),), link)
 
     monkeypatch.setattr(trials, "find_law", another)
-    tried = try_out(rows, N_CODES, mixed(rows), 0)
+    tried = try_out(rows, N_CODES, mixed(rows) + 100, 0)
     assert asked == ["identity"] * 4 + ["log"] * 4
     assert [len(trial.laws) for trial in tried] == [2 if place < 4 else 0 for place in range(len(tried))]
     monkeypatch.setattr(trials, "find_law", lambda *given: law_kind(MIXED, given[-1]))
     laws = {"identity": law_kind(MIXED), "log": law_kind(MIXED, "log")}
-    assert all(trial.laws == laws for trial in try_out(rows, N_CODES, mixed(rows), 0))
+    assert all(trial.laws == laws for trial in try_out(rows, N_CODES, mixed(rows) + 100, 0))
 
 
 def test_a_law_that_few_folds_find_or_that_is_worse_than_the_committee_has_no_voice() -> None:
@@ -322,15 +322,17 @@ def test_a_power_law_that_most_folds_find_answers_alone_however_far_outside() ->
     assert np.isfinite(fit.model.predict(gone)).all()
 
 
-def test_a_law_comes_before_a_committee_that_is_hardly_better(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_law_is_judged_without_a_residual() -> None:
     rows = priced_rows(300, 0)
-    tried = try_out(rows, (3,), priced(rows, 0.1), 0)
     law = law_kind(PRICE, "log")
-    assert choose(tried, "balanced").kinds == (law,)
+    targets = priced(rows, 0.1)
+    tried = try_out(rows, (3,), targets, 0)
     for trial in tried:
         trial.laws = {"log": law, "identity": law_kind((((4, 2.0),),))}
     assert choose(tried, "balanced").kinds == (law,)
-    monkeypatch.setattr(selection, "_HANDICAP", -9.0)
+    tried = try_out(rows, (3,), targets * np.where(np.sin(rows.numeric[:, 2] * 2) > 0, 1.3, 0.7), 0)
+    for trial in tried:
+        trial.laws = {"log": law}
     assert law not in choose(tried, "balanced").kinds
 
 

@@ -134,6 +134,11 @@ class Trial:
             for width in WIDTHS
         }
 
+    def trunk_error(self, candidate: Candidate) -> float:
+        """Return the root mean squared error without any residual."""
+        error = mean_of((self._trunk(candidate, wary=False) - self._expected) ** 2, self._held_out.weights)
+        return float(np.sqrt(error))
+
     def outside_errors(self, kinds: Sequence[TrunkKind | None], width: float, wary: bool) -> TailErrors:
         """Return what a chosen model got wrong on the rows held out, and how far outside they were."""
         candidate = self.committee(kinds)
