@@ -64,8 +64,8 @@ trunks. On columns' tails that chose nothing, of 48 splits, a residual that fade
 gained 1.5 % over a frozen one; on upper tails of the driving columns one that always fades lost 1 %."""
 
 _HANDICAP = 0.05
-"""A network must be about this much better than what can be read, on a logarithmic scale, to come before it, a power law
-than a sum of products, and a law than the trees alone."""
+"""A network must be about this much better than what can be read, on a logarithmic scale, to come before it, a power
+law than a sum of products, and a law than the trees alone."""
 
 _LEAST_FINDS = 3
 """Folds without which the same law must be found, beside that they are half of all."""
