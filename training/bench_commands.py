@@ -13,7 +13,6 @@ from training.threads import hold_to_one_thread
 
 bench_app = typer.Typer(help="Run the field's benchmarks.", no_args_is_help=True, callback=hold_to_one_thread)
 
-
 _QUICK_SEEDS = 2
 
 

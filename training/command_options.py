@@ -1,4 +1,4 @@
-"""What the commands of `nalu train` share: their options, where they speak, and how they end."""
+"""What the commands of `nalu train` share: their options, and how they end."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

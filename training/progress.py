@@ -15,7 +15,7 @@ class _Shown:
     """A bar where the console is a terminal, taken down on Ctrl-C too; else what plain lines need.
 
     Args:
-        console: Where to write.
+        console: Where to write; one that reads no markup, since names of columns and files may look like it.
     """
 
     def __init__(self, console: Console) -> None:

@@ -39,12 +39,14 @@ LAWS: Final[dict[str, Callable[[Floats, NDArray[np.int64]], Floats]]] = {
     "a b c / d² − 4 e f": lambda x, _: x[:, 0] * x[:, 1] * x[:, 2] / x[:, 3] ** 2 - 4 * x[:, 4] * x[:, 5],
 }
 
-
 _EXPONENTS: Final = (1.0, 1.0, 1.0, 2.0, 3.0, 0.5, -1.0, -1.0, -2.0, -3.0, -0.5)
-
 
 _FACTORS: Final = np.array([1.0, 1.3, 0.7])
 """What the levels of the category do to a power law."""
+
+
+Draw = Callable[[int], tuple[TrunkKind, Callable[[Rows], Floats]]]
+"""Seed → a law, and its value of each row."""
 
 
 def random_sum(seed: int) -> tuple[TrunkKind, Callable[[Rows], Floats]]:
@@ -77,12 +79,12 @@ def random_power_law(seed: int) -> tuple[TrunkKind, Callable[[Rows], Floats]]:
     return law_kind(law, "log"), value
 
 
-def answered(sort: str, n_rows: int, noise: float, seed: int) -> tuple[bool, bool]:
+def answered(draw: Draw, n_rows: int, noise: float, seed: int) -> tuple[bool, bool]:
     """Return whether the model answers with a law drawn at random, and whether with another law."""
-    law, value = random_sum(seed) if sort == "sum" else random_power_law(seed)
+    law, value = draw(seed)
     rows = drawn(n_rows, seed, 1, 10)
     truths, scatter = value(rows), noise * np.random.default_rng(2000 + seed).normal(size=n_rows)
-    targets = truths + float(truths.std()) * scatter if sort == "sum" else truths * np.exp(scatter)
+    targets = truths * np.exp(scatter) if law.link == "log" else truths + float(truths.std()) * scatter
     kind = choose(try_out(rows, (_N_LEVELS,), targets, seed), "balanced").kinds[0]
     return kind == law, kind is not None and bool(kind.law) and kind != law
 
@@ -135,9 +137,9 @@ def main() -> None:
             print(f"| {name} | {noise:.0%} | {n_found} of {given.seeds} | {' | '.join(cells)} |", flush=True)
     if given.random:
         print("\n| drawn | noise | rows | found | other laws |\n|---|---|---|---|---|")
-    for sort in ("sum", "power law") if given.random else ():
+    for sort, draw in {"sum": random_sum, "power law": random_power_law}.items() if given.random else ():
         for noise in given.noise:
-            laws = [answered(sort, given.rows, noise, seed) for seed in range(given.random)]
+            laws = [answered(draw, given.rows, noise, seed) for seed in range(given.random)]
             found, other = (sum(column) for column in zip(*laws, strict=True))
             print(f"| {sort} | {noise:.0%} | {given.rows} | {found} of {given.random} | {other} |", flush=True)
 

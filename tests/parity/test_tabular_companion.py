@@ -112,28 +112,25 @@ def test_a_network_is_a_term_beside_those_of_its_linear_part(
     assert_same_terms(target, terms, trust, rows)
 
 
-def test_the_terms_of_a_law_are_those_of_its_columns(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (law_kind((((0, 1.0), (1, 0.5), (2, -1.0)), ((2, 2.0),), ((6, 1.0),))), ("p × q × r", "r", "kind")),
+        (law_kind((((0, 1.0),), ((1, 1.0),), ((6, 1.0),)), "log"), ("p", "q", "kind")),
+    ],
+    ids=["sum", "power law"],
+)
+def test_the_terms_of_a_law_are_those_of_its_columns(
+    fitted: tuple[TabularFit, Trust, list[Terms]], kind: TrunkKind, names: tuple[str, ...]
+) -> None:
     fit, trust, _ = fitted
     rows = rows_of(100, 7)
-    p, q, r = np.nan_to_num(rows.numeric, nan=1.0).T
-    trunk = fit_trunk(law_kind((((0, 1.0), (1, 0.5), (2, -1.0)), ((2, 2.0),), ((6, 1.0),))), rows, N_CODES, p + q * r)
+    p, q, r = np.abs(np.nan_to_num(rows.numeric, nan=1.0)).T + 0.1
+    trunk = fit_trunk(kind, rows, N_CODES, p + q * r)
     assert trunk is not None
     target = replace(fit.model.targets[1], trunks=(trunk.trunk,), wary=False)
     terms = Terms.of(target, COLUMNS)
-    assert terms.names == ("p × q × r", "r", "kind")
-    np.testing.assert_allclose(terms(rows).sum(axis=1), trunk.trunk.predict(rows), rtol=1e-9)
-    assert_same_terms(target, terms, trust, rows)
-
-
-def test_the_terms_of_a_power_law_are_its_columns(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
-    fit, trust, _ = fitted
-    rows = rows_of(100, 7)
-    p, q, _ = np.abs(np.nan_to_num(rows.numeric, nan=1.0)).T + 0.1
-    trunk = fit_trunk(law_kind((((0, 1.0),), ((1, 1.0),), ((6, 1.0),)), "log"), rows, N_CODES, p * q)
-    assert trunk is not None
-    target = replace(fit.model.targets[1], trunks=(trunk.trunk,), wary=False)
-    terms = Terms.of(target, COLUMNS)
-    assert terms.names == ("p", "q", "kind")
+    assert terms.names == names
     np.testing.assert_allclose(terms(rows).sum(axis=1), trunk.trunk.predict(rows), rtol=1e-9)
     assert_same_terms(target, terms, trust, rows)
 

@@ -89,7 +89,7 @@ def search_power_law(rows: Rows, columns: Columns, wanted: Floats) -> Law | None
     allowed[_twins(columns)] = False
     offered = np.flatnonzero(allowed)
     terms = ProductSearch(columns(rows)[:, offered], offered, wanted, rows.weights, 1).run(_MOST_FACTORS)
-    found = _with_first_levels({int(offered[k]) for (k,) in terms}, columns)
+    found = _without_first_levels({int(offered[k]) for (k,) in terms}, columns)
     return tuple(sorted(((_number(k, columns), 1.0),) for k in found)) or None
 
 
@@ -100,18 +100,16 @@ def law_rows(law: Law, rows: Rows) -> NDArray[np.bool_]:
 
 
 def law_factors(law: Law, block: Floats, columns: Columns) -> tuple[tuple[Power, ...], tuple[Term, ...]]:
-    """Return a law's powers and terms on rows of the same table; terms of gaps that these rows do not have are none."""
-    numbers = sorted({factor for term in law for factor in term if factor[0] < columns.d_numeric})
-    place = {factor: columns.width + i for i, factor in enumerate(numbers)}
-    place |= {(_number(k, columns), 1.0): k for k in range(columns.d_numeric, columns.width)}
+    """Return a law's powers and terms on rows of the same table; terms of gaps that these rows do not have are none.
+
+    Of a power law, whose columns are logarithms, terms are columns and there are no powers.
+    """
+    raised = columns.scale == "raw"
+    numbers = sorted({factor for term in law for factor in term if raised and factor[0] < columns.d_numeric})
+    place = {(_number(k, columns), 1.0): k for k in range(columns.width)}
+    place |= {factor: columns.width + i for i, factor in enumerate(numbers)}
     powers = tuple(_power(j, exponent, block, columns) for j, exponent in numbers)
     return powers, tuple(tuple(place[factor] for factor in term) for term in law if set(term) <= set(place))
-
-
-def power_law_terms(law: Law, columns: Columns) -> tuple[Term, ...]:
-    """Return a power law's terms on rows of the same table; gaps that these rows do not have are none."""
-    place = {_number(k, columns): k for k in range(columns.width)}
-    return tuple((place[number],) for ((number, _),) in law if number in place)
 
 
 def _searched(rows: Rows) -> tuple[list[int], NDArray[np.int64]]:
@@ -123,7 +121,7 @@ def _searched(rows: Rows) -> tuple[list[int], NDArray[np.int64]]:
     return columns, index
 
 
-def _with_first_levels(found: set[int], columns: Columns) -> set[int]:
+def _without_first_levels(found: set[int], columns: Columns) -> set[int]:
     """Of a category of which all levels but one were found take all but the first: which one is left out is chance."""
     end = columns.d_numeric + len(columns.missing)
     for n in columns.n_codes:

@@ -59,11 +59,17 @@ class Trial:
         n_codes: Codes of each category column.
         targets: Shape (n_rows,).
         seed: Seed of networks and trees.
-        smallest: Smallest target of the whole table, by which it has logarithms or not, whatever the fold's have.
+        kinds: Kinds of trunk to try.
     """
 
     def __init__(
-        self, fold: Fold, rows: Rows, n_codes: tuple[int, ...], targets: Floats, seed: int, smallest: float
+        self,
+        fold: Fold,
+        rows: Rows,
+        n_codes: tuple[int, ...],
+        targets: Floats,
+        seed: int,
+        kinds: Sequence[TrunkKind],
     ) -> None:
         self.fold = fold
         self._train, self._held_out = rows.take(fold.train), rows.take(fold.held_out)
@@ -81,17 +87,14 @@ class Trial:
         constant = np.full(len(self._expected), mean)
         self._add(None, np.full(len(self._targets), mean), constant, constant)
         self._n_codes = n_codes
-        self._smallest = smallest
-        for kind in KINDS:
-            if kind.link == "identity" or smallest >= 0:
-                self.try_kind(kind)
+        for kind in kinds:
+            self.try_kind(kind)
         self.laws: dict[Link, TrunkKind] = {}
         self.reference = self.errors(self.candidates[None])[np.inf]
 
     def find_law(self, link: Link) -> TrunkKind | None:
         """Look for a law behind a link, keep it, and return it."""
-        there_may_be = link == "identity" or self._smallest > 0
-        law = find_law(self._train, self._n_codes, self._targets, link) if there_may_be else None
+        law = find_law(self._train, self._n_codes, self._targets, link)
         if law is not None:
             self.laws[link] = law
         return law
@@ -171,7 +174,8 @@ def try_out(
         names: Names of the number columns.
         tick: Told which fold begins, and how many began before.
     """
-    smallest = float(targets.min())
+    smallest = targets.min()  # of the whole table, which has logarithms or not, whatever the rows drawn have
+    kinds = [kind for kind in KINDS if smallest >= 0 or kind.link == "identity"]
     if len(rows) > MOST_ROWS:
         index = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))
         rows, targets = rows.take(index), targets[index]
@@ -185,21 +189,22 @@ def try_out(
                     for one in ended:
                         one.result()  # raises what was raised there, before more is begun
                 tick(f"without the {fold.name}", len(begun))
-                begun.append(threads.submit(Trial, fold, rows, n_codes, targets, seed, smallest))
+                begun.append(threads.submit(Trial, fold, rows, n_codes, targets, seed, kinds))
                 going.add(begun[-1])
     tried = [trial.result() for trial in begun]
-    _find_laws(tried)
+    for link in LINKS:
+        if smallest > 0 or link == "identity":
+            _find_laws(tried, link)
     return tried
 
 
-def _find_laws(tried: Sequence[Trial]) -> None:
+def _find_laws(tried: Sequence[Trial], link: Link) -> None:
     """Look for a law without each fold, and no further where the first find nothing in common."""
-    for link in LINKS:
-        look = partial(Trial.find_law, link=link)
-        with ThreadPoolExecutor(AT_A_TIME) as threads:
-            first = list(threads.map(look, tried[:_FIRST_LOOKS]))
-            if any(n_finds > 1 for law, n_finds in Counter(first).items() if law is not None):
-                list(threads.map(look, tried[_FIRST_LOOKS:]))
+    look = partial(Trial.find_law, link=link)
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        first = list(threads.map(look, tried[:_FIRST_LOOKS]))
+        if any(n_finds > 1 for law, n_finds in Counter(first).items() if law is not None):
+            list(threads.map(look, tried[_FIRST_LOOKS:]))
 
 
 def kind_name(kind: TrunkKind | None) -> str:

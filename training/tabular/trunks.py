@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.tabular.law_search import law_factors, law_rows, power_law_terms, search_law, search_power_law
+from training.tabular.law_search import law_factors, law_rows, search_law, search_power_law
 from training.tabular.least_squares import fit_least_squares
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
@@ -186,9 +186,7 @@ def fit_trunk(
     terms: tuple[Term, ...]
     network = None
     used = law_rows(kind.law, rows)
-    if kind.law and kind.link == "log":
-        terms = power_law_terms(kind.law, columns)
-    elif kind.law:
+    if kind.law:
         powers, terms = law_factors(kind.law, block, columns)
     elif kind.degree == 0:
         terms = tuple((j,) for j in range(columns.width))
