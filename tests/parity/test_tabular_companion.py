@@ -86,13 +86,13 @@ def test_terms_add_up_to_the_trunk_wherever_it_is_not_held_back(
         assert set(" × ".join(one.names).split(" × ")) <= {*COLUMNS, NETWORK_NAME}
 
 
-def assert_same_terms(target: TargetModel, terms: Terms, trust: Trust, rows: Rows) -> None:
+def assert_same(target: TargetModel, terms: Terms, trust: Trust, rows: Rows) -> None:
     single = replace(trust, answers=trust.answers[:1], intervals=trust.intervals[:1])
     model = TabularModel((target,))
     runner = GraphRunner(lower_companion(model, single, [terms], SIGNATURE, "float64"), "float64")
-    expected = companion_reference(model, single, [terms], rows)[TERMS_TENSOR]
-    answer = runner.run(feed(rows, "float64"), TERMS_TENSOR)
-    np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    for name, expected in companion_reference(model, single, [terms], rows).items():
+        answer = runner.run(feed(rows, "float64"), name)
+        np.testing.assert_allclose(answer, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max(), err_msg=name)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.networked], ids=lambda kind: kind.name)
@@ -109,7 +109,7 @@ def test_a_network_is_a_term_beside_those_of_its_linear_part(
     assert set(terms.names) == {*COLUMNS, NETWORK_NAME}
     sums, answers = terms(rows).sum(axis=1), target.trunk(rows)
     assert np.isclose(sums, answers, rtol=1e-9).mean() > 0.95
-    assert_same_terms(target, terms, trust, rows)
+    assert_same(target, terms, trust, rows)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,11 @@ def test_the_terms_of_a_law_are_those_of_its_columns(
     terms = Terms.of(target, COLUMNS)
     assert terms.names == names
     np.testing.assert_allclose(terms(rows).sum(axis=1), trunk.trunk.predict(rows), rtol=1e-9)
-    assert_same_terms(target, terms, trust, rows)
+    assert (target.standard_error(rows) > 0).all()
+    in_units = trust.intervals[0]
+    in_shares = replace(in_units, difficulty=replace(in_units.difficulty, least_answer=3.0))
+    for intervals in (in_units, in_shares):
+        assert_same(target, terms, replace(trust, intervals=(intervals,)), rows)
 
 
 def test_a_linear_trunk_alone_has_its_weights_as_terms(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:

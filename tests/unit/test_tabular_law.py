@@ -336,6 +336,25 @@ def test_a_law_is_judged_without_a_residual() -> None:
     assert law not in choose(tried, "balanced").kinds
 
 
+def test_on_tails_a_law_goes_as_far_as_the_model_lets_it() -> None:
+    rows = priced_rows(300, 0)
+    targets, law = priced(rows, 0.05) ** 3, law_kind(PRICE, "log")
+    trial = next(one for one in try_out(rows, (3,), targets, 0) if one.fold.name == "top of the target")
+    trial.try_kind(law)
+    true = targets[trial.fold.held_out]
+
+    alone, both = (trial.outside_errors((law,), np.inf, False, has_residual) for has_residual in (False, True))
+
+    np.testing.assert_array_equal(alone.absolute, np.abs(alone.trunk - true))
+    assert np.median(alone.absolute / true) < 0.2
+    assert alone.outside.max() > 3
+    assert trial.trunk_error(trial.candidates[law]) == pytest.approx(np.sqrt(np.mean(alone.absolute**2)))
+    assert (alone.standard > 0).all()
+    assert (both.absolute != alone.absolute).any()
+    committee = trial.outside_errors((None,), np.inf, False, True)
+    assert not committee.standard.any()
+
+
 def test_of_two_laws_the_sum_of_products_answers() -> None:
     rows = rows_of(300, 0)
     a, b, c, *_ = rows.numeric.T

@@ -1,13 +1,15 @@
 """Joint range and intervals: calibrated on training rows, held on new ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from training.tabular.difficulty import Difficulty, TailErrors
-from training.tabular.fit import TabularFit
+from training.tabular.difficulty import Difficulty, Errors
+from training.tabular.fit import TabularFit, fit_table_model
 from training.tabular.forest import Forest
 from training.tabular.landmarks import Landmarks
-from training.tabular.model import TabularModel
+from training.tabular.model import TabularModel, TargetModel
 from training.tabular.reach import Reach
 from training.tabular.residual import cross_fit_forest
 from training.tabular.rows import Floats, Rows
@@ -35,8 +37,15 @@ def noisy(rows: Rows, rng: np.random.Generator) -> Floats:
 
 def trusted(rows: Rows, errors: Floats, answers: Floats | None = None, gain: float = 1.0) -> Trust:
     left_out = np.zeros(len(rows)) if answers is None else answers
-    fit = TabularFit(TabularModel(()), (), left_out[:, None], (None,), ())
+    model = TabularModel((TargetModel((), None, None, Reach.fit(rows, left_out), np.inf),))
+    fit = TabularFit(model, (), left_out[:, None], (None,), ())
     return fit_trust(rows, (), (left_out + errors)[:, None], fit, gains=(gain,))
+
+
+def seen(rows: Rows, absolute: Floats, answers: Floats | None = None, outside: Floats | None = None) -> Errors:
+    """Errors of a committee, whose answers have no standard error."""
+    zero = np.zeros(len(rows))
+    return Errors(rows, absolute, zero if answers is None else answers, zero, zero if outside is None else outside)
 
 
 def test_a_new_combination_of_known_values_is_marked_and_few_known_rows_are() -> None:
@@ -90,7 +99,7 @@ def test_the_error_expected_of_one_of_few_rows_does_not_know_its_own() -> None:
     changed = errors.copy()
     changed[smallest] = np.quantile(errors, 0.9)
 
-    before, after = (Difficulty.fit(rows, (), one, None, 0)[1] for one in (errors, changed))
+    before, after = (Difficulty.fit(seen(rows, one), (), None, 0)[1] for one in (errors, changed))
 
     assert after[smallest] == before[smallest]
     assert (after != before).any()
@@ -108,7 +117,7 @@ def test_few_rows_are_judged_by_whole_forests_of_the_others(
 
     monkeypatch.setattr("training.tabular.difficulty.cross_fit_forest", counted)
     rows = numbers(RNG.uniform(0, 1, n_rows))
-    Difficulty.fit(rows, (), np.abs(noisy(rows, RNG)), None, 0)
+    Difficulty.fit(seen(rows, np.abs(noisy(rows, RNG))), (), None, 0)
 
     assert learned_from == n_learned_from
 
@@ -126,15 +135,60 @@ def test_the_expected_error_grows_outside_as_fast_as_on_the_tails() -> None:
     rows = numbers(RNG.uniform(0, 1, 400))
     errors = np.abs(RNG.normal(size=400))
     outside = RNG.uniform(0, 1, 500)
-    tails = TailErrors(numbers(1 + outside), np.abs(RNG.normal(size=500)) * (1 + 8 * outside), outside)
-    found = Difficulty.fit(rows, (), errors, tails, 0)[0]
-    flat = Difficulty.fit(rows, (), errors, TailErrors(tails.rows, np.abs(RNG.normal(size=500)), outside), 0)[0]
+    tails = seen(numbers(1 + outside), np.abs(RNG.normal(size=500)) * (1 + 8 * outside), outside=outside)
+    found = Difficulty.fit(seen(rows, errors), (), tails, 0)[0]
+    flat = Difficulty.fit(seen(rows, errors), (), replace(tails, absolute=np.abs(RNG.normal(size=500))), 0)[0]
     assert 6 <= found.growth <= 12
     assert flat.growth <= 0.25
     reach = Reach(np.array([0.0]), np.array([1.0]), (0.0, 1.0))
-    near, far = found(numbers(np.array([1.0, 2.0])), reach, np.array([0.5, 0.5]))
+    near, far = found(numbers(np.array([1.0, 2.0])), reach, np.array([0.5, 0.5]), np.zeros(2))
     assert far == pytest.approx(near * (1 + found.growth))
-    assert TailErrors.joined([]) is None
+    assert Errors.joined([]) is None
+
+
+@pytest.mark.parametrize("in_proportion", [False, True])
+def test_errors_in_proportion_to_answers_are_expected_so(in_proportion: bool) -> None:
+    rows = numbers(RNG.uniform(0, 1, 400))
+    answers = RNG.uniform(2, 20, 400)
+    errors = np.abs(RNG.normal(size=400)) * (answers if in_proportion else 5.0)
+    found, expected = Difficulty.fit(seen(rows, errors, answers), (), None, 0, least_answer=2.0)
+    assert found.least_answer == (2.0 if in_proportion else None)
+    np.testing.assert_allclose(expected, 0.8 * (answers if in_proportion else 5.0), rtol=0.3)
+    reach = Reach(np.array([0.0]), np.array([1.0]), (0.0, 1.0))
+    far = found(numbers(np.full(3, 0.5)), reach, np.array([2000.0, 0.1, -2000.0]), np.zeros(3))
+    np.testing.assert_allclose(far, far[1] * (np.array([1000.0, 1.0, 1.0]) if in_proportion else 1.0))
+
+
+def test_what_a_law_may_be_off_is_expected_beside_the_scatter() -> None:
+    rows, errors = numbers(RNG.uniform(0, 1, 3000)), np.abs(RNG.normal(size=3000))
+    plain = Difficulty.fit(seen(rows, errors), (), None, 0)[0]
+    reach = Reach(np.array([0.0]), np.array([1.0]), (0.0, 1.0))
+    wide = plain(rows, reach, np.full(3000, 0.5), np.full(3000, 20.0))
+    np.testing.assert_allclose(wide, np.hypot(plain.expected(rows), 20 * np.sqrt(2 / np.pi)))
+    outside = np.full(3000, 2.0)
+    tails = replace(seen(rows, 20 * errors, outside=outside), standard=np.full(3000, 20.0))
+    assert Difficulty.fit(seen(rows, errors), (), tails, 0)[0].growth == 0
+    assert Difficulty.fit(seen(rows, errors), (), replace(tails, standard=np.zeros(3000)), 0)[0].growth > 4
+
+
+@pytest.mark.parametrize("kind", ["added", "a factor"])
+def test_intervals_of_a_law_hold_far_outside(kind: str) -> None:
+    def draw(seed: int, far: float, n_rows: int) -> tuple[Rows, Floats]:
+        rng = np.random.default_rng(seed)
+        a, b, c = far * rng.uniform(1, 10, (3, n_rows))
+        law, noise = a**2 / b, rng.normal(size=n_rows)
+        return numbers(a, b, c), law + noise if kind == "added" else law * np.exp(0.1 * noise)
+
+    rows, targets = draw(6, 1, 300)
+    fit = fit_table_model(rows, (), targets[:, None])
+    assert fit.model.targets[0].follows_law
+    trust = fit_trust(rows, (), targets[:, None], fit)
+    for far in (1, 4, 30):
+        there, true = draw(100 + far, far, 2000)
+        half = trust.intervals[0].score(0.9) * trust.intervals[0].width(there, fit.model.targets[0])
+        answers = fit.model.predict(there)[:, 0]
+        assert 0.86 <= np.mean(np.abs(true - answers) <= half) <= 0.96
+        assert np.median(half / answers) < 0.3
 
 
 def test_distances_are_to_the_nearest_landmark_and_levels_of_many_do_not_count() -> None:

@@ -7,11 +7,14 @@ import numpy as np
 from models.contract.manifest import Dtype
 from models.contract.trust import DIFFICULTY_TENSOR, TERMS_TENSOR, TRUNK_TENSOR
 from training.export import Signature
+from training.tabular.difficulty import MEAN_OF_NORMAL, Difficulty
 from training.tabular.explaining import SMALL_SUM, Terms, TrunkTerms
+from training.tabular.least_squares import StandardError
 from training.tabular.lowering import TableLowering
-from training.tabular.model import TabularModel
+from training.tabular.model import TabularModel, TargetModel
 from training.tabular.rows import Floats, Rows
-from training.tabular.trust import Intervals, Trust
+from training.tabular.trunks import Trunk
+from training.tabular.trust import Trust
 
 
 def lower_companion(
@@ -35,7 +38,7 @@ def lower_companion(
         answers, border = lowering.committee(target)
         trunk = lowering.held(target, answers, border)
         outside = lowering.outside(target.reach, trunk)
-        difficulty.append(lowering.difficulty(intervals, outside))
+        difficulty.append(lowering.difficulty(intervals.difficulty, target, trunk, outside))
         trunks.append(trunk)
         parts.append(lowering.terms(one, answers, border))
     n_terms = sum(1 + len(one.names) for one in terms)
@@ -65,17 +68,32 @@ class _CompanionLowering(TableLowering):
         """Return a tensor that is nothing else's, so that it can be an output."""
         return self.builder.node("Identity", tensor)
 
-    def difficulty(self, intervals: Intervals, outside: str) -> str:
+    def difficulty(self, difficulty: Difficulty, target: TargetModel, trunk: str, outside: str) -> str:
         """Return the error expected, shape (batch, 1)."""
         node, number = self.builder.node, self.builder.number
-        one = intervals.difficulty
-        if one.forest is None or one.columns is None:
-            expected = self.builder.filled(one.mean)
+        if difficulty.forest is None or difficulty.columns is None:
+            expected = self.builder.filled(difficulty.mean)
         else:
-            expected = node("Add", self.forest(one.forest, one.columns), number(one.mean))
-            expected = node("Max", expected, number(one.least))
-        growth = node("Add", node("Mul", outside, number(one.growth)), number(1.0))
+            expected = node("Add", self.forest(difficulty.forest, difficulty.columns), number(difficulty.mean))
+            expected = node("Max", expected, number(difficulty.least))
+        if difficulty.least_answer is not None:
+            expected = node("Mul", expected, node("Max", trunk, number(difficulty.least_answer)))
+        law = target.trunks[0]
+        if target.follows_law and law.error is not None:
+            both = self.builder.join([expected, self._standard(law, law.error, trunk)])
+            expected = node("ReduceL2", both, self.builder.integers([1]), keepdims=1)
+        growth = node("Add", node("Mul", outside, number(difficulty.growth)), number(1.0))
         return node("Mul", expected, growth)
+
+    def _standard(self, law: Trunk, error: StandardError, answer: str) -> str:
+        """Return the absolute error expected of a law's answers for their standard error alone, both (batch, 1)."""
+        node, row = self.builder.node, self.builder.row
+        products, order = self.products(law)
+        further = node("Sub", products, row(error.centre[order].tolist()))
+        moved = node("MatMul", further, self.builder.matrix(MEAN_OF_NORMAL * error.root[:, 1:][:, order].T))
+        moved = node("Add", moved, row((MEAN_OF_NORMAL * error.root[:, 0]).tolist()))
+        standard = node("ReduceL2", moved, self.builder.integers([1]), keepdims=1)
+        return standard if law.kind.link == "identity" else node("Mul", standard, answer)
 
     def terms(self, terms: Terms, answers: Sequence[str], border: Sequence[str]) -> str:
         """Return the constant and the terms of a committee, shape (batch, 1 + n_terms).

@@ -9,7 +9,7 @@ import numpy as np
 
 from training.config import Objective
 from training.kept_fits import NOTHING_KEPT, KeptFits
-from training.tabular.difficulty import TailErrors
+from training.tabular.difficulty import Errors
 from training.tabular.gains import Fit
 from training.tabular.model import TabularModel, TargetModel, middle
 from training.tabular.network_settings import NetworkSettings
@@ -48,7 +48,7 @@ class TabularFit:
     model: TabularModel
     choices: tuple[Choice, ...]
     left_out: Floats
-    tails: tuple[TailErrors | None, ...]
+    tails: tuple[Errors | None, ...]
     again: tuple[Fit, ...]
     searches: tuple[Found, ...] = ()
 
@@ -69,7 +69,7 @@ class TargetFit:
     model: TargetModel
     choice: Choice
     left_out: Floats
-    tail: TailErrors | None
+    tail: Errors | None
     trees: TreeSettings
     search: Found | None
 
@@ -125,10 +125,13 @@ def fit_table_model(
                 begin("settings", MOST_FOLDS)
                 found = search_settings(tried, choice, objective, settings, seed, budget)
                 choice, settings = found.choice, found.trees
-            outside = [one for one in tried if one.fold.region != "inside"]
-            tail = TailErrors.joined([one.outside_errors(choice.kinds, choice.width, choice.wary) for one in outside])
             begin("the chosen trunks and their residual", MOST_FOLDS)
             model, answers = _fit_target(n_codes, choice, settings, networks, seed, rows, column)
+            outside = [one for one in tried if one.fold.region != "inside"]
+            has_residual = model.forest is not None or model.smooth is not None
+            tail = Errors.joined(
+                [one.outside_errors(choice.kinds, choice.width, choice.wary, has_residual) for one in outside]
+            )
             fit = TargetFit(model, choice, answers, tail, settings, found)
             kept.keep(f"target-{j}", fit)
         fits.append(fit)

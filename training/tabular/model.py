@@ -105,6 +105,10 @@ class TargetModel:
         border = [trunk.predict(self.reach.clipped(rows)) for trunk in self.trunks]
         return self.reach.held(wary_middle(answers, border), self.reach.distance(rows))
 
+    def standard_error(self, rows: Rows) -> Floats:
+        """Return the standard error of a law that answers alone, 0 for a committee, shape (n_rows,)."""
+        return self.trunks[0].standard_error(rows) if self.follows_law else np.zeros(len(rows))
+
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
         trunk = self.trunk(rows)

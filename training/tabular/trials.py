@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from training.tabular.difficulty import TailErrors
+from training.tabular.difficulty import Errors
 from training.tabular.model import middle, wary_middle
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.reach import Reach
@@ -40,7 +40,7 @@ class Candidate:
     """What one trunk or committee gave on one fold.
 
     `border` is the answer with columns brought to the border of their ranges, `wary` goes from there as far as the
-    trunks agree; one trunk agrees with itself.
+    trunks agree; one trunk agrees with itself. A law alone has a standard error, and is followed wherever it leads.
     """
 
     left_out: Floats
@@ -48,6 +48,7 @@ class Candidate:
     border: Floats
     wary: Floats
     residual: Floats
+    standard_error: Floats | None = None
 
 
 class Trial:
@@ -104,11 +105,19 @@ class Trial:
         fit = fit_trunk(kind, self._train, self._n_codes, self._targets, seed=self._seed, networks=QUICK_NETWORK)
         if fit is not None:
             border = fit.trunk.predict(self._reach.clipped(self._held_out))
-            self._add(kind, fit.left_out, fit.trunk.predict(self._held_out), border)
+            standard_error = fit.trunk.standard_error(self._held_out) if kind.law else None
+            self._add(kind, fit.left_out, fit.trunk.predict(self._held_out), border, standard_error)
 
-    def _add(self, kind: TrunkKind | None, left_out: Floats, trunk: Floats, border: Floats) -> None:
+    def _add(
+        self,
+        kind: TrunkKind | None,
+        left_out: Floats,
+        trunk: Floats,
+        border: Floats,
+        standard_error: Floats | None = None,
+    ) -> None:
         residual = self._residual(self._targets - left_out)
-        self.candidates[kind] = Candidate(left_out, trunk, border, trunk, residual)
+        self.candidates[kind] = Candidate(left_out, trunk, border, trunk, residual, standard_error)
 
     def _trees(self, settings: TreeSettings) -> QuickTrees:
         return QuickTrees(self._features, self._held_out_features, self._seed, self._train.weights, settings)
@@ -126,7 +135,9 @@ class Trial:
         left_out = middle([one.left_out for one in members])
         trunks, borders = [one.trunk for one in members], [one.border for one in members]
         wary = wary_middle(trunks, borders)
-        return Candidate(left_out, middle(trunks), middle(borders), wary, trees(self._targets - left_out))
+        residual = trees(self._targets - left_out)
+        standard_error = members[0].standard_error if len(members) == 1 else None
+        return Candidate(left_out, middle(trunks), middle(borders), wary, residual, standard_error)
 
     def errors(self, candidate: Candidate, wary: bool = False) -> dict[float, float]:
         """Return the root mean squared error by reach of the residual."""
@@ -142,14 +153,22 @@ class Trial:
         error = mean_of((self._trunk(candidate, wary=False) - self._expected) ** 2, self._held_out.weights)
         return float(np.sqrt(error))
 
-    def outside_errors(self, kinds: Sequence[TrunkKind | None], width: float, wary: bool) -> TailErrors:
+    def outside_errors(self, kinds: Sequence[TrunkKind | None], width: float, wary: bool, has_residual: bool) -> Errors:
         """Return what a chosen model got wrong on the rows held out, and how far outside they were."""
         candidate = self.committee(kinds)
         trunk = self._trunk(candidate, wary)
-        errors = np.abs(self._answers(candidate, trunk, width) - self._expected)
-        return TailErrors(self._held_out, errors, self._reach.outside(trunk, self._distance))
+        answers = self._answers(candidate, trunk, width) if has_residual else trunk
+        return Errors(
+            self._held_out,
+            np.abs(answers - self._expected),
+            trunk,
+            np.zeros(len(trunk)) if candidate.standard_error is None else candidate.standard_error,
+            self._reach.outside(trunk, self._distance),
+        )
 
     def _trunk(self, candidate: Candidate, wary: bool) -> Floats:
+        if candidate.standard_error is not None:
+            return candidate.trunk
         return self._reach.held(candidate.wary if wary else candidate.trunk, self._distance)
 
     def _answers(self, candidate: Candidate, trunk: Floats, width: float) -> Floats:

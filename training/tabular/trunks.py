@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from training.tabular.law_search import law_factors, law_rows, search_law, search_power_law
-from training.tabular.least_squares import fit_least_squares
+from training.tabular.least_squares import StandardError, fit_least_squares
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
 from training.tabular.ridge import fit_ridge
@@ -105,6 +105,7 @@ class Trunk:
         factor: The answer's factor behind the logarithmic link, against the bias of averaging logarithms.
         network: Takes all columns; its answer is the last term, `NETWORK_TERM`, whose weight is 1.
         powers: Its powers; factor `columns.width + len(hinges) + i` is power i.
+        error: The standard error of a law's sum; None for other kinds.
     """
 
     kind: TrunkKind
@@ -118,6 +119,7 @@ class Trunk:
     factor: float = 1.0
     network: Network | None = None
     powers: tuple[Power, ...] = ()
+    error: StandardError | None = None
 
     def predict(self, rows: Rows) -> Floats:
         """Return predictions, shape (n_rows,)."""
@@ -130,6 +132,17 @@ class Trunk:
         if self.network is not None:
             result[:, -1] = self.network(block)
         return result
+
+    def standard_error(self, rows: Rows) -> Floats:
+        """Return the standard error of a law's predictions, 0 for other kinds, shape (n_rows,).
+
+        Behind the logarithmic link it is that of the sum times the prediction (delta method).
+        """
+        if self.error is None:
+            return np.zeros(len(rows))
+        products = self.products(rows)
+        error = self.error(products)
+        return error if self.kind.link == "identity" else error * self.answer(products @ self.weights)
 
     def answer(self, total: Floats) -> Floats:
         """Return predictions for the weighted sums of the terms, intercept not included."""
@@ -184,7 +197,7 @@ def fit_trunk(
     hinges: tuple[Hinge, ...] = ()
     powers: tuple[Power, ...] = ()
     terms: tuple[Term, ...]
-    network = None
+    network, error = None, None
     used = law_rows(kind.law, rows)
     if kind.law:
         powers, terms = law_factors(kind.law, block, columns)
@@ -201,7 +214,8 @@ def fit_trunk(
     else:
         products = products_of(with_bends(block, hinges, powers), terms)
         if kind.law:
-            weights, intercept, left_out = fit_least_squares(products, wanted, rows.weights, used)
+            law = fit_least_squares(products, wanted, rows.weights, used)
+            weights, intercept, left_out, error = law.weights, law.intercept, law.left_out, law.standard_error
         else:
             weights, intercept, left_out = fit_ridge(products, wanted, rows.weights)
     if kind.law:
@@ -212,7 +226,9 @@ def fit_trunk(
         low, high = float(wanted.min()), float(wanted.max())
         room = (_LAW_ROOM if kind.law else _ROOM)[kind.link] * (high - low)
         bounds = (low - room, high + room)
-    trunk = Trunk(kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network, powers=powers)
+    trunk = Trunk(
+        kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network, powers=powers, error=error
+    )
     if kind.link == "log":
         fitted = np.exp(np.clip(left_out, *trunk.bounds))
         weighted = fitted if rows.weights is None else fitted * rows.weights

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.tabular.difficulty import Difficulty
+from training.tabular.difficulty import Difficulty, Errors
 from training.tabular.fit import TabularFit
 from training.tabular.gains import gain_of_the_whole
 from training.tabular.landmarks import Landmarks
@@ -55,7 +55,7 @@ class Intervals:
 
     def width(self, rows: Rows, model: TargetModel) -> Floats:
         """Return the error expected of each row, shape (n_rows,)."""
-        return self.difficulty(rows, model.reach, model.trunk(rows))
+        return self.difficulty(rows, model.reach, model.trunk(rows), model.standard_error(rows))
 
     def score(self, level: float) -> float:
         """Return the score of the least level carried that is at least `level`, infinite beyond them."""
@@ -119,9 +119,12 @@ def fit_trust(
     limit, answers = _limits(rows, n_codes, fit.left_out, seed)
     intervals = []
     for j, (tail, gain) in enumerate(zip(fit.tails, gains, strict=True)):
-        errors = gain * np.abs(targets[:, j] - fit.left_out[:, j])
-        difficulty, expected = Difficulty.fit(rows, n_codes, errors, tail, seed)
-        intervals.append(_calibrated(difficulty, errors / expected))
+        model, answers_j, smallest = fit.model.targets[j], fit.left_out[:, j], float(targets[:, j].min())
+        absolute = gain * np.abs(targets[:, j] - answers_j)
+        errors = Errors(rows, absolute, answers_j, model.standard_error(rows), np.zeros(len(rows)))
+        least_answer = smallest if model.follows_law and smallest > 0 else None
+        difficulty, expected = Difficulty.fit(errors, n_codes, tail, seed, least_answer)
+        intervals.append(_calibrated(difficulty, absolute / expected))
     return Trust(Landmarks.fit(rows, n_codes, seed), limit, answers, tuple(intervals), len(rows), gains)
 
 
