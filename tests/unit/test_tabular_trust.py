@@ -155,6 +155,8 @@ def test_errors_in_proportion_to_answers_are_expected_so(in_proportion: bool) ->
     assert found.least_answer == (2.0 if in_proportion else None)
     np.testing.assert_allclose(expected, 0.8 * (answers if in_proportion else 5.0), rtol=0.3)
     reach = Reach(np.array([0.0]), np.array([1.0]), (0.0, 1.0))
+    committees = trusted(rows, 0.1 * errors * RNG.choice([-1, 1], 400), answers).intervals[0]
+    assert committees.difficulty.least_answer is None
     far = found(numbers(np.full(3, 0.5)), reach, np.array([2000.0, 0.1, -2000.0]), np.zeros(3))
     np.testing.assert_allclose(far, far[1] * (np.array([1000.0, 1.0, 1.0]) if in_proportion else 1.0))
 
@@ -165,6 +167,10 @@ def test_what_a_law_may_be_off_is_expected_beside_the_scatter() -> None:
     reach = Reach(np.array([0.0]), np.array([1.0]), (0.0, 1.0))
     wide = plain(rows, reach, np.full(3000, 0.5), np.full(3000, 20.0))
     np.testing.assert_allclose(wide, np.hypot(plain.expected(rows), 20 * np.sqrt(2 / np.pi)))
+    none, some = (
+        Difficulty.fit(replace(seen(rows, errors), standard=np.full(3000, size)), (), None, 0)[1] for size in (0, 20)
+    )
+    np.testing.assert_allclose(some, np.hypot(none, 20 * np.sqrt(2 / np.pi)))
     outside = np.full(3000, 2.0)
     tails = replace(seen(rows, 20 * errors, outside=outside), standard=np.full(3000, 20.0))
     assert Difficulty.fit(seen(rows, errors), (), tails, 0)[0].growth == 0
@@ -182,6 +188,11 @@ def test_intervals_of_a_law_hold_far_outside(kind: str) -> None:
     rows, targets = draw(6, 1, 300)
     fit = fit_table_model(rows, (), targets[:, None])
     assert fit.model.targets[0].follows_law
+    assert fit.model.targets[0].forest is fit.model.targets[0].smooth is None
+    tails = fit.tails[0]  # of the law alone, as it has no residual
+    assert tails is not None
+    scatter = tails.absolute if kind == "added" else tails.absolute / tails.trunk / 0.1
+    assert np.sqrt(np.mean(scatter**2)) < 1.02
     trust = fit_trust(rows, (), targets[:, None], fit)
     for far in (1, 4, 30):
         there, true = draw(100 + far, far, 2000)

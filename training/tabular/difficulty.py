@@ -42,7 +42,6 @@ _CAP = 0.995
 GROWTHS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
 """Growths of the expected error per range outside that are offered."""
 
-
 MEAN_OF_NORMAL = float(np.sqrt(2 / np.pi))
 """Mean absolute value of a normal distribution over its standard deviation."""
 
@@ -56,7 +55,7 @@ class Errors:
         absolute: Absolute errors, shape (n_rows,).
         trunk: The trunk's answers, shape (n_rows,).
         standard: Standard errors of a law's answers, 0 of a committee's, shape (n_rows,).
-        outside: How many ranges each row was outside, 0 or less inside, shape (n_rows,).
+        outside: How many ranges each row was outside, 0 inside, shape (n_rows,).
     """
 
     rows: Rows
@@ -146,7 +145,7 @@ class Difficulty:
             expected = cls._unseen(errors.rows, n_codes, cut, seed)
         else:
             expected = np.maximum(learned.mean + left_out, learned.least)
-        expected = _with_standard(expected * sizes, errors.standard)
+        expected = np.maximum(_with_standard(expected * sizes, errors.standard), np.finfo(np.float64).tiny)
         learned = replace(learned, least_answer=least_answer)
         return replace(learned, growth=_growth(learned, errors.absolute / expected, tails)), expected
 

@@ -68,6 +68,6 @@ class Reach:
         return np.clip(1 - self.outside(trunk, distance) / width, 0.0, 1.0)
 
     def outside(self, trunk: Floats, distance: Floats) -> Floats:
-        """Return how many ranges the worst of columns and trunk is outside, 0 or less inside, shape (n_rows,)."""
+        """Return how many ranges the worst of columns and trunk is outside, 0 inside, shape (n_rows,)."""
         low, high = self.target_range
         return np.asarray(np.maximum(distance, np.maximum(trunk - high, low - trunk) / (high - low)))
