@@ -14,6 +14,7 @@ from training.tabular.reach import Reach
 from training.tabular.residual import cross_fit_forest
 from training.tabular.rows import Floats, Rows
 from training.tabular.tree_settings import TreeSettings
+from training.tabular.trunks import fit_trunk, law_kind
 from training.tabular.trust import LEVELS, MARKED_SHARE, Trust, fit_trust
 
 RNG = np.random.default_rng(0)
@@ -161,6 +162,21 @@ def test_errors_in_proportion_to_answers_are_expected_so(in_proportion: bool) ->
     np.testing.assert_allclose(far, far[1] * (np.array([1000.0, 1.0, 1.0]) if in_proportion else 1.0))
 
 
+@pytest.mark.parametrize("positive", [False, True])
+def test_a_law_has_shares_where_its_targets_are_positive(positive: bool) -> None:
+    rng = np.random.default_rng(0)
+    rows = numbers(*rng.uniform(1, 9, (2, 300)))
+    a, b = rows.numeric.T
+    targets = (a * b if positive else a - b) * (1 + 0.1 * rng.normal(size=300))
+    law = fit_trunk(law_kind((((0, 1.0), (1, 1.0)),) if positive else (((0, 1.0),), ((1, 1.0),))), rows, (), targets)
+    assert law is not None
+    model = TargetModel((law.trunk,), None, None, Reach.fit(rows, targets), np.inf)
+    fit = TabularFit(TabularModel((model,)), (), law.left_out[:, None], (None,), ())
+    intervals = fit_trust(rows, (), targets[:, None], fit, gains=(1.0,)).intervals[0]
+    assert intervals.difficulty.least_answer == (targets.min() if positive else None)
+    assert (intervals.width(rows, model) > 0).all()
+
+
 def test_what_a_law_may_be_off_is_expected_beside_the_scatter() -> None:
     rows, errors = numbers(RNG.uniform(0, 1, 3000)), np.abs(RNG.normal(size=3000))
     plain = Difficulty.fit(seen(rows, errors), (), None, 0)[0]
@@ -188,7 +204,7 @@ def test_intervals_of_a_law_hold_far_outside(kind: str) -> None:
     rows, targets = draw(6, 1, 300)
     fit = fit_table_model(rows, (), targets[:, None])
     assert fit.model.targets[0].follows_law
-    assert fit.model.targets[0].forest is fit.model.targets[0].smooth is None
+    assert (fit.model.targets[0].forest, fit.model.targets[0].smooth) == (None, None)
     tails = fit.tails[0]  # of the law alone, as it has no residual
     assert tails is not None
     scatter = tails.absolute if kind == "added" else tails.absolute / tails.trunk / 0.1
