@@ -18,6 +18,7 @@ from training.tabular.law_search import law_factors, law_rows, search_law, searc
 from training.tabular.least_squares import StandardError, fit_least_squares
 from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
+from training.tabular.power_law_fit import fit_power_law
 from training.tabular.ridge import fit_ridge
 from training.tabular.rows import Columns, Floats, Rows, Scale
 from training.tabular.term_search import search_terms
@@ -214,7 +215,11 @@ def fit_trunk(
     else:
         products = products_of(with_bends(block, hinges, powers), terms)
         if kind.law:
-            law = fit_least_squares(products, wanted, rows.weights, used)
+            if kind.link == "log":
+                spreads = np.array([columns.spread[k] if k < columns.d_numeric else np.nan for (k,) in terms])
+                law = fit_power_law(products, spreads, wanted, rows.weights, used)
+            else:
+                law = fit_least_squares(products, wanted, rows.weights, used)
             weights, intercept, left_out, error = law.weights, law.intercept, law.left_out, law.standard_error
         else:
             weights, intercept, left_out = fit_ridge(products, wanted, rows.weights)
