@@ -354,6 +354,11 @@ def test_a_law_is_judged_without_a_residual() -> None:
     for trial in tried:
         trial.laws = {"log": law}
     assert law not in choose(tried, "balanced").kinds
+    rows, sums = rows_of(300, 0), law_kind(MIXED)
+    tried = try_out(rows, N_CODES, mixed(rows) + 20 * (rows.numeric[:, 4] > 5), 0)
+    for trial in tried:
+        trial.laws = {"identity": sums}  # with trees, which know the step, by far the best
+    assert sums not in choose(tried, "balanced").kinds
 
 
 def test_on_tails_a_law_goes_as_far_as_the_model_lets_it() -> None:
