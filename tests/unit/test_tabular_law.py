@@ -328,6 +328,24 @@ def test_a_power_law_is_looked_for_and_fitted_where_its_columns_have_values() ->
     np.testing.assert_allclose(complete.trunk.predict(far), priced(far), rtol=0.01)
 
 
+@pytest.mark.parametrize("kind", ["a factor", "added"])
+def test_the_constant_of_a_power_law_follows_its_noise(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    numeric = np.exp(rng.uniform(0, np.log(30), (300, 3)))
+    true = numeric[:, 0] * numeric[:, 1] / numeric[:, 2] if kind == "a factor" else 10 * np.sqrt(numeric[:, 0])
+    targets = true * np.exp(0.1 * rng.normal(size=300)) if kind == "a factor" else true + 2 * rng.normal(size=300)
+    assert targets.min() > 0
+    fit = fit_trunk(
+        law_kind((((0, 1.0),), ((1, 1.0),), ((2, 1.0),)) if kind == "a factor" else (((0, 1.0),),), "log"),
+        Rows(numeric, np.zeros((300, 0), dtype=np.int64)), (), targets,
+    )  # fmt: skip
+    assert fit is not None
+    fitted = fit.left_out / fit.trunk.factor
+    least_squares, mean = float(fitted @ targets / (fitted @ fitted)), float(np.mean(targets / fitted))
+    assert abs(least_squares - mean) > 0.003
+    assert fit.trunk.factor == pytest.approx(mean if kind == "a factor" else least_squares, rel=1e-12)
+
+
 def test_a_power_law_that_most_folds_find_answers_alone_however_far_outside() -> None:
     rows = priced_rows(500, 0)
     targets = priced(rows, 0.05)

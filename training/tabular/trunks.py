@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.tabular.law_search import law_factors, law_rows, search_law, search_power_law
 from training.tabular.least_squares import StandardError, fit_least_squares
@@ -20,7 +21,7 @@ from training.tabular.network_settings import NetworkSettings
 from training.tabular.networks import LEAST_ROWS, Network, fit_network
 from training.tabular.power_law_fit import fit_power_law
 from training.tabular.ridge import fit_ridge
-from training.tabular.rows import Columns, Floats, Rows, Scale
+from training.tabular.rows import Columns, Floats, Rows, Scale, mean_of
 from training.tabular.term_search import search_terms
 from training.tabular.terms import NETWORK_TERM, Hinge, Law, Power, Term, products_of, with_bends
 
@@ -235,12 +236,36 @@ def fit_trunk(
         kind, columns, hinges, terms, weights, intercept, shift, bounds, network=network, powers=powers, error=error
     )
     if kind.link == "log":
-        fitted = np.exp(np.clip(left_out, *trunk.bounds))
-        weighted = fitted if rows.weights is None else fitted * rows.weights
-        if used.any():
-            weighted = weighted * used
-        trunk = replace(trunk, factor=float(weighted @ (targets + shift) / (weighted @ fitted)))
+        factor = _factor(np.exp(np.clip(left_out, *trunk.bounds)), targets + shift, rows.weights, used, bool(kind.law))
+        trunk = replace(trunk, factor=factor)
     return TrunkFit(trunk, trunk.answer(left_out - intercept))
+
+
+def _factor(
+    fitted: Floats, targets: Floats, row_weights: Floats | None, used: NDArray[np.bool_], in_proportion: bool
+) -> float:
+    """Return the factor by which targets are larger than what averaging logarithms says, that of least squares.
+
+    Where errors may be in proportion and are less surprising so, it is the mean of the targets' factors instead (N.
+    Duan, J. Am. Stat. Assoc. 78, 1983, doi:10.1080/01621459.1983.10478017): by least squares few large targets decide,
+    and constants of products of four columns were off seven times as much.
+
+    Args:
+        fitted: Positive, shape (n_rows,).
+        targets: Shape (n_rows,).
+        row_weights: Weights of the rows, shape (n_rows,); None for equal ones.
+        used: Rows that are fitted, shape (n_rows,); none of them stands for all.
+        in_proportion: Whether errors may be in proportion to what is fitted.
+    """
+    weights = np.ones(len(fitted)) if row_weights is None else row_weights
+    if used.any():
+        weights = weights * used
+    errors = np.abs(targets - fitted)
+    middle = np.exp(mean_of(np.log(fitted), weights))
+    if in_proportion and middle * mean_of(errors / fitted, weights) < mean_of(errors, weights):
+        return float(mean_of(targets / fitted, weights))
+    weights = weights * fitted
+    return float(weights @ targets / (weights @ fitted))
 
 
 def _target_shift(targets: Floats) -> float | None:
