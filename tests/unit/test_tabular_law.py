@@ -328,6 +328,15 @@ def test_a_power_law_is_looked_for_and_fitted_where_its_columns_have_values() ->
     np.testing.assert_allclose(complete.trunk.predict(far), priced(far), rtol=0.01)
 
 
+def test_a_power_law_has_the_simple_exponents_that_the_rows_leave_no_doubt_about() -> None:
+    rows = priced_rows(400, 0)
+    a, b, c, *_ = rows.numeric.T
+    targets = 3 * a**2 * b / np.sqrt(c) * np.exp(0.05 * noise(400))
+    fit = fit_trunk(law_kind((((0, 1.0),), ((1, 1.0),), ((2, 1.0),)), "log"), rows, (3,), targets)
+    assert fit is not None
+    assert trunk_text(fit.trunk, list("abcde"), [("grade", ("x", "y", "z"))]).split(" * ", 1)[1] == "a^2 * b * c^-0.5"
+
+
 @pytest.mark.parametrize("kind", ["a factor", "added"])
 def test_the_constant_of_a_power_law_follows_its_noise(kind: str) -> None:
     rng = np.random.default_rng(5)

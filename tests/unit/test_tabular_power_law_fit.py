@@ -30,12 +30,14 @@ def test_simple_exponents_are_told_exactly_and_what_is_left_is_fitted(noise: flo
     assert fit.weights[2] == pytest.approx(0.3, abs=1e-9 + 0.2 * noise)
     assert fit.intercept == pytest.approx(4, abs=1e-9 + 0.2 * noise)
     np.testing.assert_allclose(fit.left_out, wanted((1, -1.5, 2), 0), atol=1e-9 + 0.3 * noise)
+    rest = fit_least_squares(LOGARITHMS[:, 2:3], wanted((0, 0, 0), noise), row_weights)
+    np.testing.assert_allclose([fit.weights[2], fit.intercept], [rest.weights[0], rest.intercept], rtol=1e-9)
     far = np.array([[100.0, -100, 0, 50], [0, 0, 0, 0]])
     assert np.ptp(fit.standard_error(far)) <= 1e-9  # of the constant, however far
     assert noise == 0 or 0.5 * noise < 20 * fit.standard_error(far)[0] < 3 * noise
 
 
-@pytest.mark.parametrize("exponents", [(1.1, -1.5, 2), (1, -1.5, 0.04), (0.8, 0.33, 2.2)])
+@pytest.mark.parametrize("exponents", [(1.1, -1.5, 2), (1, -1.5, 0), (0.8, 0.33, 2.2)])
 def test_other_exponents_are_as_least_squares_has_them(exponents: tuple[float, float, float]) -> None:
     targets = wanted(exponents, 0.02)
     fit, plain = fit_power_law(LOGARITHMS, SPREADS, targets, None, EVERY), fit_least_squares(LOGARITHMS, targets)
@@ -46,6 +48,19 @@ def test_other_exponents_are_as_least_squares_has_them(exponents: tuple[float, f
 def test_where_exponents_are_hardly_known_none_is_called_simple() -> None:
     fit = fit_power_law(LOGARITHMS, SPREADS, wanted((1, -1.5, 2), 3.0), None, EVERY)
     assert fit.weights[0] != 0.5
+
+
+@pytest.mark.parametrize(("bayes_factor", "simple"), [(100, False), (200, True)])
+def test_there_is_no_doubt_beyond_a_bayes_factor_of_150(bayes_factor: float, simple: bool) -> None:
+    column = LOGARITHMS[:, :1] - LOGARITHMS[:, 0].mean()
+    noise = NOISE - NOISE.mean()
+    noise -= column[:, 0] * (noise @ column[:, 0]) / (column[:, 0] @ column[:, 0])  # the estimate is the number itself
+    error = fit_least_squares(column, 2 * column[:, 0] + 50 + noise).standard_error(np.array([[1.0], [0.0]]))
+    of_slope = np.sqrt(error[0] ** 2 - error[1] ** 2)
+    size = 0.5 / np.sqrt(2 * np.pi) / bayes_factor / of_slope
+    fit = fit_power_law(column, np.ones(1), 2 * column[:, 0] + 50 + size * noise, None, EVERY)
+    far = fit.standard_error(np.array([[100.0], [0.0]]))
+    assert (far[0] == far[1]) == simple
 
 
 def test_a_law_of_indicators_alone_has_no_exponents() -> None:
