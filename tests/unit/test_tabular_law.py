@@ -12,7 +12,7 @@ from training.tabular.terms import Law
 from training.tabular.tree_settings import TreeSettings
 from training.tabular.trials import kind_name, try_out
 from training.tabular.trunk_text import trunk_text
-from training.tabular.trunks import Link, TrunkKind, find_law, fit_trunk, law_kind
+from training.tabular.trunks import KINDS, Link, TrunkKind, find_law, fit_trunk, law_kind
 
 N_CODES = (2,)
 GRADE = 10
@@ -353,6 +353,11 @@ def test_the_constant_of_a_power_law_follows_its_noise(kind: str) -> None:
     least_squares, mean = float(fitted @ targets / (fitted @ fitted)), float(np.mean(targets / fitted))
     assert abs(least_squares - mean) > 0.003
     assert fit.trunk.factor == pytest.approx(mean if kind == "a factor" else least_squares, rel=1e-12)
+    power_law = next(one for one in KINDS if one.name == "power law")  # of a committee, whose errors are of any kind
+    voice = fit_trunk(power_law, Rows(numeric, np.zeros((300, 0), dtype=np.int64)), (), targets)
+    assert voice is not None
+    fitted = voice.left_out / voice.trunk.factor
+    assert voice.trunk.factor == pytest.approx(float(fitted @ targets / (fitted @ fitted)), rel=1e-12)
 
 
 def test_a_power_law_that_most_folds_find_answers_alone_however_far_outside() -> None:
