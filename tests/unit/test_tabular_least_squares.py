@@ -64,6 +64,13 @@ def test_terms_that_say_the_same_share_a_weight_and_empty_ones_have_none() -> No
     np.testing.assert_allclose(fit.left_out, 6 * one[:, 0], rtol=1e-12)
 
 
+def test_a_constant_is_an_intercept() -> None:
+    for products in (PRODUCTS, PRODUCTS[:, :0]):
+        fit = fit_least_squares(products, np.full(200, 1e6))
+        assert fit.intercept == pytest.approx(1e6)
+        np.testing.assert_allclose(fit.standard_error(10 * products), 0.0, atol=1e-6)
+
+
 @pytest.mark.parametrize("intercept", [0.0, 50.0])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_standard_error_is_the_scatter_of_sums_fitted_to_new_noise_far_outside_too(

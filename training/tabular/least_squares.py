@@ -79,7 +79,7 @@ def fit_least_squares(
     plain, error = _solved(products, wanted, row_weights)
     shifted, less = _solved(products - mean, wanted - centre, row_weights, row_weights / row_weights.sum())
     least = max(_ROUNDING**2 * float(row_weights @ (wanted - centre) ** 2), np.finfo(np.float64).tiny)
-    if n_rows * np.log(max(error, least) / max(less, least)) <= np.log(n_rows):
+    if n_rows * (np.log(max(error, least)) - np.log(max(less, least))) <= np.log(n_rows):
         return plain
     return LeastSquares(
         shifted.weights,
