@@ -354,8 +354,10 @@ def test_the_constant_of_a_power_law_follows_its_noise(kind: str) -> None:
     assert abs(least_squares - mean) > 0.003
     assert fit.trunk.factor == pytest.approx(mean if kind == "a factor" else least_squares, rel=1e-12)
     power_law = next(one for one in KINDS if one.name == "power law")  # of a committee, whose errors are of any kind
-    voice = fit_trunk(power_law, Rows(numeric, np.zeros((300, 0), dtype=np.int64)), (), targets)
+    rows = Rows(numeric, np.zeros((300, 0), dtype=np.int64))
+    voice = fit_trunk(power_law, rows, (), targets)
     assert voice is not None
+    assert not voice.trunk.standard_error(rows).any()
     fitted = voice.left_out / voice.trunk.factor
     assert voice.trunk.factor == pytest.approx(float(fitted @ targets / (fitted @ fitted)), rel=1e-12)
 
