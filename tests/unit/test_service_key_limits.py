@@ -1,6 +1,10 @@
 """Rates and requests under way, shared by workers."""
 
+import mmap
+import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +19,27 @@ def limits_of(ledger: Ledger, n: int, name: str = "a", **more: object) -> list[L
     found = [ledger.limit_of(record, worker) for worker in range(n)]
     assert None not in found
     return [limit for limit in found if limit is not None]
+
+
+def in_two_processes(work: Callable[[int], int]) -> int:
+    """Do `work(0)` and `work(1)` in processes of their own, at once, and return the sum of what they return."""
+    ready, start = os.pipe()
+    heard, told = os.pipe()
+    for worker in range(2):
+        if not os.fork():
+            status = 1
+            try:
+                os.read(ready, 1)
+                os.write(told, b"%8d" % work(worker))
+                status = 0
+            finally:
+                os._exit(status)
+    os.write(start, b"12")
+    assert [os.wait()[1] for _ in range(2)] == [0, 0]
+    total = int(os.read(heard, 8)) + int(os.read(heard, 8))
+    for end in (ready, start, heard, told):
+        os.close(end)
+    return total
 
 
 @pytest.fixture(name="clock")
@@ -74,6 +99,28 @@ def test_requests_under_way_are_added_up_over_the_workers() -> None:
         ledger.clear_worker(0)  # it was killed
         with there.admitted(), there.admitted():
             pass
+
+
+def test_workers_that_count_at_once_lose_no_request() -> None:
+    limits = limits_of(Ledger(2), 2, rate=1e-4, burst=40_000)
+
+    assert in_two_processes(lambda worker: sum(not limits[worker].take() for _ in range(30_000))) == 40_000
+
+
+def test_workers_that_admit_at_once_keep_to_what_may_be_under_way() -> None:
+    limits = limits_of(Ledger(2), 2, concurrent=1)
+    with mmap.mmap(-1, 2) as inside:
+
+        def meetings(worker: int) -> int:
+            n_met = 0
+            for _ in range(30_000):
+                with suppress(RateLimitedError), limits[worker].admitted():
+                    inside[worker] = 1
+                    n_met += max(inside[1 - worker] for _ in range(10))
+                    inside[worker] = 0
+            return n_met
+
+        assert in_two_processes(meetings) == 0
 
 
 def test_keys_do_not_share_their_limits_and_names_keep_theirs(clock: list[float]) -> None:
