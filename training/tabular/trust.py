@@ -119,9 +119,9 @@ def fit_trust(
     limit, answers = _limits(rows, n_codes, fit.left_out, seed)
     intervals = []
     for j, (tail, gain) in enumerate(zip(fit.tails, gains, strict=True)):
-        model, answers_j, smallest = fit.model.targets[j], fit.left_out[:, j], float(targets[:, j].min())
-        absolute = gain * np.abs(targets[:, j] - answers_j)
-        errors = Errors(rows, absolute, answers_j, model.standard_error(rows), np.zeros(len(rows)))
+        model, left_out, smallest = fit.model.targets[j], fit.left_out[:, j], float(targets[:, j].min())
+        absolute = gain * np.abs(targets[:, j] - left_out)
+        errors = Errors(rows, absolute, left_out, model.standard_error(rows), np.zeros(len(rows)))
         least_answer = smallest if model.follows_law and smallest > 0 else None
         difficulty, expected = Difficulty.fit(errors, n_codes, tail, seed, least_answer)
         intervals.append(_calibrated(difficulty, absolute / expected))
