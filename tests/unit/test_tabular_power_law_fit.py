@@ -37,8 +37,8 @@ def test_simple_exponents_are_told_exactly_and_what_is_left_is_fitted(noise: flo
     assert noise == 0 or 0.5 * noise < 20 * fit.standard_error(far)[0] < 3 * noise
 
 
-@pytest.mark.parametrize("exponents", [(0.8, 0.4, -1), (1 / 3, -2 / 3, 1), (0.25, 1.75, -1)])
-def test_simple_are_thirds_quarters_and_tenths_too(exponents: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize("exponents", [(0.8, 0.4, -1), (1 / 3, -2 / 3, 1), (0.25, 1.75, -1), (0.8, 1 / 3, -0.25)])
+def test_simple_are_thirds_quarters_and_tenths_too_and_some_of_each(exponents: tuple[float, float, float]) -> None:
     fit = fit_power_law(LOGARITHMS, SPREADS, wanted(exponents, 0.02), None, EVERY)
     np.testing.assert_allclose(fit.weights[[0, 1, 3]], np.array(exponents) * SPREADS[[0, 1, 3]], rtol=1e-12)
 

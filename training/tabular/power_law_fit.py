@@ -4,14 +4,16 @@ Exponents of laws of nature mostly are, and 1.005 instead of 1 is half a per cen
 goes beyond the rows.
 """
 
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 
 from training.tabular.least_squares import LeastSquares, StandardError, fit_least_squares
 from training.tabular.rows import Floats
 
-_STEPS = (1 / 2, 1 / 3, 1 / 4, 1 / 10)
-"""Simple are multiples of one of these, the first whose multiples are beyond doubt."""
+_DIVISORS = ((2,), (3,), (4,), (10,), (2, 3, 4, 10))
+"""Simple are halves, or thirds, or quarters, or tenths, or any of these: the first that are beyond doubt."""
 
 _BEYOND_DOUBT = float(np.log(150))
 """Logarithm of a Bayes factor that is very strong evidence (R. E. Kass and A. E. Raftery, J. Am. Stat. Assoc. 90, 1995,
@@ -26,8 +28,8 @@ def fit_power_law(
 ) -> LeastSquares:
     """Fit the weights of standardised logarithms and of indicators.
 
-    All exponents are made multiples of the same step, or none: what is compared is that each is the nearest of them,
-    and that it is any number at most half a step from there.
+    All exponents are made simple numbers of the same kind, or none: what is compared is that each is one of them, and
+    that it is any number near them.
 
     Args:
         logarithms: Columns and indicators, shape (n_rows, n_terms).
@@ -40,9 +42,10 @@ def fit_power_law(
     raised = np.isfinite(spreads)
     exponents = fit.weights[raised] / spreads[raised]
     roots = fit.standard_error.root[:, 1:][:, raised] / spreads[raised]
-    for step in _STEPS:
-        simple = step * np.round(exponents / step)
-        if simple.all() and _log_bayes_factor(exponents - simple, roots.T @ roots, step) >= _BEYOND_DOUBT:
+    for divisors in _DIVISORS:
+        simple = _nearest(exponents, divisors)
+        n_per_unit = len({Fraction(k, divisor) for divisor in divisors for k in range(divisor)})
+        if simple.all() and _log_bayes_factor(exponents - simple, roots.T @ roots, n_per_unit) >= _BEYOND_DOUBT:
             break
     else:
         return fit
@@ -57,15 +60,21 @@ def fit_power_law(
     return LeastSquares(weights, rest.intercept, rest.left_out + told, StandardError(centre, root))
 
 
-def _log_bayes_factor(off: Floats, covariance: Floats, step: float) -> float:
+def _nearest(numbers: Floats, divisors: tuple[int, ...]) -> Floats:
+    """Return the multiple of a reciprocal of any of the divisors that is nearest to each number, shape (n,)."""
+    multiples = np.array([np.round(numbers * divisor) / divisor for divisor in divisors])
+    return np.asarray(multiples[np.abs(multiples - numbers).argmin(axis=0), np.arange(len(numbers))])
+
+
+def _log_bayes_factor(off: Floats, covariance: Floats, n_per_unit: int) -> float:
     """Return the logarithm of how much likelier estimates are around the simple numbers than around any near them.
 
     Args:
         off: Estimates less the simple numbers, shape (n,).
         covariance: Of the estimates, shape (n, n).
-        step: Distance between simple numbers.
+        n_per_unit: Simple numbers from one whole number to the next.
     """
     covariance = covariance + _ROUNDING**2 * np.eye(len(off))
     _, log_determinant = np.linalg.slogdet(2 * np.pi * covariance)
     around = -(log_determinant + off @ np.linalg.solve(covariance, off)) / 2
-    return float(around - len(off) * np.log(1 / step))
+    return float(around - len(off) * np.log(n_per_unit))
