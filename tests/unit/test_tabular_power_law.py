@@ -63,13 +63,17 @@ def test_a_power_law_is_looked_for_and_fitted_where_its_columns_have_values() ->
     np.testing.assert_allclose(complete.trunk.predict(far), priced(far), rtol=0.01)
 
 
-def test_a_power_law_has_the_simple_exponents_that_the_rows_leave_no_doubt_about() -> None:
+@pytest.mark.parametrize(
+    ("exponents", "text"), [((2, 1, -0.5), "a^2 * b * c^-0.5"), ((0.8, -1 / 3, 0.25), "a^0.8 * b^(-1/3) * c^0.25")]
+)
+def test_a_power_law_has_the_simple_exponents_that_the_rows_leave_no_doubt_about(
+    exponents: tuple[float, ...], text: str
+) -> None:
     rows = priced_rows(400, 0)
-    a, b, c, *_ = rows.numeric.T
-    targets = 3 * a**2 * b / np.sqrt(c) * np.exp(0.05 * noise(400))
+    targets = 3 * (rows.numeric[:, :3] ** exponents).prod(axis=1) * np.exp(0.02 * noise(400))
     fit = fit_trunk(law_kind((((0, 1.0),), ((1, 1.0),), ((2, 1.0),)), "log"), rows, (3,), targets)
     assert fit is not None
-    assert trunk_text(fit.trunk, list("abcde"), [("grade", ("x", "y", "z"))]).split(" * ", 1)[1] == "a^2 * b * c^-0.5"
+    assert trunk_text(fit.trunk, list("abcde"), [("grade", ("x", "y", "z"))]).split(" * ", 1)[1] == text
 
 
 @pytest.mark.parametrize("kind", ["a factor", "added"])

@@ -22,6 +22,8 @@ _MOST_TERMS = 20
 _LEAST = 1e-6
 """Share of the largest effect on a typical row below which a term is not written."""
 
+_ROUNDING = 1e-12
+
 RESIDUAL = "residual"
 
 NETWORK = "network(...)"
@@ -107,7 +109,8 @@ class _Writer:
         return text if trunk.shift == 0 else f"{text} - {_number(trunk.shift)}"
 
     def _power(self, j: int, power: float) -> str:
-        shown = _number(power)
+        thirds = round(3 * power)  # of simple exponents those that no four digits say
+        shown = f"({thirds}/3)" if thirds % 3 and abs(3 * power - thirds) < _ROUNDING else _number(power)
         return "" if shown == "0" else self._numbers[j] if shown == "1" else f"{self._numbers[j]}^{shown}"
 
     def _scaled(self, j: int) -> str:
