@@ -3,8 +3,8 @@
 The state of every limited key lies in memory that the workers share, made before they are forked, as the metrics'
 does. A rate is the generic cell rate algorithm (ITU-T I.371), which is a token bucket kept as one number, the time at
 which the bucket is full again. What is under way is counted by each worker in a cell of its own, and added up. A worker
-reads and writes a key's numbers under a lock of their own, so that none counts what another is counting: a lock on
-bytes of the memory's file, which the system takes from a worker that is killed.
+reads and writes a key's numbers under a lock of their own, so that none counts what another is counting: a lock on a
+byte of a file, which the system takes from a worker that is killed.
 """
 
 import fcntl
@@ -51,6 +51,14 @@ class _Lock:
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._at)
 
 
+def _nameless_file() -> int:
+    """Return the descriptor of an empty file that nobody else can open: in memory, where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("nalu-keys")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
 class Ledger:
     """What the limited keys have used, in memory that workers share.
 
@@ -60,11 +68,8 @@ class Ledger:
 
     def __init__(self, n_workers: int = 1) -> None:
         self._width = 2 + n_workers
-        n_bytes = _N_ROWS * self._width * 8
-        with tempfile.TemporaryFile() as file:
-            file.truncate(n_bytes)
-            shared = mmap.mmap(file.fileno(), n_bytes)
-            self._file = os.dup(file.fileno())
+        shared = mmap.mmap(-1, _N_ROWS * self._width * 8)
+        self._file = _nameless_file()
         weakref.finalize(shared, os.close, self._file)  # limits, which lock it, see to it that the memory stays
         memory = memoryview(shared)
         self._names_lock = _Lock(self._file, _N_ROWS)

@@ -25,8 +25,11 @@ def in_two_processes(work: Callable[[int], int]) -> int:
     """Do `work(0)` and `work(1)` in processes of their own, at once, and return the sum of what they return."""
     ready, start = os.pipe()
     heard, told = os.pipe()
+    pids = []
     for worker in range(2):
-        if not os.fork():
+        pid = os.fork()
+        pids.append(pid)
+        if not pid:
             status = 1
             try:
                 os.read(ready, 1)
@@ -35,7 +38,7 @@ def in_two_processes(work: Callable[[int], int]) -> int:
             finally:
                 os._exit(status)
     os.write(start, b"12")
-    assert [os.wait()[1] for _ in range(2)] == [0, 0]
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
     total = int(os.read(heard, 8)) + int(os.read(heard, 8))
     for end in (ready, start, heard, told):
         os.close(end)
@@ -101,7 +104,10 @@ def test_requests_under_way_are_added_up_over_the_workers() -> None:
             pass
 
 
-def test_workers_that_count_at_once_lose_no_request() -> None:
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_workers_that_count_at_once_lose_no_request(monkeypatch: pytest.MonkeyPatch, in_memory: bool) -> None:
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
     limits = limits_of(Ledger(2), 2, rate=1e-4, burst=40_000)
 
     assert in_two_processes(lambda worker: sum(not limits[worker].take() for _ in range(30_000))) == 40_000
