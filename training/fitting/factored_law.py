@@ -13,6 +13,11 @@ FACTORED = "product of sums of products"
 _NOTHING = 1e-9
 """Share of a sum's largest weight below which one is rounding."""
 
+_SIMPLE = 36
+"""Powers of inputs and of sums are halves and thirds: a product of two, and sums of such, are multiples of a 36th."""
+
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class PoweredSum:
@@ -88,7 +93,7 @@ class Factored:
             if len(weights) > 1:
                 sums.append(PoweredSum(one.power, weights / weights[0], rows))
             else:
-                powers = powers + one.power * rows[0]
+                powers = _simple(powers + one.power * rows[0])
         return Factored(coefficient, powers, tuple(sums))
 
     @property
@@ -101,8 +106,8 @@ class Factored:
         powers, sums = self.powers.copy(), []
         for one in self.sums:
             least = one.powers.min(axis=0)
-            powers = powers + one.power * least
-            sums.append(PoweredSum(one.power, one.coefficients, one.powers - least))
+            powers = _simple(powers + one.power * least)
+            sums.append(PoweredSum(one.power, one.coefficients, _simple(one.powers - least)))
         return Factored(self.coefficient, powers, tuple(sums))
 
     def law(self) -> Law:
@@ -114,6 +119,12 @@ class Factored:
         front = [self.powers] if self.powers.any() else []
         outer = Layer("power", np.array([[one.power for one in self.sums] + [1.0] * len(front)]))
         return Law(FACTORED, (*_sums(self.sums, front, 1.0), outer, *_scale(self.coefficient)))
+
+
+def _simple(powers: Floats) -> Floats:
+    """Return sums and products of simple powers without what rounding did to them: 1/2 + 1/3 is the float64 of 5/6."""
+    nearest = np.round(powers * _SIMPLE) / _SIMPLE
+    return np.where(np.abs(powers - nearest) < _ROUNDING, nearest, powers)
 
 
 def _scale(coefficient: float) -> tuple[Layer, ...]:

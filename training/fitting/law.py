@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.networks import ArithmeticNetwork
+from models.simple_numbers import simple_fraction
 from models.units import NAU, ArithmeticUnit, LinearUnit, SignedPower
 
 Floats = NDArray[np.float64]
@@ -16,7 +17,8 @@ Floats = NDArray[np.float64]
 Kind = Literal["sum", "power"]
 
 PARITY_TOLERANCE = 0.25
-"""Distance from an integer within which a fitted power has its parity: up to here the integer is nearer than a half."""
+"""Distance from an integer within which a fitted power has its parity: up to here the integer is nearer than a half.
+Simple powers, such as 3/4, are what they are."""
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -98,6 +100,11 @@ class Law:
         return ArithmeticNetwork([_unit(layer) for layer in self.layers])
 
 
+def parity_tolerance(powers: Floats) -> float:
+    """Return the distance from an integer within which powers have its parity: 0 for simple numbers."""
+    return 0.0 if all(simple_fraction(power) is not None for power in powers.flat) else PARITY_TOLERANCE
+
+
 def power_sign(powers: Floats, inputs: Floats) -> Floats:
     """Return the sign of each product of powers by parity, NaN where a power has no real value.
 
@@ -110,7 +117,7 @@ def power_sign(powers: Floats, inputs: Floats) -> Floats:
     """
     nearest = np.round(powers)
     odd = nearest % 2 != 0
-    not_real = (np.abs(powers - nearest) > PARITY_TOLERANCE) & (powers != 0)
+    not_real = (np.abs(powers - nearest) > parity_tolerance(powers)) & (powers != 0)
     negative = (inputs < 0).astype(np.float64)
     sign = 1.0 - 2.0 * ((negative @ odd.T.astype(np.float64)) % 2)
     return np.where(negative @ not_real.T.astype(np.float64) > 0, np.nan, sign)
@@ -136,7 +143,7 @@ def _unit(layer: Layer) -> ArithmeticUnit:
     unit: ArithmeticUnit
     with torch.no_grad():
         if layer.kind == "power":
-            power = SignedPower(d_in, d_out, parity_tolerance=PARITY_TOLERANCE, dtype=torch.float64)
+            power = SignedPower(d_in, d_out, parity_tolerance=parity_tolerance(layer.weight), dtype=torch.float64)
             power.P.copy_(weight)
             unit = power
         elif layer.bias is None and bool((np.abs(layer.weight) <= 1).all()):
