@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.contract.errors import TableError
 from models.contract.manifest import ModelManifest
+from models.contract.trust import CONSTANT_PART, HELD_PART, RESIDUAL_PART
 from service.errors import FaultyInputError, ServiceError, quote
 from service.inference.batches import UNLIMITED, SequenceLimits
 from service.inference.encoding import Values, encode_columns
@@ -20,9 +21,6 @@ IN_RANGE = "in_range"
 """Column that tells whether the row is like those seen in training, as the service's `in_range` does."""
 
 _MAX_FAULTS_TOLD = 5
-
-_CONSTANT, _HELD, _RESIDUAL = "(constant)", "(held)", "(residual)"
-"""What an explanation has beside terms; in brackets, because terms have the names of columns."""
 
 NOTHING = Asked()
 
@@ -131,7 +129,7 @@ def names_beside(manifest: ModelManifest, asked: Asked) -> list[str]:
         names += [f"{output.name}_{end}" for output in manifest.outputs for end in ("lower", "upper")]
     if asked.explain:
         for output, terms in zip(manifest.outputs, manifest.terms or (), strict=True):
-            names += [f"{output.name}: {part}" for part in (_CONSTANT, *terms.names, _HELD, _RESIDUAL)]
+            names += [f"{output.name}: {part}" for part in (CONSTANT_PART, *terms.names, HELD_PART, RESIDUAL_PART)]
     return names
 
 

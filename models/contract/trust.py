@@ -23,6 +23,12 @@ TRUNK_TENSOR: Final = "trunk"
 DIFFICULTY_TENSOR: Final = "difficulty"
 TERMS_TENSOR: Final = "terms"
 
+CONSTANT_PART: Final = "(constant)"
+HELD_PART: Final = "(held)"
+RESIDUAL_PART: Final = "(residual)"
+"""How a table of answers calls what a prediction is the sum of beside the terms; in brackets, because terms have the
+names of columns. No term has such a name."""
+
 MAX_TERMS: Final = 20_000
 """Terms of a model at most; the committees of one target with 10,000 columns stay below."""
 

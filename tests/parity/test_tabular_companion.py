@@ -139,6 +139,16 @@ def test_the_terms_of_a_law_are_those_of_its_columns(
         assert_same(target, terms, replace(trust, intervals=(intervals,)), rows)
 
 
+def test_no_term_has_the_name_of_another_part(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
+    law = law_kind((((0, 1.0), (1, 1.0)), ((2, 1.0),), ((0, 1.0),), ((6, 1.0),)))
+    rows = rows_of(100, 7)
+    trunk = fit_trunk(law, rows, N_CODES, np.nan_to_num(rows.numeric, nan=1.0).sum(axis=1))
+    assert trunk is not None
+    target = replace(fitted[0].model.targets[1], trunks=(trunk.trunk,))
+    names = Terms.of(target, ["(held)", "q", "(held) × q", "(held) × q (2)"]).names
+    assert names == ("(held) × q", "(held) × q (2)", "(held) (2)", "(held) × q (2) (2)")
+
+
 def test_a_linear_trunk_alone_has_its_weights_as_terms(fitted: tuple[TabularFit, Trust, list[Terms]]) -> None:
     fit, _, _ = fitted
     target = fit.model.targets[1]

@@ -83,6 +83,20 @@ def test_the_graph_answers_as_the_pipeline_on_gaps_unseen_levels_and_far_outside
     assert (np.abs(answer - expected) / scale).max() < BOUND[dtype]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_targets_that_are_all_the_same_leave_no_division_by_nothing(model: TabularModel, dtype: Dtype) -> None:
+    reaches = [replace(one.reach, target_range=(3.0, 3.0)) for one in model.targets]
+    same = TabularModel(
+        tuple(replace(one, width=0.05, reach=reach) for one, reach in zip(model.targets, reaches, strict=True))
+    )
+    rows = hard_rows()
+    assert rows.numeric is not None
+    assert rows.codes is not None
+    expected = same.predict(Rows(rows.numeric.astype(dtype).astype(np.float64), rows.codes))
+    answer = GraphRunner(lower_table_model(same, SIGNATURE, dtype), dtype)(rows)
+    np.testing.assert_allclose(answer, expected, rtol=10 * BOUND[dtype], atol=10 * BOUND[dtype])
+
+
 SUM: Law = (
     ((0, 1.0), (1, -2.0), (2, 0.5), (6, 1.0)),
     ((0, 2.0), (4, 1.0)),

@@ -10,13 +10,14 @@ committee's terms are those of its answer at the border, and the agreed share of
 way adds to its terms on that way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.contract.trust import CONSTANT_PART, HELD_PART, RESIDUAL_PART
 from training.tabular.model import TargetModel, agreed
 from training.tabular.reach import Reach
 from training.tabular.rows import Floats, Rows
@@ -80,7 +81,7 @@ class Terms:
     """The terms of one target's committee.
 
     Attributes:
-        names: Columns of each term.
+        names: Columns of each term; all are different.
         members: The trunks.
         border: Ranges to whose border a wary committee's terms refer first; None for a committee that is not.
     """
@@ -104,7 +105,7 @@ class Terms:
             places = [found.setdefault(key, len(found)) for key in keys]
             members.append(TrunkTerms(trunk, np.array(places, dtype=np.int64)))
         names = (JOINED.join(columns[j] for j in key) if key else NETWORK_NAME for key in found)
-        return cls(tuple(names), tuple(members), model.reach if model.wary else None)
+        return cls(_distinct(names), tuple(members), model.reach if model.wary else None)
 
     def __call__(self, rows: Rows) -> Floats:
         """Return the constant and the terms, shape (n_rows, 1 + n_terms)."""
@@ -126,6 +127,19 @@ class Terms:
     @staticmethod
     def _weighted(parts: list[Floats], shares: Floats) -> Floats:
         return np.asarray(sum(part * shares[:, [i]] for i, part in enumerate(parts)), dtype=np.float64)
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names of which none is another's, or one of the other parts': a column may be named `width × height`."""
+    taken, result = {CONSTANT_PART, HELD_PART, RESIDUAL_PART}, list[str]()
+    for name in names:
+        number, own = 1, name
+        while own in taken:
+            number += 1
+            own = f"{name} ({number})"
+        taken.add(own)
+        result.append(own)
+    return tuple(result)
 
 
 def _shares(values: Floats) -> Floats:

@@ -293,7 +293,7 @@ class TableLowering:
         node, number = self.builder.node, self.builder.number
         low, high = reach.target_range
         answer = node("Max", node("Sub", trunk, number(high)), node("Sub", number(low), trunk))
-        return node("Max", self._distance(reach), node("Div", answer, number(high - low)))
+        return node("Max", self._distance(reach), node("Div", answer, number(reach.target_spread)))
 
     def _tree_features(self, columns: TreeColumns) -> str:
         parts = []

@@ -38,6 +38,12 @@ class Reach:
         """Width of each column's range, 1 where it is a point."""
         return np.where(self.upper > self.lower, self.upper - self.lower, 1.0)
 
+    @property
+    def target_spread(self) -> float:
+        """The unit of how far outside a trunk is: the targets' range, 1 where all of them are the same."""
+        low, high = self.target_range
+        return high - low or 1.0
+
     def distance(self, rows: Rows) -> Floats:
         """Return how many ranges the worst column of each row is outside, 0 inside, shape (n_rows,)."""
         numeric = np.where(np.isnan(rows.numeric), self.lower, rows.numeric)
@@ -70,4 +76,4 @@ class Reach:
     def outside(self, trunk: Floats, distance: Floats) -> Floats:
         """Return how many ranges the worst of columns and trunk is outside, 0 inside, shape (n_rows,)."""
         low, high = self.target_range
-        return np.asarray(np.maximum(distance, np.maximum(trunk - high, low - trunk) / (high - low)))
+        return np.asarray(np.maximum(distance, np.maximum(trunk - high, low - trunk) / self.target_spread))
