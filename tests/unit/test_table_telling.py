@@ -19,7 +19,7 @@ from training.tabular.network_settings import NetworkSettings
 from training.tabular.reach import Reach
 from training.tabular.rows import Rows
 from training.tabular.trunk_text import model_formula, target_text, trunk_text
-from training.tabular.trunks import KINDS, Trunk, fit_trunk
+from training.tabular.trunks import KINDS, Trunk, TrunkKind, fit_trunk, law_kind
 
 RNG = np.random.default_rng(0)
 ROWS = Rows(RNG.uniform(0.5, 4, (300, 3)), RNG.integers(0, 2, (300, 1)))
@@ -34,16 +34,16 @@ def fitted(name: str) -> Trunk:
     return fit.trunk
 
 
-def evaluated(trunk: Trunk, text: str, row: int) -> float:
+def evaluated(trunk: Trunk, text: str, row: int, rows: Rows = ROWS) -> float:
     """Compute a formula with Python's own arithmetic, its network taken from the trunk."""
-    answer = 0.0 if trunk.network is None else float(trunk.network(trunk.columns(ROWS.take(np.array([row]))))[0])
+    answer = 0.0 if trunk.network is None else float(trunk.network(trunk.columns(rows.take(np.array([row]))))[0])
     code = re.sub(r'\(kind = "(\w)"\)', r'(kind == "\1")', text.replace("^", "**"))
-    a, b, c = ROWS.numeric[row]
+    a, b, c = rows.numeric[row]
     names: dict[str, Any] = {
         "a": a,
         "b": b,
         "c": c,
-        "kind": "xy"[ROWS.codes[row, 0]],
+        "kind": "xy"[rows.codes[row, 0]],
         "log": math.log,
         "network": lambda _: answer,
     }
@@ -59,6 +59,21 @@ def test_a_trunk_s_text_computes_what_the_trunk_does(name: str) -> None:
         assert evaluated(trunk, text, row) == pytest.approx(
             answers[row], rel=0.01, abs=0.02 * float(np.ptp(answers))
         ), text
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*(kind for kind in KINDS if not kind.networked), law_kind((((0, 1.0), (2, 1.0)), ((1, 2.0),), ((6, 1.0),)))],
+    ids=lambda kind: kind.name,
+)
+def test_numbers_have_the_digits_that_answers_need_far_from_zero(kind: TrunkKind) -> None:
+    rows = Rows(ROWS.numeric * np.array([3.0, 1.0, 0.5]) + np.array([2000.0, 300.0, 0.0]), ROWS.codes)
+    fit = fit_trunk(kind, rows, (2,), 101_325 + TARGETS)
+    assert fit is not None
+    text = trunk_text(fit.trunk, NUMBERS, CATEGORIES)
+    answers = fit.trunk.predict(rows)
+    for row in range(0, 300, 50):
+        assert evaluated(fit.trunk, text, row, rows) == pytest.approx(answers[row], abs=0.02 * np.ptp(answers)), text
 
 
 def test_gaps_shifts_and_many_terms_are_written() -> None:
