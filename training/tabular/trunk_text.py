@@ -171,7 +171,7 @@ class _Writer:
 
 def _digits(number: float, effect: float) -> int:
     """Return how many digits leave the rounding of a number as small as `_DIGITS` of an effect on the answer."""
-    more = np.ceil(np.log10(abs(number) / effect)) if number and effect else 0.0
+    more = np.round(np.log10(abs(number) / effect)) if number and effect else 0.0
     return int(np.clip(_DIGITS + more, _DIGITS, _MOST_DIGITS))
 
 
