@@ -77,14 +77,18 @@ def test_a_table_of_few_rows_or_of_one_value_has_no_network() -> None:
     assert fit_trunk(KIND["network"], rows_of(np.tile(x, (2, 1))), (), np.ones(78)) is None
 
 
-@pytest.mark.parametrize(("law", "kept"), [("steps", "trees"), ("saddle", "networks"), ("noise", "none")])
+@pytest.mark.parametrize(
+    ("law", "kept"), [("steps", "trees"), ("saddle", "networks"), ("noise", "none"), ("rounding", "none")]
+)
 def test_of_trees_and_networks_what_explains_the_rest_is_kept(law: str, kept: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(-2, 2, (400, 6))
     noise = rng.normal(size=400)
-    left = {"steps": np.sign(x[:, 0]) * (x[:, 1] > 1), "saddle": x[:, 0] * x[:, 1] + x[:, 2], "noise": noise}[law]
+    steps = np.sign(x[:, 0]) * (x[:, 1] > 1)
+    left = {"steps": steps, "saddle": x[:, 0] * x[:, 1] + x[:, 2], "noise": noise, "rounding": 1e-13 * steps}[law]
+    targets = left + 1 if law == "rounding" else left
     residual, left_out = fit_residual(
-        rows_of(x), (), left, left, TreeSettings(n_trees=60, n_ensembles=2, learning_rate=0.2), SMALL, 0
+        rows_of(x), (), targets, left, TreeSettings(n_trees=60, n_ensembles=2, learning_rate=0.2), SMALL, 0
     )
     assert (residual.forest is not None) == (residual.columns is not None)
     if kept == "trees":

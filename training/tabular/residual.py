@@ -25,6 +25,9 @@ from training.threads import AT_A_TIME
 _MAX_INDICATORS = 12
 """Category columns of at most this many codes get an indicator per code beside their order."""
 
+_ROUNDING = 1e-12
+"""What a trunk leaves below this share of the targets is rounding, and no residual is fitted to it."""
+
 _PRIOR_ROWS = 5.0
 """A level's mean is pulled towards the overall mean as if this many rows had that mean."""
 
@@ -136,6 +139,8 @@ def fit_residual(
     Returns:
         The residual, and each row's answer of the parts that left it out, shape (n_rows,).
     """
+    if np.abs(left).max() <= _ROUNDING * np.abs(targets).max():
+        return Residual(), np.zeros(len(left))
     columns = TreeColumns.fit(rows.codes, n_codes, targets, rows.weights)
     features = columns(rows)
     smooth, smooth_answers = None, np.zeros(len(left))
