@@ -143,15 +143,12 @@ def test_what_is_no_law_is_none() -> None:
     assert law_of(rows, N_CODES, np.full(600, 3.0)) is None
 
 
-def test_outside_a_reciprocal_is_held_and_a_line_is_not() -> None:
+def test_a_reciprocal_goes_on_to_small_values_and_is_held_where_it_has_none() -> None:
     rows = rows_of(300, 0)
     a, b, *_ = rows.numeric.T
     fit = fit_trunk(law_kind((((0, -1.0),), ((1, 1.0),))), rows, N_CODES, 10 / a + b)
     assert fit is not None
-    near = Rows(np.array([[0.2, 5, 5, 5, 5], [1e-9, 5, 5, 5, 5], [2, -1, 5, 5, 5]]), np.zeros((3, 1), dtype=np.int64))
-    answers = fit.trunk.predict(near)
-    assert answers[0] == pytest.approx(55, rel=1e-3)
-    assert 100 < answers[1] < 110
-    assert answers[2] == pytest.approx(4, rel=1e-3)
-    far = Rows(np.array([[2, 900.0, 5, 5, 5]]), np.zeros((1, 1), dtype=np.int64))
-    assert fit.trunk.predict(far)[0] == pytest.approx(905, rel=1e-3)
+    near = np.array([[0.2, 5], [1e-4, 5], [0, 5], [-3, 5], [2, -1], [2, 900]])
+    given = Rows(np.column_stack([near, np.full((6, 3), 5.0)]), np.zeros((6, 1), dtype=np.int64))
+    tenth = 10 / (0.1 * a.min()) + 5
+    np.testing.assert_allclose(fit.trunk.predict(given), [55, 100_005, tenth, tenth, 4, 905], rtol=1e-6)

@@ -48,6 +48,20 @@ def test_a_power_law_has_positive_columns_only_and_positive_targets() -> None:
         assert law_of(rows, N_CODES, bad, "log") is None
 
 
+def test_a_power_law_goes_on_to_small_values_and_is_held_where_it_has_none() -> None:
+    rows = priced_rows(600, 0)
+    fit = fit_trunk(law_kind(PRICE, "log"), rows, (3,), priced(rows))
+    assert fit is not None
+    smallest = rows.numeric[:, :2].min(axis=0)
+    given = np.full((6, 5), 5.0)
+    given[[0, 1], [0, 1]] = [1e-3, 1e-3]
+    given[[2, 3, 4, 5], [0, 0, 1, 1]] = [0, -2, 0, -2]
+    told = given.copy()
+    told[[2, 3, 4, 5], [0, 0, 1, 1]] = 0.1 * smallest[[0, 0, 1, 1]]
+    codes = np.zeros((6, 1), dtype=np.int64)
+    np.testing.assert_allclose(fit.trunk.predict(Rows(given, codes)), priced(Rows(told, codes)), rtol=1e-9)
+
+
 def test_a_power_law_is_looked_for_and_fitted_where_its_columns_have_values() -> None:
     rows = priced_rows(600, 0)
     targets = priced(rows, 0.01)

@@ -35,8 +35,9 @@ _SEARCH_ROWS = 1000
 _LEAST_COMPLETE = 0.25
 """Share of the rows that must have a value in every column that has powers."""
 
-_ROOM = 0.1
-"""Before a reciprocal a column is held above this share of its smallest positive value: a decade of room downwards."""
+_FLOOR_OF_SMALLEST, _LEAST_OF_SMALLEST = 0.1, 1e-9
+"""Shares of a column's smallest positive value: the first stands in before a reciprocal for what is not above the
+second, of which rounding leaves too little."""
 
 
 def search_law(rows: Rows, columns: Columns, wanted: Floats) -> Law | None:
@@ -166,8 +167,9 @@ def _exponents(j: int, block: Floats, columns: Columns) -> tuple[float, ...]:
 def _power(j: int, exponent: float, block: Floats, columns: Columns) -> Power:
     origin = _origin(j, columns)
     if exponent in _WHOLE:
-        return Power(j, exponent, origin, -np.inf)
+        return Power(j, exponent, origin, -np.inf, -np.inf)
     if exponent in _ROOTS:
-        return Power(j, exponent, origin, 0.0)
+        return Power(j, exponent, origin, 0.0, 0.0)
     values = block[:, j] - origin
-    return Power(j, exponent, origin, _ROOM * float(values[values > 0].min(initial=1.0)))
+    smallest = float(values[values > 0].min(initial=1.0))
+    return Power(j, exponent, origin, _FLOOR_OF_SMALLEST * smallest, _LEAST_OF_SMALLEST * smallest)

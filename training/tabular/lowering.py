@@ -148,7 +148,8 @@ class TableLowering:
             scaled = self._imputed(columns.fill.tolist())
             plain = np.isnan(columns.shift)
             if not plain.all():
-                shifted = node("Max", scaled, row(columns.floor.tolist()))
+                above = node("Greater", scaled, row(columns.least.tolist()))
+                shifted = node("Where", above, scaled, row(columns.floor.tolist()))
                 shifted = node("Add", shifted, row(np.where(plain, 1.0, columns.shift).tolist()))
                 scaled = node("Where", self.builder.flags(plain.tolist()), scaled, node("Log", shifted))
             scaled = node("Min", node("Max", scaled, row(columns.lower.tolist())), row(columns.upper.tolist()))
@@ -184,7 +185,8 @@ class TableLowering:
         if trunk.powers:
             base = node("Gather", factors, self.builder.integers([one.column for one in trunk.powers]), axis=1)
             base = node("Sub", base, self.builder.row([one.origin for one in trunk.powers]))
-            base = node("Max", base, self.builder.row([one.least for one in trunk.powers]))
+            above = node("Greater", base, self.builder.row([one.least for one in trunk.powers]))
+            base = node("Where", above, base, self.builder.row([one.floor for one in trunk.powers]))
             exponents = self.builder.row([one.exponent for one in trunk.powers])
             factors = self.builder.join([factors, node("Pow", base, exponents)])
         # the network, then singles, then products: the weights are brought into the same order

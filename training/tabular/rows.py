@@ -13,7 +13,8 @@ Index = NDArray[np.int64]
 Scale = Literal["raw", "log"]
 
 _FLOOR_OF_SMALLEST = 0.1
-"""A positive column is held above this share of its smallest value before the logarithm: a decade of room downwards."""
+"""Before the logarithm a positive column is held above this share of its smallest value, a decade of room downwards; of
+a law the share stands in for what is zero or negative."""
 
 _FEW_ZEROS = 0.01
 """A column with fewer zeros than this counts as positive: they stand for "not measured" more often than for nothing
@@ -111,7 +112,8 @@ class Columns:
         fill: Stands in for a missing value: the median, shape (d_numeric,).
         shift: Added before the logarithm, shape (d_numeric,): 0 for a positive column, s for one with zeros, NaN for a
             column that stays raw.
-        floor: Smallest value that reaches the logarithm, shape (d_numeric,).
+        floor: Stands in before the logarithm for what is not above `least`, shape (d_numeric,).
+        least: The floor itself, 0 for a law, shape (d_numeric,).
         lower: Columns are held above this after the scale, shape (d_numeric,).
         upper: And below this.
         mean: Subtracted after the scale, shape (d_numeric,).
@@ -124,6 +126,7 @@ class Columns:
     fill: Floats
     shift: Floats
     floor: Floats
+    least: Floats
     lower: Floats
     upper: Floats
     mean: Floats
@@ -144,7 +147,7 @@ class Columns:
             shift[j], floor[j] = _logarithm(filled[:, j])
         missing = tuple(int(j) for j in np.flatnonzero(unknown.any(axis=0)))
         free, zeros, ones = np.full(d_numeric, np.inf), np.zeros(d_numeric), np.ones(d_numeric)
-        scaled = cls(scale, fill, shift, floor, -free, free, zeros, ones, missing, n_codes).numbers(rows.numeric)
+        scaled = cls(scale, fill, shift, floor, floor, -free, free, zeros, ones, missing, n_codes).numbers(rows.numeric)
         low, high = np.quantile(scaled, _CORE, axis=0) if len(scaled) else (zeros, ones)
         flat = ~(high > low)
         low, high = (
@@ -159,6 +162,7 @@ class Columns:
             fill,
             shift,
             floor,
+            floor,
             lower,
             upper,
             held.mean(axis=0) if len(held) else zeros,
@@ -168,9 +172,9 @@ class Columns:
         )
 
     def widened(self, n_ranges: float) -> Self:
-        """Return the same columns, held only this many more central ranges beyond."""
+        """Return the same columns, held only this many more central ranges beyond, and above 0 at no floor."""
         more = n_ranges * (self.upper - self.lower) / (1 + 2 * _RANGES_BEYOND)
-        return replace(self, lower=self.lower - more, upper=self.upper + more)
+        return replace(self, least=np.zeros_like(self.floor), lower=self.lower - more, upper=self.upper + more)
 
     @property
     def d_numeric(self) -> int:
@@ -186,7 +190,7 @@ class Columns:
         """Return the number columns, shape (n_rows, d_numeric)."""
         filled = np.where(np.isnan(numeric), self.fill, numeric)
         with np.errstate(invalid="ignore"):
-            logs = np.log(np.maximum(filled, self.floor) + self.shift)
+            logs = np.log(np.where(filled > self.least, filled, self.floor) + self.shift)
         scaled = np.where(np.isnan(self.shift), filled, logs)
         return np.asarray((np.clip(scaled, self.lower, self.upper) - self.mean) / self.spread)
 

@@ -34,18 +34,29 @@ class Hinge:
 
 @dataclass(frozen=True)
 class Power:
-    """max(u − origin, least) ^ exponent of one standardised number column, which is 0 at the origin."""
+    """A power of u − origin, of one standardised number column u, which is 0 at the origin.
+
+    Attributes:
+        column: The column.
+        exponent: The exponent.
+        origin: Where the column is 0.
+        floor: Stands in for what is not above `least`.
+        least: Minus infinity where the exponent takes any number.
+    """
 
     column: int
     exponent: float
     origin: float
+    floor: float
     least: float
 
 
 def with_bends(block: Floats, hinges: tuple[Hinge, ...], powers: tuple[Power, ...] = ()) -> Floats:
     """Return all factors: columns and indicators, shape (n_rows, width), behind them hinges, then powers."""
     bent = [np.maximum(block[:, hinge.column] - hinge.knot, 0.0) for hinge in hinges]
-    bent += [np.maximum(block[:, one.column] - one.origin, one.least) ** one.exponent for one in powers]
+    for one in powers:
+        base = block[:, one.column] - one.origin
+        bent.append(np.where(base > one.least, base, one.floor) ** one.exponent)
     return np.column_stack([block, *bent]) if bent else block
 
 
