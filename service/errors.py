@@ -110,9 +110,9 @@ class NotAcceptableError(ServiceError):
 class BodyTooLargeError(ServiceError):
     """A request body over the limit."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, remedy: str = "send the rows in several requests") -> None:
         self.limit = limit
-        super().__init__(f"a request body must not exceed {limit} bytes; send the rows in several requests")
+        super().__init__(f"a request body must not exceed {limit} bytes; {remedy}")
 
 
 class ModelNotReadyError(ServiceError):

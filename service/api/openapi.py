@@ -11,6 +11,7 @@ from service.api.negotiation import MEDIA_TYPES
 from service.api.open_inference.schemas import InferRequestBody, RepositoryRequestBody
 from service.api.problems import CONTENT_TYPE, PROBLEMS, is_foreign, listed_types
 from service.api.schemas import (
+    ChosenVersion,
     PredictRecordsAnswer,
     PredictRecordsRequest,
     PredictSplitAnswer,
@@ -31,6 +32,7 @@ _BY_HAND: tuple[type[BaseModel], ...] = (
     ProblemAnswer,
     InferRequestBody,
     RepositoryRequestBody,
+    ChosenVersion,
 )
 """Schemas of bodies that the routes read and write themselves."""
 
@@ -45,12 +47,14 @@ def _content(*forms: tuple[str, type[BaseModel]]) -> dict[str, Any]:
 
 
 def json_content(form: type[BaseModel]) -> dict[str, Any]:
-    """Return the content object of a body in JSON, perhaps with bytes behind it."""
+    """Return the content object of a body in JSON."""
     schema = {"$ref": _REF.format(model=form.__name__)}
-    return {
-        "application/json": {"schema": schema, "example": form.model_json_schema()["examples"][0]},
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    }
+    return {"application/json": {"schema": schema, "example": form.model_json_schema()["examples"][0]}}
+
+
+def json_or_bytes_content(form: type[BaseModel]) -> dict[str, Any]:
+    """Return the content object of a body in JSON, perhaps with bytes behind it."""
+    return {**json_content(form), "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def json_object_content(forms: Iterable[str], example: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What requests and answers look like."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
@@ -9,6 +9,8 @@ from models.contract.manifest import Certificate, Column, Formula, ModelManifest
 from models.contract.names import MAX_NAME, NAME
 from models.contract.trust import Importance, Intervals, JointRange, OutputTerms
 from service.errors import Fault, InvalidRequestError, quote
+
+F = TypeVar("F", bound=BaseModel)
 
 MAX_VERSION = 999_999_999
 
@@ -72,6 +74,14 @@ class PredictSplitRequest(_Request):
 
 
 PredictRequest = PredictRecordsRequest | PredictSplitRequest
+
+
+class ChosenVersion(_Request):
+    """A version of a model."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 2}]})
+
+    version: VersionNumber
 
 
 class Explanation(_Answer):
@@ -241,6 +251,19 @@ class ProblemAnswer(_Answer):
     request_id: str | None
 
 
+def read_form(form: type[F], content: object) -> F:
+    """Return the request of a form in a JSON value.
+
+    Raises:
+        InvalidRequestError: When it does not follow the form.
+    """
+    try:
+        return form.model_validate(content)
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        raise InvalidRequestError([Fault(f"{_path(fault['loc'])}: {fault['msg']}") for fault in faults]) from error
+
+
 def read_predict_request(content: object, max_rows: int) -> PredictRequest:
     """Return the request in a JSON value; one with `rows` is in the records form.
 
@@ -249,11 +272,7 @@ def read_predict_request(content: object, max_rows: int) -> PredictRequest:
     """
     form: type[PredictRecordsRequest] | type[PredictSplitRequest]
     form = PredictRecordsRequest if not isinstance(content, dict) or "rows" in content else PredictSplitRequest
-    try:
-        request = form.model_validate(content)
-    except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        raise InvalidRequestError([Fault(f"{_path(fault['loc'])}: {fault['msg']}") for fault in faults]) from error
+    request = read_form(form, content)
     n_rows = len(request.rows if isinstance(request, PredictRecordsRequest) else request.data)
     if n_rows > max_rows:
         raise InvalidRequestError([Fault(f"a request must have at most {max_rows} rows, however it has {n_rows}")])

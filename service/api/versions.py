@@ -9,22 +9,15 @@ from starlette.requests import Request
 from models.contract.names import MAX_NAME, NAME
 from service.administration import Administration, Served
 from service.api.admin import ADMIN_PROBLEMS, AdminOnly
+from service.api.json_body import parse_json
+from service.api.openapi import json_content
 from service.api.problems import CONTENT_TYPE, PROBLEMS, listed_types
 from service.api.routes import PathName, State
-from service.api.schemas import MAX_VERSION, VersionNumber
+from service.api.schemas import MAX_VERSION, ChosenVersion, read_form
+from service.api.small_bodies import read_small
 
 PathAlias = Annotated[str, Path(max_length=MAX_NAME, pattern=f"^{NAME}$")]
 PathVersion = Annotated[int, Path(ge=1, le=MAX_VERSION)]
-
-
-class ChosenVersion(BaseModel):
-    """A version of a model."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [{"version": 2}]}
-    )
-
-    version: VersionNumber
 
 
 class ServedModel(BaseModel):
@@ -54,16 +47,19 @@ def _problems() -> dict[int | str, dict[str, Any]]:
 
 PREFIX: Final = "/admin/models/{name}"
 
+_CHOSEN_VERSION: Final = {"requestBody": {"required": True, "content": json_content(ChosenVersion)}}
+
 router = APIRouter(prefix=PREFIX, tags=["administration"], dependencies=[AdminOnly], responses=_problems())
 
 
-@router.post("/activate", summary="Let a version answer")
-async def activate(request: Request, name: PathName, chosen: ChosenVersion) -> ServedModel:
+@router.post("/activate", summary="Let a version answer", openapi_extra=_CHOSEN_VERSION)
+async def activate(request: Request, name: PathName) -> ServedModel:
     """Let a version answer where none is asked for, once it is loaded here; `latest` for the newest from now on.
 
     It is loaded first, and refused where it cannot be. The choice stands in the repository, which the other workers
     follow.
     """
+    chosen = await _chosen(request)
     return _told(await _administration(request).activate(name, chosen.version))
 
 
@@ -73,9 +69,10 @@ async def roll_back(request: Request, name: PathName) -> ServedModel:
     return _told(await _administration(request).roll_back(name))
 
 
-@router.put("/aliases/{alias}", summary="Set an alias")
-async def set_alias(request: Request, name: PathName, alias: PathAlias, chosen: ChosenVersion) -> ServedModel:
+@router.put("/aliases/{alias}", summary="Set an alias", openapi_extra=_CHOSEN_VERSION)
+async def set_alias(request: Request, name: PathName, alias: PathAlias) -> ServedModel:
     """Let a name such as `champion` stand for a version in requests."""
+    chosen = await _chosen(request)
     return _told(await _administration(request).set_alias(name, alias, chosen.version))
 
 
@@ -102,6 +99,11 @@ async def load(request: Request, name: PathName) -> ServedModel:
 async def unload(request: Request, name: PathName) -> ServedModel:
     """Serve no version of a model, in any worker, until it is loaded again; nothing is removed."""
     return _told(await _administration(request).unload(name))
+
+
+async def _chosen(request: Request) -> ChosenVersion:
+    body = await read_small(request)
+    return read_form(ChosenVersion, parse_json(body) if body else None)
 
 
 def _told(served: Served) -> ServedModel:

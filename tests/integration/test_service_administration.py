@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.contract.repository import ModelRepository
 from service.api.admin import SCOPE_KEY
@@ -144,6 +144,30 @@ def test_what_is_not_there_or_not_well_said(
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b'{"version": 1', 400, "bad-request"),
+        (b'{"version": "\xff"}', 400, "bad-request"),
+        (b'{"version": 1, "version": 2}', 422, "invalid-request"),
+        (b'{"version": 1' + b" " * 16_384 + b"}", 413, "body-too-large"),
+    ],
+)
+def test_a_body_is_read_strictly_and_may_be_a_few_words_long(
+    client: TestClient, body: bytes, status: int, kind: str
+) -> None:
+    for method, path in (("POST", "activate"), ("PUT", "aliases/champion")):
+        answer = client.request(method, f"{ADMIN}/{path}", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["type"]) == (status, kind)
+    assert client.get("/models/add").json()["generation"] == 0
+
+
+def test_parameters_of_loading_may_be_a_few_words_long(client: TestClient) -> None:
+    for action in ("load", "unload"):
+        answer = client.post(f"/v2/repository/models/add/{action}", content=b"{" + b" " * 16_384 + b"}")
+        assert (answer.status_code, answer.json()["type"]) == (413, "body-too-large")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root ignores permissions")
 def test_a_repository_that_cannot_be_written_is_told_by_its_permissions(client: TestClient, root: Path) -> None:
     (root / "add").chmod(0o555)
@@ -167,6 +191,31 @@ def test_a_full_disk_is_told_and_changes_nothing(
     assert "No space left on device" in answer.json()["detail"]
     assert str(root) not in answer.text
     assert version(client) == 3
+
+
+@pytest.mark.parametrize("role", ["predict", None])
+def test_a_body_of_who_may_not_is_not_read(root: Path, role: Role | None) -> None:
+    app = create_app(Settings(model_repository=root, provider="cpu"))
+    guarded: ASGIApp = app if role is None else with_key(app, role)
+    read: list[str] = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def noted() -> Message:
+            if scope["type"] == "http":
+                read.append(scope["path"])
+            return await receive()
+
+        await guarded(scope, noted, send)
+
+    with TestClient(watched) as client:
+        answers = [
+            client.post(f"{ADMIN}/activate", json={"version": 1}),
+            client.put(f"{ADMIN}/aliases/champion", json={"version": 1}),
+            client.post("/v2/repository/models/add/load", json={}),
+        ]
+
+    assert [answer.status_code for answer in answers] == [403] * 3
+    assert read == []
 
 
 @pytest.mark.parametrize("role", ["predict", None])

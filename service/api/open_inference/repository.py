@@ -16,12 +16,13 @@ from service.api.open_inference import plane
 from service.api.open_inference.bodies import read_parameters
 from service.api.open_inference.documented import PREFIX, errors
 from service.api.open_inference.schemas import Done, RepositoryEntry, RepositoryRequestBody
-from service.api.openapi import json_content
+from service.api.openapi import json_or_bytes_content
 from service.api.routes import PathName, State
+from service.api.small_bodies import read_small
 
 router = APIRouter(prefix=f"{PREFIX}/repository", tags=["open inference protocol"])
 
-_BODY = {"requestBody": {"required": False, "content": json_content(RepositoryRequestBody)}}
+_BODY = {"requestBody": {"required": False, "content": json_or_bytes_content(RepositoryRequestBody)}}
 
 
 @router.post("/index", summary="List the versions of all models")
@@ -57,7 +58,7 @@ async def unload(request: Request, name: PathName) -> Done:
 
 
 async def _parameters(request: Request) -> Mapping[str, Any]:
-    body = await request.body()
+    body = await read_small(request)
     return read_parameters(parse_json(body)) if body else {}
 
 

@@ -25,7 +25,7 @@ from service.api.open_inference.schemas import (
     ServerMetadata,
     ServerReady,
 )
-from service.api.openapi import json_content
+from service.api.openapi import json_or_bytes_content
 from service.api.routes import PathName, State
 from service.inference.session import ModelSession
 from service.settings import Settings
@@ -149,7 +149,7 @@ def _add(
     body: type[BaseModel] | None = None,
 ) -> None:
     """Add a route of a model, for its newest version and for one by its number."""
-    extra = {"requestBody": {"required": True, "content": json_content(body)}} if body else None
+    extra = {"requestBody": {"required": True, "content": json_or_bytes_content(body)}} if body else None
 
     async def of_newest(request: Request, name: PathName) -> Response:
         return await answer(Asked(request, name))
