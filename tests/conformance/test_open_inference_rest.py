@@ -269,6 +269,14 @@ def test_a_length_of_the_json_outside_the_body_is_refused(client: TestClient, to
     assert _LENGTH in refused(client, json.dumps({"inputs": [_ONE]}).encode(), {_LENGTH: told.encode("latin-1")})  # type: ignore[dict-item]
 
 
+@pytest.mark.parametrize("datatype", ["INT8", "INT64", "UINT8", "UINT64"])
+@pytest.mark.parametrize("number", [b"1e400", b"-1e400"])
+def test_a_number_beyond_float64_is_no_whole_number(client: TestClient, datatype: str, number: bytes) -> None:
+    body = json.dumps({"inputs": [{**_ONE, "datatype": datatype, "data": [7, 2]}]}).encode()
+
+    assert "fits it" in refused(client, body.replace(b"7", number))
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[" * 50_000, b'{"inputs": NaN}', b"\xff", b'{"inputs": [], "inputs": []}']
 )

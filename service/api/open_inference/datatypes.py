@@ -146,7 +146,7 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], data: list[Any])
 
 def _fits(element: float, dtype: np.dtype[Any]) -> bool:
     bounds = np.iinfo(dtype)
-    return element == int(element) and bounds.min <= element <= bounds.max
+    return bounds.min <= element <= bounds.max and element == int(element)
 
 
 def _flat(name: str, shape: tuple[int, ...], data: list[Any]) -> list[Any]:
