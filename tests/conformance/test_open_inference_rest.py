@@ -229,6 +229,7 @@ _ONE = tensor("numeric", "FP64", [1, 2], [1, 2])
         ({"inputs": [_ONE], "parameters": {"binary_data_output": 1}}, "true or false"),
         ({"inputs": [_ONE], "parameters": {"sequence_id": 4}}, "sequence_id"),
         ({"inputs": [_ONE], "id": 4}, "an id must be text"),
+        ({"inputs": [_ONE], "id": "\ud800"}, "half of a surrogate pair"),
         ({"inputs": [tensor("numeric", "FP64", [51, 2], [1, 2] * 51)]}, "at most 50 rows"),
         ({"inputs": [tensor("numeric", "FP64", [0, 2], [])]}, "at least one row"),
         ({"inputs": [tensor("numeric", "FP64", [1, 2], [1, 0])]}, "no answer"),

@@ -93,10 +93,9 @@ def read_infer(body: bytes, json_length: str | None) -> InferRequest:
         tensors[name], rest = _read_tensor(name, tensor, rest)
     if len(rest):
         raise _invalid(f"the inputs must use all the binary data, however {len(rest)} bytes are left")
-    request_id = content.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        raise _invalid("an id must be text, however it is not")
-    return InferRequest(request_id, tensors, _outputs(content), _flag(parameters, "binary_data_output") or False)
+    return InferRequest(
+        _checked_id(content.get("id")), tensors, _outputs(content), _flag(parameters, "binary_data_output") or False
+    )
 
 
 def write_infer(
@@ -158,6 +157,19 @@ def _read_tensor(name: str, tensor: Mapping[str, Any], rest: memoryview) -> tupl
         msg = f"{_BINARY_SIZE} must be a number of the bytes behind the JSON, of which {len(rest)} are left"
         raise InputShapeError([Fault(f"{msg}, however it is not", name)])
     return from_binary(name, datatype, shape, rest[:size]), rest[size:]
+
+
+def _checked_id(given: object) -> str | None:
+    """Return the id of a request, of which the answer can be written: JSON can escape what UTF-8 has no bytes for."""
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise _invalid("an id must be text, however it is not")
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise _invalid("an id must be text in Unicode, however it holds half of a surrogate pair") from error
+    return given
 
 
 def _outputs(content: Mapping[str, Any]) -> tuple[WantedOutput, ...]:
