@@ -14,6 +14,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 _ONE = numbers([1, 2])
+_EMPTY = [0, *[2**31 - 1] * 3]
 _OUTPUT = pb.ModelInferRequest.InferRequestedOutputTensor
 _ELSEWHERE = {"shared_memory_region": pb.InferParameter(string_param="here")}
 
@@ -38,7 +39,10 @@ def _with(**more: Any) -> pb.ModelInferRequest:
         (request("divide", tensor("numeric", "FP128", [1, 2], "fp64_contents", [1, 2])), "must be one of BOOL"),
         (request("divide", tensor("numeric", "FP64", [1, -2], "fp64_contents", [1, 2])), "none negative"),
         (request("divide", tensor("numeric", "FP64", [2**40, 2**40], "fp64_contents", [1, 2])), "none negative"),
-        (request("divide", tensor("numeric", "FP64", [2**30, 2**30], "fp64_contents", [1, 2])), "must hold the"),
+        (request("divide", tensor("numeric", "FP64", [2**20, 2**20], "fp64_contents", [1, 2])), "must hold the"),
+        (request("divide", tensor("numeric", "FP64", _EMPTY)), "must multiply to at most"),
+        (request("divide", tensor("numeric", "BYTES", _EMPTY)), "must multiply to at most"),
+        (request("divide", tensor("numeric", "FP64", _EMPTY), raw_input_contents=[b""]), "must multiply to at most"),
         (request("divide", tensor("numeric", "FP64", [1] * 9, "fp64_contents", [1])), "1 to 8 whole"),
         (request("divide", tensor("numeric", "FP64", [2, 2], "fp64_contents", [1, 2])), "must hold the 4 elements"),
         (request("divide", tensor("numeric", "FP64", [1, 2])), "must hold the 2 elements"),

@@ -44,6 +44,9 @@ OF_ARRAY: Final = {"f4": "FP32", "f8": "FP64", "b1": "BOOL"}
 
 _LENGTH = struct.Struct("<I")
 _MAX_AXES = 8
+_MAX_EXTENT = 2**48
+"""Most elements of a shape whose axes of 0 are left out: NumPy counts bytes in 63 bits even where an array is empty."""
+
 _PLAIN_NUMBERS = frozenset({int, float})
 
 
@@ -187,13 +190,16 @@ def checked_shape(name: str, shape: object) -> tuple[int, ...]:
     """Return a shape of whole numbers that are not negative.
 
     Raises:
-        InvalidRequestError: When it is no such list.
+        InvalidRequestError: When it is no such list, or no array can have it.
     """
-    if (
+    if not (
         isinstance(shape, list)
         and 1 <= len(shape) <= _MAX_AXES
         and all(type(axis) is int and 0 <= axis < 2**31 for axis in shape)
     ):
-        return tuple(shape)
-    msg = f"a shape must be a list of 1 to {_MAX_AXES} whole numbers, none negative, however it is not"
-    raise InvalidRequestError([Fault(msg, name)])
+        msg = f"a shape must be a list of 1 to {_MAX_AXES} whole numbers, none negative, however it is not"
+        raise InvalidRequestError([Fault(msg, name)])
+    if prod(axis or 1 for axis in shape) > _MAX_EXTENT:
+        msg = f"the axes of a shape must multiply to at most {_MAX_EXTENT}, those of 0 left out, however: {shape}"
+        raise InvalidRequestError([Fault(msg, name)])
+    return tuple(shape)
