@@ -109,6 +109,28 @@ def test_text_may_be_in_base64(client: TestClient) -> None:
         assert "base64" in predicted(client, "/v1/models/number-words:predict", content, 400)["error"]
 
 
+def test_text_in_base64_may_be_in_a_tensor(client: TestClient) -> None:
+    grade = {"b64": base64.b64encode(b"B").decode()}
+
+    for content, answers in (
+        ({"instances": [[2, grade]]}, "predictions"),
+        ({"instances": [{"numeric": [2], "categorical": [grade]}]}, "predictions"),
+        ({"inputs": {"numeric": [[2]], "categorical": [[grade]]}}, "outputs"),
+    ):
+        assert predicted(client, "/v1/models/graded:predict", content) == {answers: [2 * GRADES["B"]]}
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("path", ["/v1/models/number-words:predict", "/v1/models/graded:predict", "/invocations"])
+def test_what_is_nested_deep_is_no_text(client: TestClient, path: str, start: str, end: str) -> None:
+    nested = start * 500 + "1" + end * 500
+
+    for content in (nested, f"[{nested}]", f"[[{nested}]]"):
+        for form in ("instances", "inputs"):
+            answer = client.post(path, content=f'{{"{form}": {content}}}')
+            assert (answer.status_code, len(answer.content) < 1000) == (400, True), answer.text
+
+
 def test_the_state_of_a_model_is_told_in_both_words(client: TestClient) -> None:
     available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 

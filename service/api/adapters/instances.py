@@ -18,6 +18,10 @@ from service.inference.tensors import input_signatures
 
 _NO_TEXT: Final = (StepsColumn, ImagesColumn)
 
+_TEXT_DEPTH: Final = 3
+"""Lists and objects around a text: instances, one of them, and a tensor of that. What lies deeper is no text of a row,
+and is refused where rows are read; a body may nest deeper than functions may call each other."""
+
 
 def encode_instances(manifest: ModelManifest, instances: object, limits: SequenceLimits) -> Encoded:
     """Encode rows given one by one.
@@ -146,16 +150,17 @@ def _decoded(manifest: ModelManifest, content: Any) -> Any:
     """Return instances or inputs with text that is in base64 as text; a model without text has none."""
     if all(isinstance(column, NumberColumn) for column in manifest.inputs) or isinstance(manifest.sequence, _NO_TEXT):
         return content
-    return _unpacked(content)
+    return _unpacked(content, _TEXT_DEPTH)
 
 
-def _unpacked(content: object) -> object:
-    if isinstance(content, list):
-        return [_unpacked(one) for one in content]
+def _unpacked(content: object, depth: int) -> object:
+    """Return content with the text unpacked that lies in at most `depth` lists and objects; the rest as it is."""
+    if isinstance(content, list) and depth:
+        return [_unpacked(one, depth - 1) for one in content]
     if not isinstance(content, dict):
         return content
     if content.keys() != {"b64"}:
-        return {name: _unpacked(value) for name, value in content.items()}
+        return {name: _unpacked(value, depth - 1) for name, value in content.items()} if depth else content
     try:
         return base64.b64decode(content["b64"], validate=True).decode()
     except (TypeError, ValueError) as error:
