@@ -56,6 +56,7 @@ def arrow_rows(stream: Readable, manifest: ModelManifest, max_bytes: int, max_ro
     try:
         reader = ipc.open_stream(pa.PythonFile(messages, mode="r"), options=ipc.IpcReadOptions(use_threads=False))
         check_columns(manifest, reader.schema.names)
+        _check_types(reader.schema)
         for batch in reader:
             batch.validate(full=True)
             given = {column.name: batch.column(column.name) for column in manifest.inputs}
@@ -64,7 +65,7 @@ def arrow_rows(stream: Readable, manifest: ModelManifest, max_bytes: int, max_ro
                 yield {
                     name: floats[name][start : start + BATCH_ROWS]
                     if name in floats
-                    else _values(column.slice(start, BATCH_ROWS), name, max_bytes)
+                    else _values(column.slice(start, BATCH_ROWS), max_bytes)
                     for name, column in given.items()
                 }
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -72,27 +73,53 @@ def arrow_rows(stream: Readable, manifest: ModelManifest, max_bytes: int, max_ro
         raise UnreadableBodyError(msg) from error
 
 
-def _values(column: Any, name: str, max_bytes: int) -> Values:
+def _check_types(schema: Any) -> None:
+    """Refuse a type that is not read; before a column is looked at, because pyarrow has no arrays of some types."""
+    for column in schema:
+        if not _is_read(column.type):
+            rule = f"a column must hold numbers, text, dates or times, however it holds {str(column.type)[:80]}"
+            raise InvalidRequestError([Fault(rule, column.name)])
+
+
+def _is_read(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    if types.is_dictionary(kind):
+        return _is_read(kind.value_type)
+    is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return _holds_numbers(kind) or _holds_times(kind) or is_text or bool(types.is_boolean(kind))
+
+
+def _holds_numbers(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind))
+
+
+def _holds_times(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_date(kind) or types.is_timestamp(kind))
+
+
+def _values(column: Any, max_bytes: int) -> Values:
     """Return a column as an array of float64 where it holds numbers, else as Python's own values."""
     import pyarrow as pa
 
     kind = column.type
     if pa.types.is_dictionary(kind):
-        levels = _values(column.dictionary, name, max_bytes)
+        levels = _values(column.dictionary, max_bytes)
         indices = column.indices
         if isinstance(levels, np.ndarray) and len(levels) and not indices.null_count:
             taken: NDArray[Any] = levels[indices.to_numpy(zero_copy_only=False)]
             return taken
         return [None if index is None else levels[index] for index in indices.to_pylist()]
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+    if _holds_numbers(kind):
         return _numbers(column)
     if pa.types.is_string_view(kind):
         _check_views(column, max_bytes)
-    elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+    elif _holds_times(kind):
         column = column.cast(pa.string())
-    elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)):
-        rule = f"a column must hold numbers, text, dates or times, however it holds {str(kind)[:80]}"
-        raise InvalidRequestError([Fault(rule, name)])
     listed: list[object] = column.to_pylist()
     return listed
 

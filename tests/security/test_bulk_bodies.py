@@ -121,6 +121,18 @@ def test_text_shown_many_times_is_not_copied(client: TestClient, kind: str) -> N
         assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("column", ["a", "b"])
+def test_a_type_of_which_pyarrow_has_no_arrays_is_refused(client: TestClient, column: str) -> None:
+    """Months as an interval: made of a list, whose description in the schema is as empty, by its number there."""
+    body = stream(pa.table({"a": [1.0], "b": [1.0]} | {column: pa.array([[1]], pa.list_(pa.int8()))}))
+    a_list, months = b"\x00\x00\x01\x0c", b"\x00\x00\x01\x0b"
+    assert body.count(a_list) == 1
+    answer = post(client, body.replace(a_list, months))
+
+    assert_refused(client, answer, 422, "invalid-request")
+    assert "however it holds month_interval" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("n_bytes", [1, 4, 8, 9, 100, -9, -100])
 def test_a_stream_that_ends_early_is_no_stream(client: TestClient, n_bytes: int) -> None:
     assert_refused(client, post(client, stream(TABLE)[:n_bytes]), 400, "bad-request")
