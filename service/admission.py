@@ -124,13 +124,14 @@ class Place:
         self._admission.waits.observe(self._loop.time() - self._taken_at)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in a thread, in its turn.
+        """Call a function in a thread, once `turn` has been awaited: the time that remains is known only then.
 
         Raises:
-            DeadlineExceededError: When it takes beyond the deadline; the thread is not interrupted.
+            DeadlineExceededError: When there is no time left to begin, or it takes beyond the deadline; the thread is
+                not interrupted.
         """
-        if not self._has_turn:
-            await self.turn()
+        if not self.remaining_s:
+            raise DeadlineExceededError(self._admission.deadline_s)
         context = contextvars.copy_context()
         work = self._loop.run_in_executor(self._admission.threads, lambda: context.run(function, *args, **kwargs))
         self._work = work

@@ -62,4 +62,5 @@ async def answer_in_thread(
         body = await place.within(request.body())
         if encoding is None and wanted is None and (answered := at_once(body, len(body))) is not None:
             return answered, {"Vary": "Accept-Encoding"}
+        await place.turn()
         return await place.run(work, body, place.remaining_s)

@@ -139,6 +139,7 @@ async def predict_rows(request: Request) -> Response:
         answer = answer_json(read, limits)
     else:
         async with state["admission"].place() as place:
+            await place.turn()
             answer = await place.run(answer_json, read, limits, place.remaining_s)
     return Response(answer, media_type=JSON)
 

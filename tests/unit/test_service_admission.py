@@ -26,6 +26,7 @@ def value(counts: Counts, name: str, reason: str = "") -> float:
 
 async def in_place(queue: Admission, work: Callable[[], object]) -> object:
     async with queue.place() as place:
+        await place.turn()
         return await place.run(work)
 
 
@@ -83,6 +84,21 @@ def test_beyond_the_deadline_it_is_answered_at_once_and_the_thread_keeps_its_pla
         await until(lambda: value(counts, "nalu_admission_running") == 0)
         assert await in_place(queue, lambda: "next") == "next"
         queue.close()
+
+    asyncio.run(scene())
+
+
+def test_nothing_is_begun_without_time_left() -> None:
+    async def scene() -> None:
+        begun = threading.Event()
+        queue = admission(Counts(), deadline_s=0.01)
+        async with queue.place() as place:
+            await place.turn()
+            time.sleep(0.02)
+            with pytest.raises(DeadlineExceededError):
+                await place.run(begun.set)
+        queue.threads.shutdown()
+        assert not begun.is_set()
 
     asyncio.run(scene())
 
