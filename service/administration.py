@@ -68,11 +68,10 @@ class Administration:
             ActivationError: When it cannot be loaded; what answered before goes on.
             RepositoryFailedError: When the repository cannot be written.
         """
-        if version == LATEST:
-            return await self._change(name, lambda now, there: now.activated(name, None, there))
-        number = await self._number(name, version)
-        await self._check_loads(name, number)
-        return await self._change(name, lambda now, there: now.activated(name, number, there))
+        number = None if version == LATEST else await self._number(name, version)
+        if number is not None:
+            await self._check_loads(name, number)
+        return await self._changed(name, lambda: self._repository.activate(name, number))
 
     async def roll_back(self, name: str) -> Served:
         """Let the version answer that did before.
@@ -170,8 +169,11 @@ class Administration:
             raise ActivationError(msg)
 
     async def _change(self, name: str, change: Callable[[Activation, list[int]], Activation]) -> Served:
+        return await self._changed(name, lambda: self._repository.change_activation(name, change))
+
+    async def _changed(self, name: str, write: Callable[[], object]) -> Served:
         await self._known(name)
-        await self._write(lambda: self._repository.change_activation(name, change))
+        await self._write(write)
         await self._switching.look()
         return self._served(name)
 

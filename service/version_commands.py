@@ -35,7 +35,7 @@ def activate_version(
     number = None if version == LATEST else inventory.numbered(published, model, version)
     if number is not None and not unverified:
         inventory.check_loads(published, model, number)
-    published.change_activation(model, lambda now, there: now.activated(model, number, there))
+    published.activate(model, number)
     _tell(repository, model)
 
 

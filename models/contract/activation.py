@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
-from models.contract.errors import ActivationError, ModelNotFoundError
+from models.contract.errors import ActivationError, BrokenActivationError, ModelNotFoundError
 from models.contract.names import MAX_NAME, NAME, check_alias
 from models.contract.part import Part
 
@@ -168,12 +168,15 @@ def parse_activation(raw: bytes) -> Activation:
     """Read a pointer from its bytes.
 
     Raises:
-        ActivationError: When it is no pointer of this format.
+        BrokenActivationError: When it is no pointer of this format.
     """
     try:
         return Activation.model_validate(json.loads(raw))
     except (ValueError, RecursionError) as error:
         told = error.errors(include_input=False, include_url=False)[0] if isinstance(error, ValidationError) else None
         fault = f"{'.'.join(map(str, told['loc']))}: {told['msg']}" if told else type(error).__name__
-        msg = f"{ACTIVATION_FILE} must be a pointer of format version 1, however: {fault}; activate a version again"
-        raise ActivationError(msg) from error
+        msg = (
+            f"{ACTIVATION_FILE} must be a pointer of format version 1, however: {fault}; activate a version by its "
+            "number, which writes it anew without aliases"
+        )
+        raise BrokenActivationError(msg) from error

@@ -47,6 +47,10 @@ class ActivationError(ContractError):
     """A pointer to the active version that cannot be read, or cannot be changed so."""
 
 
+class BrokenActivationError(ActivationError):
+    """A file in the place of the pointer to the active version that holds none."""
+
+
 class TableError(ContractError):
     """A table that cannot be read as rows and columns."""
 

@@ -174,7 +174,8 @@ class RepositoryReader:
 
         Raises:
             InvalidNameError: When `name` cannot name a model.
-            ActivationError: When the pointer cannot be read.
+            BrokenActivationError: When what is there is no pointer.
+            ActivationError: When it cannot be read.
         """
         path = self.root / check_name(name) / ACTIVATION_FILE
         try:
@@ -182,7 +183,8 @@ class RepositoryReader:
         except IntegrityError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return Activation()
-            raise ActivationError(str(error)) from error
+            msg = f"{error}; put that right, or remove it and activate a version"
+            raise ActivationError(msg) from error
         return parse_activation(raw)
 
     def verify(self) -> Iterator[tuple[str, int, ContractError | None]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from models.contract.activation import ACTIVATION_FILE, Activation
-from models.contract.errors import ActivationError, IntegrityError, PublicationError
+from models.contract.errors import ActivationError, BrokenActivationError, IntegrityError, PublicationError
 from models.contract.files import flush_folder, is_locked, locked, replace_durably, write_durably
 from models.contract.manifest import ModelManifest
 from models.contract.names import check_name
@@ -133,6 +133,28 @@ class ModelRepository(RepositoryReader):
                     folder.rmdir()  # only succeeds when the publication left it empty
         return manifest
 
+    def activate(self, name: str, version: int | None) -> Activation:
+        """Let a version answer, or with None the newest from now on.
+
+        A pointer whose content is broken is written anew: what it said, aliases and earlier choices, is lost already.
+
+        Returns:
+            What the pointer says now.
+
+        Raises:
+            ModelNotFoundError: When there is no such version of the model.
+            ActivationError: When the pointer there cannot be read.
+            PublicationError: When the repository cannot be written; nothing was changed.
+        """
+
+        def told() -> Activation:
+            try:
+                return self.activation(name)
+            except BrokenActivationError:
+                return Activation(active=version)  # of nothing chosen, the newest would be the one to go back to
+
+        return self._change(name, told, lambda now, there: now.activated(name, version, there))
+
     def change_activation(self, name: str, change: Callable[[Activation, list[int]], Activation]) -> Activation:
         """Replace a model's pointer in one step, nobody else changing it meanwhile.
 
@@ -148,14 +170,7 @@ class ModelRepository(RepositoryReader):
             ActivationError: When the pointer there cannot be read.
             PublicationError: When the repository cannot be written; nothing was changed.
         """
-        folder = self.path(name).parent
-        try:
-            with locked(folder):
-                changed = change(self.activation(name), self.versions(name))
-                self._write_activation(name, changed)
-        except OSError as error:
-            raise _unwritable(error, self.root) from error
-        return changed
+        return self._change(name, lambda: self.activation(name), change)
 
     def remove(self, name: str, version: int) -> Activation:
         """Remove a version that is not active and has no alias; a reader sees all of it or nothing.
@@ -219,6 +234,18 @@ class ModelRepository(RepositoryReader):
             probe.unlink()
         except OSError as error:
             raise _unwritable(error, self.root) from error
+
+    def _change(
+        self, name: str, told: Callable[[], Activation], change: Callable[[Activation, list[int]], Activation]
+    ) -> Activation:
+        folder = self.path(name).parent
+        try:
+            with locked(folder):
+                changed = change(told(), self.versions(name))
+                self._write_activation(name, changed)
+        except OSError as error:
+            raise _unwritable(error, self.root) from error
+        return changed
 
     def _write_activation(self, name: str, activation: Activation) -> None:
         replace_durably(self.root / name / ACTIVATION_FILE, activation.to_json(), _STAGING)

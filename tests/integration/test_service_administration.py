@@ -87,6 +87,24 @@ def test_a_version_that_cannot_be_loaded_is_not_activated(client: TestClient, ro
     assert version(client) == 2
 
 
+@pytest.mark.parametrize("broken", ["before it starts", "while it runs"])
+def test_a_broken_pointer_is_mended_by_an_activation(root: Path, broken: str) -> None:
+    pointer = root / "add" / "active.json"
+    settings = Settings(model_repository=root, reload_s=0, provider="cpu")
+    ModelRepository(root).activate("add", 1)
+    if broken == "before it starts":
+        pointer.write_text("{")
+    with TestClient(with_key(create_app(settings), "admin")) as client:
+        pointer.write_text("{")
+        refused = client.post(f"{ADMIN}/rollback")
+        mended = client.post(f"{ADMIN}/activate", json={"version": 2})
+
+        assert (refused.status_code, refused.json()["type"]) == (409, "activation-refused")
+        assert "activate a version by its number" in refused.json()["detail"]
+        assert (mended.status_code, mended.json()["active"], version(client)) == (200, 2, 2)
+        assert client.get("/health/ready").json()["notices"] == []
+
+
 def test_aliases_and_removal(client: TestClient, root: Path) -> None:
     named = client.put(f"{ADMIN}/aliases/champion", json={"version": 2})
     body = {"model": "add", "version": "champion", "rows": [{"a": 3, "b": 5}]}

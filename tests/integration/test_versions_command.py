@@ -55,6 +55,18 @@ def test_a_version_that_cannot_be_loaded_is_activated_only_unverified(root: Path
     assert listed(root)["active"] == 2
 
 
+def test_a_broken_pointer_is_mended_by_an_activation(root: Path) -> None:
+    nalu(root, "activate", "add", "1")
+    (root / "add" / "active.json").write_text("{")
+    for words in (("rollback", "add"), ("alias", "add", "champion", "2"), ("activate", "add", "champion")):
+        with pytest.raises(ActivationError, match="activate a version by its number"):
+            nalu(root, *words)
+    assert nalu(root, "activate", "add", "2") == "add: version 2 answers\n"
+    assert listed(root)["active"] == 2
+    (root / "add" / "active.json").write_text("{")
+    assert nalu(root, "activate", "add", "latest").startswith("add: version 3 answers, and any newer one")
+
+
 @pytest.mark.parametrize("words", [("activate", "add", "9"), ("activate", "none", "1"), ("remove", "add", "champion")])
 def test_what_is_not_there_is_told(root: Path, words: tuple[str, ...]) -> None:
     with pytest.raises(ModelNotFoundError):

@@ -33,7 +33,7 @@ def _repository(tmp_path: Path) -> ModelRepository:
 
 
 def activate(repository: ModelRepository, version: int | None) -> Activation:
-    return repository.change_activation("add", lambda now, there: now.activated("add", version, there))
+    return repository.activate("add", version)
 
 
 def roll_back(repository: ModelRepository) -> Activation:
@@ -149,29 +149,41 @@ def test_a_model_can_be_removed_version_by_version(repository: ModelRepository) 
         b'{"active": "3"}x',
         b'{"aliases": {"../x": 1}}',
         b'{"unknown": 1}',
-        b"[" * 100_000,
+        b"[" * 50_000,
         b"\xff",
     ],
 )
-def test_a_pointer_that_cannot_be_read_is_told(content: bytes, repository: ModelRepository) -> None:
-    with pytest.raises(ActivationError, match=r"active\.json must be a pointer of format version 1"):
+def test_a_broken_pointer_is_told_and_written_anew_by_an_activation_alone(
+    content: bytes, repository: ModelRepository
+) -> None:
+    with pytest.raises(ActivationError, match=r"active\.json must be a pointer .*; activate a version by its number"):
         parse_activation(content)
-    (repository.root / "add" / POINTER).write_bytes(content)
-    with pytest.raises(ActivationError):
-        activate(repository, 2)
-    assert (repository.root / "add" / POINTER).read_bytes() == content
+    pointer = repository.root / "add" / POINTER
+    pointer.write_bytes(content)
+    with pytest.raises(ActivationError, match="activate a version by its number"):
+        roll_back(repository)
+    with pytest.raises(ModelNotFoundError):
+        activate(repository, 9)
+    assert pointer.read_bytes() == content
+
+    assert activate(repository, 2) == repository.activation("add") == Activation(generation=1, active=2)
+    assert roll_back(repository).active == 1, "not the newest, which nobody chose"
+    pointer.write_bytes(content)
+    assert activate(repository, None).active is None
 
 
 def test_a_pointer_that_is_a_link_or_too_large_is_not_followed(repository: ModelRepository, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.json").write_bytes(Activation(active=1).to_json())
     pointer = repository.root / "add" / POINTER
     pointer.symlink_to(tmp_path / "elsewhere.json")
-    with pytest.raises(ActivationError, match="must be a readable regular file"):
-        repository.activation("add")
+    with pytest.raises(ActivationError, match=r"must be a readable regular file.*or remove it and activate"):
+        activate(repository, 2)
     pointer.unlink()
     pointer.write_bytes(b" " * 100_000)
-    with pytest.raises(ActivationError, match="must not exceed"):
-        repository.activation("add")
+    with pytest.raises(ActivationError, match=r"must not exceed.*or remove it and activate"):
+        activate(repository, 2)
+    pointer.unlink()
+    assert activate(repository, 2).active == 2
 
 
 def test_a_disk_that_is_full_changes_nothing(repository: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> None:
