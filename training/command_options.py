@@ -1,5 +1,6 @@
 """What the commands of `nalu train` share: their options, and how they end."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,11 +38,25 @@ def tell_formula(manifest: "ModelManifest", longest: int | None = None) -> None:
         console.print(f"{name_text(manifest.outputs[0].name)} = {formula.text}" if alone else formula.text)
 
 
-def tell_published(name: str, version: int, repository: Path, folder: Path) -> None:
-    """Say what was published, and what to do where another version answers."""
+def tell_published(manifest: "ModelManifest", repository: Path, folder: Path) -> None:
+    """Say what was published, and what to do where another version answers or other columns are asked for."""
+    from models.contract.errors import ContractError
     from models.contract.repository import ModelRepository
 
+    name, version = manifest.name, manifest.version
     console.print(f"published {name} version {version} to {repository}; the run is kept in {folder}")
-    active = ModelRepository(repository).activation(name).active
+    published = ModelRepository(repository)
+    active = published.activation(name).active
     if active is not None:
         console.print(f"version {active} stays active; let this one answer: nalu models activate {name} {version}")
+    before = active or max((one for one in published.versions(name) if one < version), default=None)
+    with suppress(ContractError):  # a version that cannot be read answers nobody
+        answers = published.manifest(name, before) if before is not None else manifest
+        old, new = ([column.name for column in one.inputs] for one in (answers, manifest))
+        if set(old) != set(new):
+            changes = [f"+ {column}" for column in new if column not in old]
+            changes += [f"- {column}" for column in old if column not in new]
+            console.print(
+                f"its inputs are not those of version {before} ({', '.join(changes)}): requests must follow, "
+                "or publish it under another name with --name"
+            )

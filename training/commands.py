@@ -109,7 +109,7 @@ def train_arithmetic(
         f"{result.report['chosen']}: largest relative error {_told(inside)} inside the training range, "
         f"{_told(errors[farthest])} at {farthest} the range"
     )
-    tell_published(manifest.name, manifest.version, settings.repository, result.folder)
+    tell_published(manifest, settings.repository, result.folder)
 
 
 @train_app.command("law")
@@ -182,7 +182,7 @@ def train_law(
     for remark in result.report["notes"]:
         console.print(f"note: {remark}")
     _tell_law(result.manifest, result.report)
-    tell_published(result.manifest.name, result.manifest.version, settings.repository, result.folder)
+    tell_published(result.manifest, settings.repository, result.folder)
 
 
 train_app.command("table")(train_table)

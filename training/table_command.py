@@ -189,7 +189,7 @@ def train_table(
             shown.add_row(row.model, *(f"{value:.4g}" for value in row.rmse.values()))
         console.print(shown)
     tell_formula(result.manifest, _READABLE)
-    tell_published(result.manifest.name, result.manifest.version, settings.repository, result.folder)
+    tell_published(result.manifest, settings.repository, result.folder)
 
 
 def _tell_notes(notes: Iterable[str], told: Collection[str | None]) -> None:

@@ -157,31 +157,34 @@ def test_what_has_no_real_result_is_refused_by_the_service(tmp_path: Path) -> No
         assert client.get("/models/composite/versions/1").json()["certificate"]["conditions"] == ["a - b >= 0"]
 
 
-def test_the_command_tells_the_law_and_its_proof(tmp_path: Path) -> None:
-    data = table(tmp_path / "gas.csv", A * B / C)
-    words = [
-        "law",
-        data,
-        "--target",
-        "y",
-        "--structures",
-        "power",
-        "--structures",
-        "sum",
-        "--repository",
-        tmp_path / "r",
-    ]
+def told_by_command(tmp_path: Path, target: NDArray[np.float64]) -> str:
+    data = table(tmp_path / "gas.csv", target)
+    words = ["law", data, "--target", "y", "--structures", "power", "--structures", "sum", "--repository"]
     result = CliRunner().invoke(
         training.commands.train_app,
-        [*map(str, words), "--runs", str(tmp_path / "u")],
+        [*map(str, words), str(tmp_path / "r"), "--runs", str(tmp_path / "u")],
         catch_exceptions=False,
         env={"COLUMNS": "200"},
     )
     assert result.exit_code == 0
-    assert "find the law of y: chose power after 1 fit" in result.output
-    assert "y = a * b / c\n" in result.output
-    assert "certified: within " in result.output
-    assert "published gas version 1" in result.output
+    return result.output
+
+
+def test_the_command_tells_the_law_and_its_proof(tmp_path: Path) -> None:
+    told = told_by_command(tmp_path, A * B / C)
+    assert "find the law of y: chose power after 1 fit" in told
+    assert "y = a * b / c\n" in told
+    assert "certified: within " in told
+    assert "published gas version 1" in told
+    assert "inputs" not in told
+
+
+def test_the_command_tells_where_a_version_takes_other_columns_than_the_one_before(tmp_path: Path) -> None:
+    told_by_command(tmp_path, A * B / C)
+    told = told_by_command(tmp_path, A * D)
+    assert "its inputs are not those of version 1 (+ speed [m/s], - b, - c): requests must follow" in told
+    (tmp_path / "r" / "gas" / "2" / "manifest.json").write_text("{}")
+    assert "inputs" not in told_by_command(tmp_path, A * B / C)
 
 
 FACTORED_LAWS = {
