@@ -190,7 +190,7 @@ def _operation(name: str) -> Operation:
 def _exact(config: ArithmeticConfig, operation: Operation, train: Floats, progress: Progress) -> _Solution:
     settings = exact_settings(config)
     progress.start(f"fit {operation.name}", len(settings.structures))
-    outcome = fit_exact(train, operation.compute(train), seed=config.seed, settings=settings)
+    outcome = fit_exact(train, operation.compute(train), seed=config.seed, settings=settings, names=operation.inputs)
     progress.finish(search_summary(outcome))
     law = law_model(
         outcome,

@@ -63,6 +63,7 @@ def law_model(
     dtype: Dtype,
     seed: int,
     allow_inexact: bool = False,
+    remedy: str = "give more rows",
     only_used: bool = False,
 ) -> LawModel:
     """Return what to publish for a search's outcome.
@@ -74,6 +75,7 @@ def law_model(
         dtype: Floating-point type to certify in.
         seed: Seed of the search.
         allow_inexact: Whether the best approximation may be published where no exact law was found.
+        remedy: What may find something where nothing was found.
         only_used: Whether to leave out inputs that an exact law does not use.
 
     Raises:
@@ -84,8 +86,8 @@ def law_model(
         if not allow_inexact:
             msg = (
                 f"an exact law must explain the rows, however none was found among {outcome.report.n_fit_rows} rows to "
-                f"fit and {outcome.report.n_held_out_rows} to choose by: {outcome.reason}; give more rows, or publish "
-                "the best approximation with --allow-inexact"
+                f"fit and {outcome.report.n_held_out_rows} to choose by: {outcome.reason}; {remedy}, or "
+                "publish the best approximation with --allow-inexact"
             )
             raise NotFoundError(msg)
         everything = tuple(range(len(names)))

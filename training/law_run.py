@@ -73,7 +73,7 @@ def run_law(config: LawConfig, progress: Progress) -> LawResult:
     rows = _read(config)
     settings = exact_settings(config)
     progress.start(f"find the law of {config.target}", len(settings.structures))
-    outcome = fit_exact(rows.inputs, rows.targets, seed=config.seed, settings=settings)
+    outcome = fit_exact(rows.inputs, rows.targets, seed=config.seed, settings=settings, names=rows.names)
     progress.finish(search_summary(outcome))
     law = law_model(
         outcome,
@@ -82,6 +82,7 @@ def run_law(config: LawConfig, progress: Progress) -> LawResult:
         dtype=config.dtype,
         seed=config.seed,
         allow_inexact=config.allow_inexact,
+        remedy=_remedy(settings),
         only_used=True,
     )
     model = _fitted(config, name, rows, outcome, law)
@@ -220,6 +221,11 @@ def fitted_law(
         certificate=law.certificate,
         provenance=provenance,
     )
+
+
+def _remedy(settings: ExactSettings) -> str:
+    factored = "" if FACTORED in settings.structures else "look for numbers of any size with --factored, "
+    return f"{factored}give more rows, look through noise with `nalu train table`"
 
 
 def _description(config: LawConfig, rows: _Rows, outcome: Found | NotFound, law: LawModel) -> str:

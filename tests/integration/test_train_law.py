@@ -97,6 +97,25 @@ def test_no_law_is_made_up(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_is_told_of_other_formulas_names_columns_and_what_finds_them(tmp_path: Path) -> None:
+    """It called a column x3, whose name nobody could know, and never named the option that finds the law."""
+    settings = config(tmp_path, 16.628 * A / D)
+    with pytest.raises(
+        NotFoundError, match=r"likelier, 16\.63 \* a \* `speed \[m/s\]`\^-1 most .* --factored, .*`nalu t"
+    ):
+        run_law(settings, Quiet())
+    with pytest.raises(NotFoundError) as refused:
+        run_law(config(tmp_path, np.sin(A), factored=True), Quiet())
+    assert "--factored" not in str(refused.value)
+    assert "look through noise with `nalu train table`" in str(refused.value)
+
+    told = run_law(config(tmp_path, 16.628 * A / D, allow_inexact=True), Quiet()).manifest.description
+    assert "16.63 * a * `speed [m/s]`^-1 most of all" in told
+    found = run_law(config(tmp_path, 16.628 * A / D, factored=True), Quiet()).manifest
+    assert found.formula is not None
+    assert found.formula.text == "16.63 * a / `speed [m/s]`"
+
+
 def test_an_approximation_is_published_when_asked_and_says_that_it_is_one(tmp_path: Path) -> None:
     manifest = run_law(config(tmp_path, np.sin(A), allow_inexact=True, dtype="float32"), Quiet()).manifest
     assert manifest.description.startswith("An approximation of y, not an exact law:")

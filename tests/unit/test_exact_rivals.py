@@ -12,6 +12,7 @@ from training.fitting.noisy import Guess
 from training.fitting.rivals import Rival, rivals
 from training.fitting.verdict import scored, verdict
 
+NAMES = ("a", "b", "c", "d", "e", "f", "g", "speed [m/s]")
 SUMS_AND_POWERS = ExactSettings(structures=("sum", "power", "scaled power", "power of a sum"))
 
 
@@ -22,18 +23,18 @@ def rows(seed: int, n: int, low: float, high: float, d: int = 2) -> Floats:
 def beside(x: Floats, y: Floats, law: Floats, used: list[int]) -> tuple[list[Rival], float]:
     found = likelihood(y, law)
     assert found is not None
-    return rivals(x, y, np.array(used), law, found, 10.0), found.total - 10.0
+    return rivals(x, y, np.array(used), law, found, 10.0, NAMES[: x.shape[1]]), found.total - 10.0
 
 
 @pytest.mark.parametrize(
     ("compute", "text"),
     [
-        (lambda x: np.sin(x[:, 0]), "(sin x1)"),
-        (lambda x: x[:, 0] * x[:, 1] + x[:, 0], "1 x1 + 1 x1 x2"),
-        (lambda x: 1 / (1 / x[:, 0] + 1 / x[:, 1]), "(1 x1^-1 + 1 x2^-1)^-1"),
-        (lambda x: np.exp(-x[:, 0]) * x[:, 1], "(exp - x1) x2"),
-        (lambda x: 1.137 * x[:, 0] + x[:, 1], "1.136 x1 + 1 x2"),
-        (lambda x: 0.71 * x[:, 1] ** 1.5, "0.7096 x2^1.5"),
+        (lambda x: np.sin(x[:, 0]), "sin(a)"),
+        (lambda x: x[:, 0] * x[:, 1] + x[:, 0], "a + a * b"),
+        (lambda x: 1 / (1 / x[:, 0] + 1 / x[:, 1]), "(a^-1 + b^-1)^-1"),
+        (lambda x: np.exp(-x[:, 0]) * x[:, 1], "exp(-a) * b"),
+        (lambda x: 1.137 * x[:, 0] + x[:, 1], "1.136 * a + b"),
+        (lambda x: 0.71 * x[:, 1] ** 1.5, "0.7096 * b^1.5"),
     ],
 )
 def test_formulas_outside_the_structures_are_among_the_rivals(compute: Callable[[Floats], Floats], text: str) -> None:
@@ -122,9 +123,9 @@ def test_a_law_further_from_held_out_rows_than_from_fitted_ones_is_not_found() -
     guess = Guess(stack("power", [("power", np.ones(2))]), stack("power", [("power", np.ones(2))]), 4.0)
     held_out = np.arange(100)
     y = law * (1 + 0.02 * generator.normal(size=400))
-    assert verdict(scored([guess], x, y), x, y, held_out) is None
+    assert verdict(scored([guess], x, y), x, y, held_out, NAMES) is None
     y[held_out] = law[held_out] * (1 + 0.1 * generator.normal(size=100))
-    fault = verdict(scored([guess], x, y), x, y, held_out)
+    fault = verdict(scored([guess], x, y), x, y, held_out, NAMES)
     assert fault is not None
     assert "held-out rows worse" in fault
 
@@ -137,8 +138,8 @@ def test_what_is_left_of_a_pattern_speaks_against_a_law() -> None:
     powers = np.array([1.0, 1, 1, 1, 0, 0, 0, 0])
     guess = Guess(stack("power", [("power", powers)]), stack("power", [("power", powers)]), 8.0)
     plain = law * (1 + noise)
-    assert verdict(scored([guess], x, plain), x, plain, np.arange(250)) is None
+    assert verdict(scored([guess], x, plain), x, plain, np.arange(250), NAMES) is None
     y = law * (1 + 0.05 * (x[:, 6] - 2) * (x[:, 7] - 2) + noise)
-    fault = verdict(scored([guess], x, y), x, y, np.arange(250))
+    fault = verdict(scored([guess], x, y), x, y, np.arange(250), NAMES)
     assert fault is not None
     assert "a pattern in its residuals" in fault

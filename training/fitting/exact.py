@@ -6,7 +6,7 @@ likeliest simple law must pass the tests of `training.fitting.verdict`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,7 @@ _DEFAULT = ExactSettings()
 class _Search:
     x: Floats
     y: Floats
+    names: Sequence[str]
     fit: NDArray[np.intp]
     held_out: NDArray[np.intp]
     settings: ExactSettings
@@ -105,7 +106,14 @@ class _Search:
         )
 
 
-def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSettings = _DEFAULT) -> Found | NotFound:
+def fit_exact(
+    inputs: Floats,
+    targets: Floats,
+    *,
+    seed: int,
+    settings: ExactSettings = _DEFAULT,
+    names: Sequence[str] | None = None,
+) -> Found | NotFound:
     """Search for the exact law behind rows.
 
     Rows with a number that is not finite are left out.
@@ -115,6 +123,7 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
         targets: Shape (n,), float64.
         seed: Seed of the split and of the restarts; the same seed gives the same result.
         settings: What may be tried.
+        names: Names of the inputs in what is told of other formulas; x1, x2, … where there are none.
 
     Returns:
         The law, raw and snapped, or that there is none among the structures offered.
@@ -135,7 +144,8 @@ def fit_exact(inputs: Floats, targets: Floats, *, seed: int, settings: ExactSett
     order = generator.permutation(len(x))
     n_held_out = max(2, round(settings.held_out_share * len(x)))
     held_out, fit = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
-    search = _Search(x, y, fit, held_out, settings, generator, started, [], [])
+    named = names or [f"x{i + 1}" for i in range(x.shape[1])]
+    search = _Search(x, y, named, fit, held_out, settings, generator, started, [], [])
     reason = "the results do not vary"
     if float(np.ptp(y)) > 0:
         for name in settings.structures:
@@ -212,7 +222,7 @@ def _try_noisy(search: _Search) -> Found | str:
     if not pool:
         return "no structure offered is determined by the rows"
     pool.sort(key=lambda one: -one.score)
-    fault = verdict(pool, x, y, search.held_out)
+    fault = verdict(pool, x, y, search.held_out, search.names)
     best = pool[0]
     if fault is not None:
         if best.guess.snapped.structure == FACTORED:  # likelier outside than with powers as fitted

@@ -10,7 +10,7 @@ Source of the price of a free number: Laplace's approximation of the marginal li
 Interpolation", Neural Computation 4, 1992, eq. 2.6: the Occam factor).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import log, pi
@@ -18,6 +18,7 @@ from math import log, pi
 import numpy as np
 from numpy.typing import NDArray
 
+from models.formula import name_text
 from training.fitting.evidence import LEVEL_WIDTH, NU, Likelihood, likelihood
 from training.fitting.snapping import POWER_GRID, SUM_GRID
 
@@ -29,17 +30,18 @@ _FACTOR_POWERS = (1.0, -1.0, 2.0, 0.5)
 _OUTER_POWERS = (1.0, -1.0, 2.0, 0.5)
 
 _FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {
-    "sin": np.sin,
-    "cos": np.cos,
-    "tanh": np.tanh,
-    "exp": np.exp,
-    "exp -": lambda x: np.exp(-x),
-    "log": lambda x: np.log(np.abs(x)),
-    "log 1 +": lambda x: np.log1p(np.abs(x)),
-    "1 / 1 +": lambda x: 1 / (1 + x),
-    "abs": np.abs,
-    "sqrt abs": lambda x: np.sqrt(np.abs(x)),
+    "sin({})": np.sin,
+    "cos({})": np.cos,
+    "tanh({})": np.tanh,
+    "exp({})": np.exp,
+    "exp(-{})": lambda x: np.exp(-x),
+    "log(abs({}))": lambda x: np.log(np.abs(x)),
+    "log(1 + abs({}))": lambda x: np.log1p(np.abs(x)),
+    "(1 + {})^-1": lambda x: 1 / (1 + x),
+    "abs({})": np.abs,
+    "sqrt(abs({}))": lambda x: np.sqrt(np.abs(x)),
 }
+"""How a function of an input is written → what it computes."""
 
 _FUNCTION_COST = 6.0 + log(len(_FUNCTIONS))
 """Description length of a function in nats. All of them together have a prior of e^-6 against the input itself: near 0
@@ -84,7 +86,7 @@ class Rival:
     """A formula beside a law.
 
     Attributes:
-        text: The formula, its inputs named x1, x2, … by position.
+        text: The formula, for reading.
         predictions: Its results, shape (n,).
         score: Log-likelihood less the description length.
     """
@@ -117,7 +119,13 @@ class _Sketch:
 
 
 def rivals(
-    inputs: Floats, targets: Floats, used: Integers, predictions: Floats, found: Likelihood, cost: float
+    inputs: Floats,
+    targets: Floats,
+    used: Integers,
+    predictions: Floats,
+    found: Likelihood,
+    cost: float,
+    names: Sequence[str],
 ) -> list[Rival]:
     """Return the likeliest formulas beside a law, its own results among them where terms can say them.
 
@@ -128,6 +136,7 @@ def rivals(
         predictions: The law's results, shape (n,).
         found: Their likelihood.
         cost: The law's description length.
+        names: Names of the inputs.
     """
     plane = _plane(inputs, targets, predictions, found)
     result = [] if plane is None else [plane]
@@ -135,7 +144,7 @@ def rivals(
         return result
     with np.errstate(all="ignore"):
         columns = _columns(inputs, targets, used)
-        terms = _terms(inputs, columns)
+        terms = _terms(inputs, columns, [name_text(name) for name in names])
         sketches = [
             sketch
             for outer in _OUTER_POWERS
@@ -170,12 +179,12 @@ def _columns(inputs: Floats, targets: Floats, used: Integers) -> list[int]:
     return sorted([*used.tolist(), *others][:_MOST_INPUTS])
 
 
-def _terms(inputs: Floats, columns: list[int]) -> list[_Term]:
+def _terms(inputs: Floats, columns: list[int], names: Sequence[str]) -> list[_Term]:
     """Return the terms that have a value for every row."""
     where = log(len(columns))
-    one = [_Term("1", lambda x: np.ones(len(x)), 1.0)]
-    powers = {(i, p): _power(i, p, where) for i in columns for p in (*_POWERS, *_FACTOR_POWERS)}
-    functions = {(i, name): _function(i, name, where) for i in columns for name in _FUNCTIONS}
+    one = [_Term("", lambda x: np.ones(len(x)), 1.0)]
+    powers = {(i, p): _power(i, p, where, names[i]) for i in columns for p in (*_POWERS, *_FACTOR_POWERS)}
+    functions = {(i, form): _function(i, form, where, names[i]) for i in columns for form in _FUNCTIONS}
     products = [
         _product(powers[i, p], powers[j, q])
         for i, j in combinations(columns, 2)
@@ -183,10 +192,10 @@ def _terms(inputs: Floats, columns: list[int]) -> list[_Term]:
         for q in _FACTOR_POWERS
     ]
     products += [
-        _product(functions[i, name], powers[j, q])
+        _product(functions[i, form], powers[j, q])
         for i in columns
         for j in columns
-        for name in _FUNCTIONS
+        for form in _FUNCTIONS
         for q in (1.0, -1.0)
         if i != j
     ]
@@ -194,18 +203,18 @@ def _terms(inputs: Floats, columns: list[int]) -> list[_Term]:
     return [term for term in everything if np.isfinite(term.values(inputs)).all()]
 
 
-def _power(i: int, p: float, where: float) -> _Term:
-    text = f"x{i + 1}" if p == 1 else f"x{i + 1}^{p:g}"
+def _power(i: int, p: float, where: float, name: str) -> _Term:
+    text = name if p == 1 else f"{name}^{p:g}"
     return _Term(text, lambda x: x[:, i] ** p, float(POWER_GRID.cost(np.array([p]))) + where)
 
 
-def _function(i: int, name: str, where: float) -> _Term:
-    compute = _FUNCTIONS[name]
-    return _Term(f"({name} x{i + 1})", lambda x: compute(x[:, i]), _FUNCTION_COST + 1.0 + where)
+def _function(i: int, form: str, where: float, name: str) -> _Term:
+    compute = _FUNCTIONS[form]
+    return _Term(form.format(name), lambda x: compute(x[:, i]), _FUNCTION_COST + 1.0 + where)
 
 
 def _product(a: _Term, b: _Term) -> _Term:
-    return _Term(f"{a.text} {b.text}", lambda x: a.values(x) * b.values(x), a.cost + b.cost + _PRODUCT_COST)
+    return _Term(f"{a.text} * {b.text}", lambda x: a.values(x) * b.values(x), a.cost + b.cost + _PRODUCT_COST)
 
 
 def _sketches(
@@ -353,6 +362,13 @@ def _plane(inputs: Floats, targets: Floats, predictions: Floats, found: Likeliho
 
 
 def _text(terms: list[_Term], sketch: _Sketch) -> str:
-    parts = [f"{c:.4g} {terms[k].text}" for k, c in zip(sketch.terms, sketch.coefficients, strict=True)]
+    parts = [_times(f"{c:.4g}", terms[k].text) for k, c in zip(sketch.terms, sketch.coefficients, strict=True)]
     inner = " + ".join(parts)
     return inner if sketch.outer == 1 else f"({inner})^{sketch.outer:g}"
+
+
+def _times(coefficient: str, text: str) -> str:
+    """Return a term with its coefficient, which alone stands for the constant."""
+    if not text:
+        return coefficient
+    return text if coefficient == "1" else f"{coefficient} * {text}"

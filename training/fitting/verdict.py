@@ -1,6 +1,6 @@
 """Whether rows prove a law."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 
@@ -76,12 +76,21 @@ def scored(guesses: Iterable[Guess], inputs: Floats, targets: Floats) -> list[Sc
     return sorted(result, key=lambda one: -one.score)
 
 
-def verdict(ranking: list[Scored], inputs: Floats, targets: Floats, held_out: NDArray[np.intp]) -> str | None:
+def verdict(
+    ranking: list[Scored], inputs: Floats, targets: Floats, held_out: NDArray[np.intp], names: Sequence[str]
+) -> str | None:
     """Return why a law is not proven by noisy rows, or None where it is.
 
     A law must be likelier than the best constant by its description length and odds of 20; leave little noise; have
     odds of 20 against all other formulas together, those outside the structures too (`training.fitting.rivals`); lie
     no further from held-out rows than from fitted ones; and leave residuals in which the inputs show no pattern.
+
+    Args:
+        ranking: The guesses, the likeliest first.
+        inputs: Shape (n, d).
+        targets: Shape (n,).
+        held_out: Rows that no fit saw.
+        names: Names of the inputs, for the formulas that the answer tells.
     """
     guess, predictions, found = ranking[0].guess, ranking[0].predictions, ranking[0].found
     needed = guess.cost - log(_DOUBT)
@@ -90,7 +99,7 @@ def verdict(ranking: list[Scored], inputs: Floats, targets: Floats, held_out: ND
         return f"the likeliest law explains the labels no better than a constant ({beyond:.1f} of {needed:.1f} nats)"
     if not _mostly_explained(targets, predictions):
         return f"the likeliest law leaves noise of more than {_MOST_NOISE:.0%} of the results"
-    beside = _beside(ranking, inputs, targets)
+    beside = _beside(ranking, inputs, targets, names)
     if beside:
         odds = sum(exp(min(rival.score - ranking[0].score, 700.0)) for rival in beside)
         if odds > 1:
@@ -120,11 +129,11 @@ def _alike(residuals: Floats, held_out: NDArray[np.intp]) -> bool:
     return bool(distance[out].mean() - distance[~out].mean() <= _FURTHER * error + 1e-12)
 
 
-def _beside(ranking: list[Scored], inputs: Floats, targets: Floats) -> list[Rival]:
+def _beside(ranking: list[Scored], inputs: Floats, targets: Floats, names: Sequence[str]) -> list[Rival]:
     """Return every other formula that the rows may come from, the likeliest first, each set of results once."""
     best = ranking[0]
     used = np.flatnonzero((best.guess.snapped.layers[0].weight != 0).any(axis=0))
-    others = rivals(inputs, targets, used, best.predictions, best.found, best.guess.cost)
+    others = rivals(inputs, targets, used, best.predictions, best.found, best.guess.cost, names)
     others += [Rival(f"a {one.guess.snapped.structure}", one.predictions, one.score) for one in ranking[1:]]
     kept: list[Rival] = []
     for rival in sorted(others, key=lambda one: -one.score):
