@@ -20,7 +20,7 @@ import service.version_commands
 import training.bench_commands
 import training.commands
 import training.reproduce_commands
-from models.contract.errors import NaluError
+from models.contract.errors import NaluError, how_to_install
 
 _EXTRA_OF = {
     "train": frozenset({"torch", "onnx", "onnx_ir", "onnxscript", "sklearn", "matplotlib", "scipy"}),
@@ -104,8 +104,8 @@ def main() -> NoReturn:
         for extra, modules in _EXTRA_OF.items():
             if missing in modules:
                 _fail(
-                    f"this command needs the {extra!r} extra ({missing} is not installed); "
-                    f"install it with: pip install 'nalu-serving[{extra}]'"
+                    f"this command must have the packages of the extra {extra!r}, however {missing} is not installed; "
+                    f"{how_to_install(extra)}"
                 )
         raise
     except KeyboardInterrupt:  # while the command line itself was starting or ending

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Final
 
+from models.contract.errors import how_to_install
 from service.errors import StartError
 from service.settings import Settings
 
@@ -29,8 +30,8 @@ def reserved_rpc_port(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
-        msg = f"gRPC needs the extra grpc, however it is not installed ({', '.join(missing)} missing)"
-        raise StartError(f"{msg}; install nalu-serving[serve,grpc], or leave NALU_GRPC_PORT out")
+        msg = f"gRPC must have the packages of the extra 'grpc', however these are missing: {', '.join(missing)}"
+        raise StartError(f"{msg}; {how_to_install('serve,grpc')}, or leave NALU_GRPC_PORT out")
     with _bound(settings.host, settings.grpc_port, shared=False) as alone:
         port = alone.getsockname()[1]
     with _bound(settings.host, port, shared=True):

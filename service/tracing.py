@@ -10,6 +10,7 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from models.contract.errors import how_to_install
 from service.errors import SettingsError
 from service.metrics import Slot
 from service.settings import Settings
@@ -59,8 +60,8 @@ class Tracing:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError as error:
             msg = (
-                "tracing must have the packages of the extra `otel`, however they are not installed; "
-                'install "nalu-serving[otel]", or leave NALU_TRACING off'
+                "tracing must have the packages of the extra 'otel', however they are not installed; "
+                f"{how_to_install('serve,otel')}, or leave NALU_TRACING off"
             )
             raise SettingsError(msg) from error
         own = {

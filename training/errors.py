@@ -1,6 +1,6 @@
 """Errors of the training side; each message says rule, observed value, remedy."""
 
-from models.contract.errors import NaluError
+from models.contract.errors import NaluError, how_to_install
 
 
 class TrainingError(NaluError):
@@ -38,7 +38,7 @@ class MissingExtraError(TrainingError):
         """Say what needs which extra of the distribution."""
         super().__init__(
             f"{what} must have the packages of the extra {extra!r}, however they are not installed; "
-            f"pip install 'nalu-serving[{extra}]'"
+            f"{how_to_install(extra)}"
         )
 
 

@@ -7,6 +7,19 @@ class NaluError(Exception):
     """Base of every failure whose message alone is enough for the person who caused it."""
 
 
+def how_to_install(extras: str) -> str:
+    """Return what a message says where packages are missing: no package index has this project, a checkout does.
+
+    Args:
+        extras: Extras of the distribution, separated by commas.
+
+    Example:
+        >>> how_to_install("train")
+        "install them in the checkout: pip install --constraint constraints.txt '.[train]'"
+    """
+    return f"install them in the checkout: pip install --constraint constraints.txt '.[{extras}]'"
+
+
 class ContractError(NaluError):
     """Base of everything that goes wrong between a published model and its reader."""
 

@@ -122,7 +122,7 @@ def test_a_peer_that_is_not_installed_is_left_out_and_told_when_asked_for(
     arguments = ["table", "--data", str(data), "--split", "driver", "--method", "CatBoost"]
     result = CliRunner().invoke(bench_app, arguments)
     assert isinstance(result.exception, MissingExtraError)
-    assert "nalu-serving[peers]" in str(result.exception)
+    assert "--constraint constraints.txt '.[peers]'" in str(result.exception)
 
 
 def test_kept_results_that_are_none_are_told(tmp_path: Path) -> None:

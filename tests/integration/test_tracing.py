@@ -176,5 +176,5 @@ def test_tracing_says_what_it_needs(root: Path, monkeypatch: pytest.MonkeyPatch)
         create_app(settings)
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL")
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with pytest.raises(SettingsError, match=r"nalu-serving\[otel\]"):
+    with pytest.raises(SettingsError, match=r"constraints\.txt '\.\[serve,otel\]'"):
         create_app(settings)

@@ -1,5 +1,6 @@
 """The installed command as a shell sees it: exit codes 0 done, 1 failed, 2 wrong use."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -42,6 +43,22 @@ def test_a_model_that_is_not_there_is_a_failure_with_one_clear_message(tmp_path:
     assert done.returncode == 1
     assert "nothere" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_packages_that_are_missing_are_installed_from_the_checkout(tmp_path: Path) -> None:
+    """No index has this project; whoever took its name there would be installed by advice to ask one."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')", encoding="utf-8")
+    table = tmp_path / "table.csv"
+    table.write_text("a,y\n" + "1,2\n" * 30, encoding="utf-8")
+    done = subprocess.run(
+        [NALU, "train", "law", table, "--target", "y"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": f"{tmp_path}:{CHECKOUT}"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "pip install --constraint constraints.txt '.[train]'" in done.stderr
+    assert "nalu-serving[" not in done.stderr
 
 
 @pytest.mark.parametrize(
