@@ -23,7 +23,7 @@ from models.contract.table_writer import array_of, check_output, open_table_writ
 from models.contract.tables import column_names, iter_batches, place_of_row
 from service.errors import FaultyInputError, quote
 from service.inference.session import ModelSession
-from service.inference.trust import Asked
+from service.inference.trust import Asked, check_offered
 from service.offline_lines import EXTENSION, is_lines, predict_lines
 from service.offline_rows import (
     IN_RANGE,
@@ -75,8 +75,10 @@ def predict_file(
             cannot be written.
         RowsRefusedError: When rows are not answered and `on_error` is "refuse"; the first are named by their lines.
         NotOfferedError: When the model does not have what is asked for.
+        InvalidRequestError: When its intervals do not go up to the level asked for.
     """
     manifest = session.manifest
+    check_offered(manifest, asked)
     if is_lines(source):
         return predict_lines(session, source, out, keep=keep, empty=on_error == "null", asked=asked)
     _check_has_table(manifest, source)

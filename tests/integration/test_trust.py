@@ -17,9 +17,11 @@ from models.contract.repository import CARD_PAGE, COMPANION_FILE, ModelRepositor
 from nalu_cli import app
 from service.api.cards import card_path, read_card
 from service.app import create_app
-from service.errors import CardNotFoundError, InferenceError, ModelLoadError, UnsafeModelError
+from service.errors import CardNotFoundError, InferenceError, InvalidRequestError, ModelLoadError, UnsafeModelError
 from service.inference.encoding import encode_columns
 from service.inference.session import load_session
+from service.inference.trust import Asked
+from service.offline import OnError, predict_file
 from service.settings import Settings
 from tests.published import publish_arithmetic
 from tests.quiet import Quiet
@@ -262,6 +264,21 @@ def test_a_file_is_predicted_with_them(repository: Path, tmp_path: Path) -> None
         app, ["predict", "steel", str(source), "--repository", str(repository), "--interval", "2"]
     )
     assert wrong.exit_code == 2
+
+
+@pytest.mark.parametrize("on_error", ["refuse", "null"])
+def test_a_level_beyond_the_model_is_told_and_not_blamed_on_a_row(
+    on_error: OnError, repository: Path, tmp_path: Path
+) -> None:
+    rows = inputs(rows_of(3, 3))
+    write(tmp_path / "new.csv", rows)
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    session = load_session(ModelRepository(repository).load("steel"))
+    for file in ("new.csv", "new.jsonl"):
+        with pytest.raises(
+            InvalidRequestError, match=r"is not valid: `interval` must be at most 0\.995 .* it is 0\.9999$"
+        ):
+            predict_file(session, tmp_path / file, None, on_error=on_error, asked=Asked(0.9999))
 
 
 def test_a_companion_that_is_not_the_manifest_s_is_refused(repository: Path, tmp_path: Path) -> None:
