@@ -46,7 +46,7 @@ class Channel:
         self._line = line
 
     def loaded(self, *, ready: bool) -> None:
-        """Tell whether the newest version of every model can answer, and wait until it may serve.
+        """Tell whether the active version of every model can answer, and wait until it may serve.
 
         Raises:
             SystemExit: When the supervisor is gone meanwhile.

@@ -109,7 +109,7 @@ PREDICT_PARAMETERS: list[dict[str, Any]] = [
     }
     for name, description, schema in (
         ("model", "name of the model; always needed.", {"type": "string", "minLength": 1, "maxLength": 100}),
-        ("version", "version of the model; the newest by default.", {"type": "integer", "minimum": 1}),
+        ("version", "version of the model; the active one by default.", {"type": "integer", "minimum": 1}),
         (
             "interval",
             "level of prediction intervals, which come in columns of their own.",

@@ -306,13 +306,13 @@ def detail_of(manifest: ModelManifest, provider: str, card: str | None) -> Model
     )
 
 
-def summary_of(entry: ModelEntry, newest: ModelManifest | None, card: str | None) -> ModelSummary:
-    """Return what is told about a model: its entry in the list, the signature of its newest version, and its card."""
+def summary_of(entry: ModelEntry, active: ModelManifest | None, card: str | None) -> ModelSummary:
+    """Return what is told about a model: its entry in the list, the signature of its active version, and its card."""
     return ModelSummary(
         **entry.model_dump(),
-        inputs=list(newest.inputs) if newest else None,
-        outputs=list(newest.outputs) if newest else None,
-        example=example_request(newest) if newest else None,
+        inputs=list(active.inputs) if active else None,
+        outputs=list(active.outputs) if active else None,
+        example=example_request(active) if active else None,
         card=card,
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from models.contract.repository import ModelRepository
 from service.app import create_app
 from service.key_file import KeyRecord, add_record, hash_of, new_key
 from service.settings import Settings
@@ -54,6 +55,27 @@ def test_the_server_tells_what_it_is(client: TestClient) -> None:
         assert "binary_tensor_data" in told["extensions"]
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
+
+
+def test_without_a_version_the_active_one_answers_and_the_document_says_so(tmp_path: Path) -> None:
+    """It said "newest version", which is another one once an older one was chosen."""
+    root = publish_all(tmp_path / "models")
+    repository = ModelRepository(root)
+    published = repository.load("divide")
+    repository.publish(published.manifest, published.onnx)
+    repository.change_activation("divide", lambda now, there: now.activated("divide", 1, there))
+    with TestClient(create_app(Settings(model_repository=root))) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        ones = [tensor(name, "FP64", [1, 1], [1.0]) for name in ("a", "b")]
+        assert infer(client, "divide", *ones)["model_version"] == "1"
+        assert client.get("/models/divide").json()["latest"] == 2
+    told = {
+        operation["summary"].rpartition(", ")[2]
+        for path, operations in paths.items()
+        for operation in operations.values()
+        if path.startswith("/v2/models/{name}") and "{version}" not in path and not path.endswith("/stats")
+    }
+    assert told == {"active version"}
 
 
 def test_a_model_tells_its_tensors(client: TestClient) -> None:

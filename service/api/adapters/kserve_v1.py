@@ -90,7 +90,7 @@ class SignatureTree(BaseModel):
     responses=errors(400, 404, 413, 503, 504),
     openapi_extra=_BODY,
 )
-async def predict_newest(request: Request, name: PathName) -> Response:
+async def predict_active(request: Request, name: PathName) -> Response:
     """Answer `instances` row by row, or `inputs` output by output."""
     return await _predicted(request, _state(request)["registry"].get(name))
 

@@ -51,7 +51,7 @@ _STATEFUL: Final = ("sequence_id", "sequence_start", "sequence_end")
 
 
 def is_ready(registry: Registry, draining: Draining) -> bool:
-    """Return whether the newest version of every model can answer and no stop has begun."""
+    """Return whether the active version of every model can answer and no stop has begun."""
     return not draining.begun and not registry.faults()
 
 
@@ -66,7 +66,7 @@ def asked_session(registry: Registry, name: str, told: str | None) -> ModelSessi
     Args:
         registry: The models.
         name: Name of the model.
-        told: What is said of its version; None or nothing for the newest.
+        told: What is said of its version; None or nothing for the active one.
 
     Raises:
         ModelNotFoundError: When it is not published.

@@ -57,7 +57,7 @@ async def live() -> ServerLive:
     responses={503: {"description": "Not ready.", "model": ServerReady}},
 )
 async def ready(request: Request, response: Response) -> ServerReady:
-    """Answer 200 when the newest version of every model can answer and no stop has begun."""
+    """Answer 200 when the active version of every model can answer and no stop has begun."""
     state = _state(request)
     is_ready = plane.is_ready(state["registry"], state["draining"])
     response.status_code = 200 if is_ready else 503
@@ -71,7 +71,7 @@ class Asked:
     Attributes:
         request: The request.
         name: Name of the model.
-        version: What is said of its version; None for the newest.
+        version: What is said of its version; None for the active one.
     """
 
     request: Request
@@ -148,17 +148,17 @@ def _add(
     *statuses: int,
     body: type[BaseModel] | None = None,
 ) -> None:
-    """Add a route of a model, for its newest version and for one by its number."""
+    """Add a route of a model, for its active version and for one by its number."""
     extra = {"requestBody": {"required": True, "content": json_or_bytes_content(body)}} if body else None
 
-    async def of_newest(request: Request, name: PathName) -> Response:
+    async def of_active(request: Request, name: PathName) -> Response:
         return await answer(Asked(request, name))
 
     async def of_version(request: Request, name: PathName, version: PathVersion) -> Response:
         return await answer(Asked(request, name, version))
 
     for path, endpoint, which in (
-        ("", of_newest, "newest version"),
+        ("", of_active, "active version"),
         ("/versions/{version}", of_version, "one version"),
     ):
         router.add_api_route(

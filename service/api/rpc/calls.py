@@ -39,7 +39,7 @@ class Calls:
         return pb.ServerLiveResponse(live=True)
 
     async def server_ready(self, _request: pb.ServerReadyRequest, _context: Context) -> pb.ServerReadyResponse:
-        """Tell whether the newest version of every model can answer and no stop has begun."""
+        """Tell whether the active version of every model can answer and no stop has begun."""
         return pb.ServerReadyResponse(ready=plane.is_ready(self._state["registry"], self._state["draining"]))
 
     async def model_ready(self, request: pb.ModelReadyRequest, _context: Context) -> pb.ModelReadyResponse:
