@@ -87,7 +87,10 @@ class ChosenVersion(_Request):
 class Explanation(_Answer):
     """What a prediction is the sum of."""
 
-    constant: float = Field(description="What the trunk answers for the mean of all columns.")
+    constant: float = Field(
+        description="What the trunk answers where every term is 0: in a sum of columns at their means, in a power law "
+        "at their geometric means."
+    )
     terms: dict[str, float] = Field(description="What each column, or product of columns, adds to it.")
     held: float = Field(description="What the trunk was held back by, far outside the training range; else 0.")
     residual: float = Field(description="What the boosted trees and networks add.")

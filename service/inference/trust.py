@@ -40,7 +40,7 @@ class Explained(NamedTuple):
     """What the answers for one output are made of; constant, terms, held and residual add up to the prediction.
 
     Attributes:
-        constant: What the trunk answers for the mean of all columns, shape (n_rows,).
+        constant: What the trunk answers where every term is 0, shape (n_rows,).
         terms: What each set of columns adds, shape (n_rows, n_terms).
         held: What the trunk was held back by, far outside the training range, shape (n_rows,).
         residual: What the boosted trees and networks add, shape (n_rows,).

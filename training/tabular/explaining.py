@@ -3,7 +3,8 @@
 A trunk is link⁻¹(b + Σ sᵢ), sᵢ its weighted terms. Behind the identity the terms are the sᵢ themselves. Behind the
 logarithm they multiply; they are made additive by the logarithmic mean Divisia index: with T₀ = link⁻¹(b) and the
 answer T, term i is (T − T₀) / Σ sⱼ · sᵢ, which leaves no remainder (B. W. Ang, Energy Policy 32, 2004,
-doi:10.1016/S0301-4215(03)00076-4). The constant T₀ is what the trunk answers for the mean of all its columns.
+doi:10.1016/S0301-4215(03)00076-4). The constant T₀ is what the trunk answers where every term is 0: in a sum
+of columns at their means, in a power law at their geometric means.
 
 The committee answers with its median; the terms are those of the trunk that gave it (of two: their means). A wary
 committee's terms are those of its answer at the border, and the agreed share of what the trunk that gave the median
