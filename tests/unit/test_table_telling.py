@@ -158,3 +158,12 @@ def test_a_card_escapes_what_names_and_notes_hold() -> None:
     assert "and 4 more" in page
     assert "x …" in page
     assert files["p.png"] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(("formula", "told"), [("3 * a", False), ("3 * a + residual", True)])
+def test_a_card_speaks_of_a_residual_where_there_is_one(formula: str, told: bool) -> None:
+    manifest = arithmetic_manifest("add", arithmetic_graph("add"))
+    table = manifest.model_copy(update={"kind": "tabular", "formula": Formula(text=formula)})
+    text = model_card(table, {})["model-card.md"].decode()
+    assert "the graph is what computes" in text
+    assert ("The residual is boosted trees" in text) == told

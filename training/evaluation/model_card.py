@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from models.contract.manifest import CategoryColumn, Column, DateColumn, ModelManifest, NumberColumn
 from models.contract.repository import CARD_FILE, CARD_PAGE
+from training.tabular.trunk_text import RESIDUAL
 
 _MOST_LEVELS = 8
 _MOST_FORMULA = 4000
@@ -120,7 +121,9 @@ def _sections(manifest: ModelManifest, plots: Mapping[str, CardPlot], notes: Seq
     if manifest.formula is not None:
         text = manifest.formula.text
         shown = text if len(text) <= _MOST_FORMULA else f"{text[:_MOST_FORMULA]} …"
-        told = "Rounded for reading; the graph is what computes. The residual is boosted trees and networks."
+        told = "Rounded for reading; the graph is what computes."
+        if f"+ {RESIDUAL}" in text:
+            told += " The residual is boosted trees and networks."
         sections.append(_Section("Formula", (told,) if manifest.kind == "tabular" else (), code=shown))
     limits = (
         "It knows what the training rows showed. Where another mechanism begins outside their range, nothing learned "
