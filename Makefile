@@ -15,6 +15,10 @@ help: ## list the targets
 serve: .venv-serve/.made ## serve the starter models on http://127.0.0.1:8000 (HOST, PORT, REPOSITORY); no torch needed
 	@exec .venv-serve/bin/nalu serve --host $(HOST) --port $(PORT) --repository $(REPOSITORY)
 
+.PHONY: train
+train: .venv/.made ## set up .venv with what training needs, and tell its commands
+	@.venv/bin/nalu train --help
+
 .PHONY: test
 test: .venv/.made ## set up everything, then check, try the wheel and test: all that continuous integration runs
 	@.ci/check

@@ -35,6 +35,18 @@ def test_make_alone_lists_every_target() -> None:
     assert [line.split()[1] for line in shown.stdout.splitlines()] == targets
 
 
+def test_every_target_that_a_page_shows_is_there() -> None:
+    """Training needed an environment that only the run of all tests made, as far as a reader could know."""
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    for page in ("README.md", "docs/install.md"):
+        shown = re.findall(r"^make (\w+)", (CHECKOUT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert {"serve", "train", "test"} <= set(shown)
+        assert set(shown) <= set(re.findall(r"^\.PHONY: (\w+)$", makefile, flags=re.MULTILINE))
+    dry = ["make", "--dry-run", "--always-make", "train"]
+    steps = subprocess.run(dry, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert steps.splitlines() == [".ci/environment .venv dev", ".venv/bin/nalu train --help"]
+
+
 def test_an_interpreter_that_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     done = set_up(tmp_path, PYTHON=str(interpreter(tmp_path, "old")))
 
