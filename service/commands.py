@@ -72,10 +72,12 @@ def serve(
 
 def predict(
     model: Annotated[str, typer.Argument(help="Name of a published model.")],
-    file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON-lines file with the model's input columns.")],
+    file: Annotated[
+        Path, typer.Argument(help="CSV, Parquet, Arrow or JSON-lines file with the model's input columns.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(help="CSV, Parquet or JSON-lines file to write, by its extension; by default standard output."),
+        typer.Option(help="File to write, of the same kinds, by its extension; by default standard output."),
     ] = None,
     version: Annotated[int | None, typer.Option(help="Version of the model. [default: the active one]", min=1)] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
@@ -98,11 +100,11 @@ def predict(
         bool, typer.Option("--explain", help="Add the terms that each prediction is the sum of, a column each.")
     ] = False,
 ) -> None:
-    """Predict a CSV, Parquet or JSON-lines (.jsonl) file with a published model.
+    """Predict a CSV, Parquet, Arrow or JSON-lines (.jsonl) file with a published model.
 
     The file may be larger than memory and may have more columns than the model takes. The output has its rows in order,
     with a column per output of the model, and in_range: whether the row is like those seen in training.
-    Models of sequences of numbers or images take JSON lines, models of texts any of the three.
+    Models of sequences of numbers or images take JSON lines, models of texts any of these.
     """
     from models.contract.repository import ModelRepository
     from service.inference.session import load_session
