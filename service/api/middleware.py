@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.negotiation import is_bulk
+from service.api.openapi import HEALTH_PATHS
 from service.api.problems import problem_of
 from service.errors import BodyTooLargeError
 from service.logging import LOGGER, request_id
@@ -183,7 +184,7 @@ class RequestFrame:
             status = response.status or CLIENT_LEFT
             self._traffic.end()
             self._traffic.count(scope["path"], status, elapsed_s)
-            level = logging.DEBUG if scope["path"].startswith("/health/") and status == HTTPStatus.OK else logging.INFO
+            level = logging.DEBUG if scope["path"] in HEALTH_PATHS and status == HTTPStatus.OK else logging.INFO
             if LOGGER.isEnabledFor(level):
                 log_answer(level, scope, status, elapsed_s)
             request_id.reset(token)

@@ -13,12 +13,13 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.middleware import counted_path
+from service.api.openapi import HEALTH_PATHS
 from service.logging import trace_id
 
 Headers = list[tuple[bytes, bytes]]
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
-_UNTRACED: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"})
+_UNTRACED: Final = HEALTH_PATHS | {"/metrics"}
 _SERVER_ERROR: Final = 500
 
 
