@@ -268,7 +268,9 @@ def _announce(settings: Settings, registry: Registry, port: int) -> None:
     host = _ANY_ADDRESS.get(settings.host, settings.host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]NALU serving[/] at [bold]{url}[/] (interface: {url}/docs; stop with Ctrl-C)")
+    is_open = settings.keys_file is None or settings.open_docs  # a browser sends no key
+    interface = f"interface: {url}/docs; " if is_open else ""
+    console.print(f"[bold]NALU serving[/] at [bold]{url}[/] ({interface}stop with Ctrl-C)")
     answering = [name for name in registry.names if registry.versions(name).default is not None]
     if settings.grpc_port is not None:
         console.print(f"gRPC at [bold]{rpc_address(host, settings.grpc_port)}[/] (Open Inference Protocol)")

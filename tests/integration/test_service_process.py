@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from service.api.openapi import HEALTH_PATHS
+from service.key_file import KeyRecord, add_record, hash_of, new_key
 from tests.published import publish_all, publish_arithmetic
 from tests.serving import Served, environment, serve
 
@@ -50,6 +52,19 @@ def test_the_first_lines_name_the_url_and_a_request_that_works(served: Served) -
     assert f"http://127.0.0.1:{served.port}/docs" in served.output
     done = subprocess.run(["bash", "-c", f"{curl} --silent"], capture_output=True, text=True, timeout=30, check=True)
     assert json.loads(done.stdout)["predictions"] == [{"y": 15.0}]
+
+
+@pytest.mark.parametrize("open_docs", ["true", "false"])
+def test_the_interface_is_offered_only_where_a_browser_is_let_in(
+    open_docs: str, repository: Path, tmp_path: Path
+) -> None:
+    key = new_key()
+    add_record(tmp_path / "keys.jsonl", KeyRecord(name="one", role="predict", sha256=hash_of(key.encode()).hex()))
+    keys = str(tmp_path / "keys.jsonl")
+    with serve(repository, "--workers", "1", NALU_KEYS_FILE=keys, NALU_OPEN_DOCS=open_docs) as served:
+        let_in = served.request("GET", "/openapi.json")[0] == 200
+    assert let_in == (open_docs == "true")
+    assert ("/docs" in served.lines[0]) == let_in
 
 
 def test_a_body_announced_too_large_is_refused_before_it_is_sent(served: Served) -> None:
@@ -257,7 +272,10 @@ def test_good_health_probes_leave_no_lines_at_info() -> None:
     """A container's probe every few seconds filled the log."""
     with serve(Path(__file__).parents[2] / "model_repository") as served:
         served.wait_until_ready()
+        for path in HEALTH_PATHS:
+            served.request("GET", path)
         served.request("GET", "/models")
         served.stop()
     assert "GET /models 200" in served.output
-    assert "/health/ready 200" not in served.output
+    for path in HEALTH_PATHS:
+        assert f"GET {path} 200" not in served.output
