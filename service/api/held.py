@@ -75,6 +75,6 @@ def _may_be_held(scope: Any, max_held_bytes: int) -> bool:
             has_body = True
         elif name == b"transfer-encoding":
             has_body = True
-        elif name == b"expect" or (name == b"content-type" and is_bulk(scope["path"], value)):
+        elif name == b"expect":
             return False
-    return has_body
+    return has_body and not is_bulk(scope["path"], scope["headers"])

@@ -165,14 +165,13 @@ class RequestFrame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told, declared, limit = b"", b"0", self._max_body_bytes
+        told, declared = b"", b"0"
         for name, value in scope["headers"]:
             if name == b"x-request-id":
                 told = value
             elif name == b"content-length":
                 declared = value
-            elif name == b"content-type" and is_bulk(scope["path"], value):
-                limit = self._max_bulk_bytes
+        limit = self._max_bulk_bytes if is_bulk(scope["path"], scope["headers"]) else self._max_body_bytes
         token = request_id.set(sane_id(told) or new_id())
         response = _Response(send)
         started = time.perf_counter()

@@ -1,6 +1,6 @@
 """What a body is, and what a client wants back: content types and encodings, by what their headers say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from starlette.datastructures import Headers
@@ -20,8 +20,6 @@ MEDIA_TYPES: Final[Mapping[Form, str]] = {
 
 PREDICT_PATH: Final = "/predict"
 
-_BULK: Final = (MEDIA_TYPES["arrow"].encode(), MEDIA_TYPES["csv"].encode())
-
 COMPRESS_BYTES: Final = 64 * 1024
 """Answers over this size are compressed where the client can read that; of smaller ones the time costs more."""
 
@@ -31,9 +29,14 @@ _ENCODINGS: Final[Mapping[str, Encoding]] = {"zstd": "zstd", "gzip": "gzip", "x-
 T = TypeVar("T")
 
 
-def is_bulk(path: str, content_type: bytes) -> bool:
-    """Return whether a request's body is a table, which is read as it arrives."""
-    return path == PREDICT_PATH and content_type.lower().startswith(_BULK)
+def is_bulk(path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a request's body is a table, which is read as it arrives.
+
+    Args:
+        path: What is asked.
+        headers: Names in lower case, and values.
+    """
+    return path == PREDICT_PATH and _told(headers)[1] in ("arrow", "csv")
 
 
 def form_of(headers: Headers) -> Form:
@@ -42,11 +45,8 @@ def form_of(headers: Headers) -> Form:
     Raises:
         UnsupportedMediaTypeError: When it is none that is read, or not in UTF-8.
     """
-    given = headers.get("content-type", "")
-    media_type, _, parameters = given.partition(";")
-    charset = parameters.partition("charset=")[2].partition(";")[0].strip().strip('"').lower()
-    wanted = media_type.strip().lower()
-    form = next((form for form, known in MEDIA_TYPES.items() if known == wanted), None)
+    given, form = _told(headers.raw)
+    charset = given.partition("charset=")[2].partition(";")[0].strip().strip('"').lower()
     if form is None or charset not in ("", "utf-8"):
         msg = (
             f"a body must have one of the content types {', '.join(MEDIA_TYPES.values())}, in UTF-8, however: "
@@ -54,6 +54,16 @@ def form_of(headers: Headers) -> Form:
         )
         raise UnsupportedMediaTypeError(msg)
     return form
+
+
+def _told(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, Form | None]:
+    """Return the content type of a body and the form that it stands for: the first, where several are given.
+
+    Whoever asks goes by the same one: a body would else be limited as a table and read as JSON.
+    """
+    given = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
+    wanted = given.partition(";")[0].strip().lower()
+    return given, next((form for form, known in MEDIA_TYPES.items() if known == wanted), None)
 
 
 def encoding_of(headers: Headers) -> Encoding | None:

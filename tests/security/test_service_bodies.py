@@ -228,9 +228,12 @@ def test_a_body_over_the_limit_is_refused_however_it_is_sent(client: Client) -> 
 
     announced = client.post("/predict", content=body, headers=JSON)
     chunked = client.post("/predict", content=iter([body[:1000], body[1000:]]), headers=JSON)
+    two = [("Content-Type", "application/json"), ("Content-Type", "text/csv")]
+    as_two = client.post("/predict", content=body, headers=two)
+    as_two_chunked = client.post("/predict", content=iter([body[:1000], body[1000:]]), headers=two)
     at_the_limit = client.post("/predict", content=body[:LIMIT], headers=JSON)
 
-    for answer in (announced, chunked):
+    for answer in (announced, chunked, as_two, as_two_chunked):
         assert f"{LIMIT} bytes" in assert_problem(client, answer, 413, "body-too-large")["detail"]
         assert answer.headers["connection"] == "close"
     assert at_the_limit.status_code == 200
