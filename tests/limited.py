@@ -34,7 +34,12 @@ class Clock:
 
 
 class Server:
-    """An application that reads `/now` and answers, waits on `/wait`, and answers `/early` before it has read."""
+    """An application that reads `/now` and answers, waits on `/wait`, and answers `/early` before it has read.
+
+    Attributes:
+        headers: Those of each request that was answered.
+        read: Path and body of each.
+    """
 
     def __init__(self, patience: Patience = PATIENCE) -> None:
         self.traffic = Traffic(Counts().slot(0))
@@ -42,6 +47,8 @@ class Server:
         self.clock = Clock()
         self.reaper._loop = self.clock  # type: ignore[assignment]
         self.state = ServerState()
+        self.headers: list[list[tuple[bytes, bytes]]] = []
+        self.read: list[tuple[str, bytes]] = []
         self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
 
     def connect(self) -> tuple[LimitedProtocol, Wire]:
@@ -56,11 +63,15 @@ class Server:
         self.reaper._turn()
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
         message: Message = {"more_body": scope["path"] != "/early"}
         while message.get("more_body"):
             if scope["path"] == "/wait":
                 await asyncio.Event().wait()
             message = await receive()
+            body += message.get("body", b"")
+        self.headers.append(scope["headers"])
+        self.read.append((scope["path"], body))
         await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 

@@ -103,6 +103,8 @@ class LimitedProtocol(HoldingProtocol):
         if n_bytes > self._max_head_bytes or len(self.headers) > MAX_HEADERS:
             self._fault = HeadTooLargeError(self._max_head_bytes, MAX_HEADERS)
             raise self._fault
+        if self.parser.should_upgrade():
+            return
         self._in_head, self._in_body = False, True
         self._since = self.loop.time()
         self._n_arrived = 0
@@ -111,6 +113,8 @@ class LimitedProtocol(HoldingProtocol):
 
     def on_message_complete(self) -> None:
         """Note that the request is there."""
+        if self.parser.should_upgrade():
+            return
         self._in_body = False
         super().on_message_complete()
 

@@ -6,15 +6,14 @@ hundred times what a byte of the body does. A client that sends a body slowly, o
 
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from service.api.negotiation import is_bulk
+from service.api.upgrades import PlainProtocol
 
 HELD_BYTES: Final = 16 * 1024
 """Bytes of a body that are waited for, where it has more: what is refused by its head is refused then at the latest."""
 
 
-class HoldingProtocol(HttpToolsProtocol):
+class HoldingProtocol(PlainProtocol):
     """Uvicorn's HTTP/1.1 protocol that lets the application begin once a body, or `HELD_BYTES` of it, is there.
 
     Tables, which are answered as they arrive, clients that wait to be told to go on, and bodies said to be larger than

@@ -22,6 +22,7 @@ JSON: Final = b"Content-Type: application/json\r\n"
 BODY: Final = b'{"model": "multiply", "rows": [{"a": 3, "b": 5}]}'
 INFER: Final = b'{"inputs": [{"name": "numeric", "shape": [1, 2], "datatype": "FP64", "data": [3, 5]}]}'
 INFER_START: Final = b"POST /v2/models/multiply/infer HTTP/1.1"
+WISH: Final = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 LAST: Final = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -70,6 +71,9 @@ REQUESTS: Final = {
     "a query": post(BODY, JSON, start=b"POST /predict?a=1 HTTP/1.1"),
     "the path in full": post(BODY, JSON, start=b"POST http://x/predict HTTP/1.1"),
     "chunked": post(chunked(BODY), JSON, b"Transfer-Encoding: chunked\r\n", length=False),
+    "another protocol": product(8, WISH),
+    "another protocol, chunked": post(chunked(BODY), JSON, WISH, b"Transfer-Encoding: chunked\r\n", length=False),
+    "another protocol, no body": b"GET /health/live HTTP/1.1\r\nHost: x\r\n%b\r\n" % WISH,
     "health": b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n",
     "nothing there": b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
     "empty lines before": b"\r\n\r\n" + product(5),
@@ -151,6 +155,15 @@ def test_a_request_is_answered_as_by_the_server_s_own(ports: tuple[int, int], na
 
     assert ours == theirs
     assert len(ours) == 2
+
+
+def test_who_asks_for_another_protocol_is_answered_in_this_one(ports: tuple[int, int]) -> None:
+    raw = [REQUESTS[name] for name in REQUESTS if name.startswith("another protocol")]
+    for port in ports:
+        answers = comparable(exchange(port, [*raw, product(9), LAST]))
+
+        assert [status for status, _headers, _body in answers] == [b"HTTP/1.1 200 OK"] * 5
+        assert [json.loads(answers[i][2])["predictions"] for i in (0, 1, 3)] == [[{"y": 40}], [{"y": 15}], [{"y": 45}]]
 
 
 @pytest.mark.parametrize("name", ENDING)

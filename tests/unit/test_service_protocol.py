@@ -274,6 +274,25 @@ def test_what_is_the_body_of_another_request_is_no_request(reader: QuickReader) 
     assert [path for path, _body in served.asked] == ["/early"]
 
 
+def test_who_asks_for_another_protocol_is_answered_by_the_application_and_then_here(reader: QuickReader) -> None:
+    wires: list[Wire] = []
+    raw = request(4, more="Connection: Upgrade\r\nUpgrade: h2c\r\n")
+
+    async def scenario(served: Served) -> None:
+        for size in (1, len(raw)):
+            protocol, wire = served.connect()
+            for start in range(0, len(raw), size):
+                protocol.data_received(raw[start : start + size])
+            await settle()
+            protocol.data_received(request(5))
+            wires.append(wire)
+
+    served = run(reader, scenario)
+
+    assert [answers(wire) for wire in wires] == [[202, 6], [202, 6]]
+    assert served.asked == [("/predict", raw[raw.index(b"{") :])] * 2
+
+
 def test_a_stop_lets_what_was_begun_be_answered_and_closes(reader: QuickReader) -> None:
     wires: list[Wire] = []
     raw = request(4)
