@@ -151,12 +151,12 @@ class NotHttpError(ServiceError):
 
 
 class HeadTooLargeError(ServiceError):
-    """A request whose head is over the limit."""
+    """A request whose head is over the limit, or what it has beside the chunks of its body."""
 
     def __init__(self, n_bytes: int, n_headers: int) -> None:
         super().__init__(
-            f"the head of a request must not exceed {n_bytes} bytes and {n_headers} headers, however it does; send "
-            "data in the body"
+            f"the head of a request must not exceed {n_bytes} bytes and {n_headers} headers, nor what stands beside "
+            f"the chunks of its body {n_bytes} bytes, however one does; send data in the body"
         )
 
 

@@ -179,8 +179,9 @@ class Settings(BaseSettings):
     )
     max_head_bytes: Annotated[int, Field(ge=1024, le=1024**2)] = Field(
         default=32 * 1024,
-        description="Largest head of a request, in bytes: its line and headers, of which there may be 100. The default "
-        "is what nginx takes with its own.",
+        description="Largest head of a request, in bytes: its line and headers, of which there may be 100; also "
+        "most of what stands between two parts of a body in chunks, and behind the last. The default is what nginx "
+        "takes with its own.",
     )
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=8192,

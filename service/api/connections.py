@@ -48,6 +48,7 @@ class LimitedProtocol(HoldingProtocol):
         self._in_body = False
         self._n_arrived = 0
         self._n_given = 0
+        self._n_beside = 0
         self._n_unread = 0
         self._unread_since = 0.0
         self._fault: ServiceError | None = None
@@ -72,16 +73,19 @@ class LimitedProtocol(HoldingProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Let the server read, and hold it to the size of a head."""
+        """Let the server read, and hold it to the size of a head, and of what surrounds a body in chunks."""
         self._n_given = len(data)
+        self._n_beside += len(data)
         super().data_received(data)
-        if not self._in_head:
+        if self._in_head:
+            before = data.rfind(_HEAD_END)  # requests that came whole in the same bytes
+            self._n_arrived += len(data) - (before + len(_HEAD_END) if before >= 0 else 0)
+            n_bytes = self._n_arrived
+        else:
             self._n_arrived += len(data)
-            return
-        before = data.rfind(_HEAD_END)  # requests that came whole in the same bytes
-        self._n_arrived += len(data) - (before + len(_HEAD_END) if before >= 0 else 0)
-        if self._n_arrived > self._max_head_bytes and not self.transport.is_closing():
-            self._refuse(HeadTooLargeError(self._max_head_bytes, MAX_HEADERS))
+            n_bytes = self._n_beside if self._in_body else 0
+        if n_bytes > self._max_head_bytes and not self.transport.is_closing():
+            self._end(HeadTooLargeError(self._max_head_bytes, MAX_HEADERS))
 
     def pause_writing(self) -> None:
         """Note since when an answer is not read."""
@@ -108,8 +112,15 @@ class LimitedProtocol(HoldingProtocol):
         self._in_head, self._in_body = False, True
         self._since = self.loop.time()
         self._n_arrived = 0
+        self._n_beside = 0
         super().on_headers_complete()
+        self.headers = _TRAILERS
         self.cycle.transport = self._writer  # type: ignore[assignment]
+
+    def on_body(self, body: bytes) -> None:
+        """Note that what arrived is not all beside the body."""
+        self._n_beside = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the request is there."""
@@ -194,10 +205,7 @@ class LimitedProtocol(HoldingProtocol):
                 if self._in_body and not self.is_held:
                     return now + GRACE_S  # whether it is the service that does not read is seen by looking alone
                 return since + (patience.receive_s if now - since > GRACE_S else GRACE_S)
-            if self.has_begun_a_request:
-                self._refuse(self._reaper.slow)
-            else:
-                self.transport.close()
+            self._end(self._reaper.slow)
             return now + GRACE_S
         idle_since = self.idle_since()
         if idle_since is None:
@@ -213,6 +221,13 @@ class LimitedProtocol(HoldingProtocol):
             self.cycle.disconnected = True  # what is still told reaches nobody
         self.transport.abort()
 
+    def _end(self, error: ServiceError) -> None:
+        """Close, and tell why where nothing was answered yet to what was begun."""
+        if self.has_begun_a_request:
+            self._refuse(error)
+        else:
+            self.transport.close()
+
     def _refuse(self, error: ServiceError) -> None:
         """Tell why, and close."""
         own_id = new_id()
@@ -227,6 +242,16 @@ class LimitedProtocol(HoldingProtocol):
         self.transport.write(told)
         self.transport.close()
         self._reaper.count(status)
+
+
+class _Trailers(list[tuple[bytes, bytes]]):
+    """Where the headers behind a body in chunks are put, which mean nothing here: none is kept."""
+
+    def append(self, _header: tuple[bytes, bytes]) -> None:
+        """Forget it."""
+
+
+_TRAILERS: Final = _Trailers()
 
 
 class _Writer:

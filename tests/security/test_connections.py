@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 import httpx2
@@ -102,6 +103,16 @@ def test_a_head_of_countless_headers_is_refused(port: int, n_headers: int) -> No
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"GET /models HTTP/1.1\r\n" + b"A:b\r\n" * n_headers + b"\r\n")
         assert ended(connection).startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+
+
+@pytest.mark.parametrize(("begun", "more"), [(b"0\r\n", b"A: b\r\n"), (b"0\r\nA: ", b"x" * 6), (b"1;", b"x" * 6)])
+def test_what_surrounds_chunks_without_end_is_refused(port: int, begun: bytes, more: bytes) -> None:
+    head = HEAD.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked") + b"\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        with suppress(OSError):
+            connection.sendall(head + begun + more * 100_000)
+        said = ended(connection)
+    assert said == b"" or said.startswith(b"HTTP/1.1 431 ")  # what was said is lost where more was on its way
 
 
 def test_two_lengths_of_one_body_are_refused(port: int) -> None:

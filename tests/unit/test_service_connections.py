@@ -157,6 +157,64 @@ def test_heads_within_the_limit_and_bodies_over_it_are_let_through() -> None:
     run(scenario)
 
 
+CHUNKED = GET.replace(b"GET", b"POST").replace(b"Host: x", b"Transfer-Encoding: chunked")
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [(b"0\r\n", b"A: b\r\n"), (b"0\r\nA: ", b"x"), (b"1;", b"x"), (b"1\r\nx\r\n1;x=", b"y"), (b"", b"0")],
+    ids=["trailers", "trailer", "extension", "later extension", "digits"],
+)
+@pytest.mark.parametrize("size", [100, 3000])
+def test_what_a_body_in_chunks_has_beside_them_is_limited_as_a_head_is(begun: bytes, more: bytes, size: int) -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(CHUNKED)
+        protocol.data_received(begun)
+        n_sent = 0
+        while not wire.closed:
+            assert n_sent < 4096
+            part = more * (size // len(more))
+            protocol.data_received(part)
+            n_sent += len(part)
+        await settle()
+        assert wire.problem == (431, "head-too-large")
+        assert protocol.scope["headers"] == [(b"transfer-encoding", b"chunked")]
+        assert not server.state.tasks
+
+    run(scenario)
+
+
+def test_beside_the_chunks_of_an_answered_body_there_is_no_second_answer() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        protocol.data_received(CHUNKED.replace(b"/now", b"/early") + b"4000\r\n" + b"x" * HELD_BYTES + b"\r\n0\r\n")
+        await settle()
+        for _ in range(50):
+            protocol.data_received(b"A: b\r\n" * 20)
+        assert wire.closed
+        assert wire.sent.count(b"HTTP/1.1") == 1
+
+    run(scenario)
+
+
+def test_trailers_within_the_limit_mean_nothing_and_chunks_may_be_small() -> None:
+    async def scenario(server: Server) -> None:
+        protocol, wire = server.connect()
+        for n_answers in (1, 2):
+            protocol.data_received(CHUNKED)
+            for _ in range(200):
+                protocol.data_received(b"1\r\nx\r\n" * 10)
+            protocol.data_received(b"0\r\n" + b"A: b\r\n" * 500)
+            protocol.data_received(b"Expect: 100-continue\r\n\r\n")
+            assert protocol.scope["headers"] == [(b"transfer-encoding", b"chunked")]
+            await settle()
+            assert wire.sent.count(b"HTTP/1.1 202") == n_answers
+        assert not wire.closed
+
+    run(scenario)
+
+
 def test_what_is_no_http_is_a_problem() -> None:
     async def scenario(server: Server) -> None:
         protocol, wire = server.connect()
