@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from service.errors import DeadlineExceededError, OverloadedError
-from service.metrics import Histogram, Slot
+from service.metrics import Cell, Histogram, Slot
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -90,9 +90,9 @@ class Place:
         self._loop = asyncio.get_running_loop()
         self._taken_at = self._loop.time()
         self._deadline = self._taken_at + admission.deadline_s
-        self._has_turn = False
         self._work: asyncio.Future[Any] | None = None
-        admission.waiting.add()
+        self._counted_in: Cell | None = None
+        self._count_in(admission.waiting)
 
     @property
     def remaining_s(self) -> float:
@@ -118,9 +118,7 @@ class Place:
             DeadlineExceededError: When its turn does not come before the deadline.
         """
         await self.within(self._admission.turns.acquire())
-        self._has_turn = True
-        self._admission.waiting.add(-1.0)
-        self._admission.running.add()
+        self._count_in(self._admission.running)
         self._admission.waits.observe(self._loop.time() - self._taken_at)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -140,20 +138,29 @@ class Place:
             raise DeadlineExceededError(self._admission.deadline_s)
         return work.result()
 
+    def end_turn(self) -> None:
+        """Let others work: what is left is to send the answer, which costs the memory that the place stands for."""
+        if self._counted_in is self._admission.running:
+            self._admission.turns.release()
+        self._count_in(None)
+
     def leave(self, give_back: Callable[[], None]) -> None:
         """Give the place back, now or once its thread is free."""
 
         def leave_now(work: asyncio.Future[Any] | None = None) -> None:
             if work is not None and not work.cancelled():
                 work.exception()  # nobody waits for it any more
-            if self._has_turn:
-                self._admission.running.add(-1.0)
-                self._admission.turns.release()
-            else:
-                self._admission.waiting.add(-1.0)
+            self.end_turn()
             give_back()
 
         if self._work is None or self._work.done():
             leave_now(self._work)
         else:
             self._work.add_done_callback(leave_now)
+
+    def _count_in(self, gauge: Cell | None) -> None:
+        if self._counted_in is not None:
+            self._counted_in.add(-1.0)
+        if gauge is not None:
+            gauge.add()
+        self._counted_in = gauge

@@ -6,6 +6,7 @@ import contextlib
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from service.admission import Admission
 from service.api.negotiation import COMPRESS_BYTES, MEDIA_TYPES, encoding_of, wanted_encoding, wanted_form
@@ -32,6 +33,9 @@ async def answer_bulk(
 ) -> Response:
     """Answer a request whose body is a table.
 
+    It keeps its place until the answer is sent, which is held meanwhile: clients that read slowly are as many as there
+    are places.
+
     Args:
         request: The request, its body not read yet.
         form: Form of the body.
@@ -45,7 +49,8 @@ async def answer_bulk(
     asked = Asked(query.interval)
     check_offered(session.manifest, asked)
     bulk = BulkRequest(session, form, encoding_of(request.headers), asked)
-    async with admission.place() as place:
+    async with contextlib.AsyncExitStack() as stack:
+        place = await stack.enter_async_context(admission.place())
         await place.turn()
         body = BodyPipe()
         feeding = asyncio.create_task(_feed(request, body))
@@ -56,7 +61,25 @@ async def answer_bulk(
             feeding.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await feeding
-    return _respond(request, answer, wanted)
+        place.end_turn()
+        response = _respond(request, answer, wanted)
+        response.place = stack.pop_all()
+    return response
+
+
+class _Answer(StreamingResponse):
+    """An answer that is sent piece by piece.
+
+    Attributes:
+        place: Left once it is sent, or nobody reads it any more.
+    """
+
+    place: contextlib.AsyncExitStack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        async with self.place:
+            await super().__call__(scope, receive, send)
 
 
 async def _feed(request: Request, body: BodyPipe) -> None:
@@ -82,7 +105,7 @@ def _read_query(request: Request) -> BulkQuery:
         raise InvalidRequestError(faults) from error
 
 
-def _respond(request: Request, answer: BulkAnswer, form: Form) -> Response:
+def _respond(request: Request, answer: BulkAnswer, form: Form) -> _Answer:
     headers = {
         "Nalu-Model": answer.manifest.name,
         "Nalu-Version": str(answer.manifest.version),
@@ -94,4 +117,4 @@ def _respond(request: Request, answer: BulkAnswer, form: Form) -> Response:
     if encoding is not None:
         pieces = compressed(pieces, encoding)
         headers["Content-Encoding"] = encoding
-    return StreamingResponse(pieces, media_type=MEDIA_TYPES[form], headers=headers)
+    return _Answer(pieces, media_type=MEDIA_TYPES[form], headers=headers)

@@ -23,7 +23,8 @@ MAX_HEADERS: Final = 100
 """Headers of a request; nginx and Apache take as many by custom, clients send about ten."""
 
 MIN_BYTES_S: Final = 4096
-"""Bytes of a body that must arrive for each second beyond the first few: a modem's speed."""
+"""Bytes of a body that must arrive, or of an answer that must be read, for each second beyond the first few: a modem's
+speed."""
 
 _HEAD_END: Final = b"\r\n\r\n"
 
@@ -192,8 +193,11 @@ class LimitedProtocol(HoldingProtocol):
         patience = self._reaper.patience
         if self.flow.write_paused or self.transport.is_closing():
             n_unread = self.transport.get_write_buffer_size()
-            if n_unread < self._n_unread or not self._unread_since:
+            n_read = self._n_unread - n_unread
+            if not self._unread_since:
                 self._unread_since = now
+            elif n_read > 0:
+                self._unread_since = min(now, self._unread_since + n_read / MIN_BYTES_S)
             self._n_unread = n_unread
             if now - self._unread_since > patience.receive_s:
                 self.leave()

@@ -16,8 +16,8 @@ class Patience:
     """How much of a client is borne.
 
     Attributes:
-        receive_s: Time for a head, for the first bytes of a connection, and for a body beside a second for each
-            `MIN_BYTES_S`; also for a client to read an answer further, or to close.
+        receive_s: Time for a head, for the first bytes of a connection, and for a client to close; beside a second for
+            each `MIN_BYTES_S` also for a body, and for an answer to be read.
         idle_s: Time between two requests.
         head_bytes: Largest head.
         body_bytes: Largest body that is not a table.

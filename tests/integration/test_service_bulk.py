@@ -3,7 +3,11 @@
 import csv
 import gzip
 import io
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +17,13 @@ from httpx2 import Response
 from pyarrow import ipc
 from starlette.testclient import TestClient
 
+from service.admission import N_RUNNING
 from service.api.negotiation import MEDIA_TYPES
 from service.app import create_app
 from service.bulk_rows import BATCH_ROWS
 from service.settings import Settings
 from tests.published import GRADES, publish_all, publish_arithmetic
+from tests.serving import serve
 
 ARROW, CSV, JSON = MEDIA_TYPES["arrow"], MEDIA_TYPES["csv"], MEDIA_TYPES["json"]
 N_ROWS = 3 * BATCH_ROWS + 17
@@ -293,3 +299,30 @@ def test_tables_are_counted(client: TestClient) -> None:
 
     assert 'nalu_rows_total{model="multiply",version="1"} 100\n' in told
     assert 'nalu_admission_running{kind="bulk"} 0\n' in told
+
+
+def test_answers_that_nobody_reads_are_as_many_as_there_are_places(tmp_path: Path) -> None:
+    publish_arithmetic(tmp_path, "add")
+    table = b"a,b\n" + b"1,2\n" * 1_000_000  # its answer is more than what lies between two sockets
+    head = b"POST /predict?model=add HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+    with serve(tmp_path, "--workers", "1", NALU_MAX_QUEUE="0") as served, ExitStack() as stack:
+        served.wait_until_ready()
+        readers = []
+        for _ in range(N_RUNNING):
+            reader = stack.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect(("127.0.0.1", served.port))
+            reader.settimeout(60)
+            reader.sendall(head + b"Content-Length: %d\r\n\r\n" % len(table) + table)
+            assert reader.recv(12) == b"HTTP/1.1 200"
+            readers.append(reader)
+
+        def ask() -> int:
+            headers = {"Content-Type": "text/csv", "Accept": "application/json"}
+            return served.request("POST", "/predict?model=add", b"a,b\n1,2\n", headers)[0]
+
+        assert ask() == 503
+        readers[0].close()
+        deadline = time.monotonic() + 30
+        while ask() == 503:
+            assert time.monotonic() < deadline

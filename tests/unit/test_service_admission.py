@@ -58,6 +58,27 @@ def test_one_works_one_waits_and_a_third_is_refused() -> None:
     asyncio.run(scene())
 
 
+def test_who_sends_its_answer_keeps_its_place_and_lets_others_work() -> None:
+    async def scene() -> None:
+        counts = Counts()
+        queue = admission(counts)
+        async with queue.place() as sending:
+            await sending.turn()
+            assert await sending.run(lambda: "first") == "first"
+            sending.end_turn()
+            assert value(counts, "nalu_admission_running") == value(counts, "nalu_admission_waiting") == 0
+            assert await in_place(queue, lambda: "second") == "second"
+            async with queue.place() as also_sending:
+                await also_sending.turn()
+                also_sending.end_turn()
+                with pytest.raises(OverloadedError):
+                    await in_place(queue, lambda: "third")
+        assert await in_place(queue, lambda: "fourth") == "fourth"
+        queue.close()
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("late", ["at work", "waiting", "arriving"])
 def test_beyond_the_deadline_it_is_answered_at_once_and_the_thread_keeps_its_place(late: str) -> None:
     async def scene() -> None:

@@ -93,16 +93,24 @@ def test_an_idle_connection_is_closed_even_where_empty_lines_trickle_in() -> Non
     run(scenario)
 
 
-def test_who_does_not_read_its_answer_is_cut_off_and_who_reads_slowly_is_not() -> None:
+def test_an_answer_is_read_at_a_modem_s_speed_or_not_at_all() -> None:
     async def scenario(server: Server) -> None:
         protocol, wire = server.connect()
         protocol.pause_writing()
         for second in range(1, 100):
-            wire.unread = 1_000_000 - second
+            wire.unread = 1_000_000 - MIN_BYTES_S * second
             protocol.look(after(second))
             assert not wire.aborted
         protocol.look(after(99 + 11))
         assert wire.aborted
+
+        slower, third = server.connect()
+        slower.pause_writing()
+        for second in range(1, 23):  # a second's worth takes two
+            third.unread = 1_000_000 - MIN_BYTES_S // 2 * second
+            slower.look(after(second))
+            assert not (third.aborted and second < 18), second
+        assert third.aborted
 
         closing, other = server.connect()
         closing.transport.close()
