@@ -10,6 +10,9 @@ from training.datasets import TrainingTable
 from training.errors import TrainingDataError
 from training.splits import Index, Split, driver_split, group_split, random_split, time_split
 
+_LEAST_ROWS = 3
+"""Fewest rows to judge or to choose by, of those held out: as many as the smallest table holds out (`MIN_ROWS`)."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -40,14 +43,11 @@ def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
     would mix what it keeps apart: such rows judge nothing, unless levels never seen are answered as "other".
 
     Raises:
-        TrainingDataError: When the rows cannot be split so, or a column has no value in the rows to fit on.
+        TrainingDataError: When the rows cannot be split so, too few are left to judge by, or a column has no value in
+            the rows to fit on.
     """
     if config.split_kind == "random":
-        split = _used(config, random_split(table.n_rows, config.seed))
-        if table.drawn is not None:
-            split = _fitted_on(split, table.drawn.pinned)
-        split = with_every_level(table, split, config.unseen)
-        return HeldOut(split, "inside", "inside")
+        return _at_random(config, table)
     kind: str = config.split_kind
     tail = None
     if kind == "group" and table.groups is not None:
@@ -79,6 +79,39 @@ def _fitted_on(split: Split, rows: Index) -> Split:
     return Split(np.concatenate([rest[0], rows]), rest[1], rest[2])
 
 
+def _at_random(config: TableConfig, table: TrainingTable) -> HeldOut:
+    """Hold rows out at random, and fit on those among them that the model cannot do without."""
+    split = _used(config, random_split(table.n_rows, config.seed))
+    if table.drawn is not None:
+        rest = _fitted_on(split, table.drawn.pinned)
+        why = "carry ranges and levels of all rows, and are fitted on; draw more rows with --max-rows"
+        _check_left(split, rest, "at random", why)
+        split = rest
+    rest = with_every_level(table, split, config.unseen)
+    why = (
+        "have levels, or values of a column, that no row to fit on has, and are fitted on; drop the columns of most "
+        "levels, or answer levels never seen with --unseen other"
+    )
+    _check_left(split, rest, "at random", why)
+    n_moved = len(split.test) - len(rest.test)
+    note = (
+        f"{n_moved} of {len(split.test)} rows held out are fitted on and judge nothing: no other row to fit on has "
+        "their level, or any value of a column"
+    )
+    return HeldOut(rest, "inside", "inside", (note,) if n_moved else ())
+
+
+def _check_left(split: Split, left: Split, region: str, why: str) -> None:
+    """Refuse a split of whose rows to judge or to choose by too few are left."""
+    for held_out, rest in ((split.test, left.test), (split.validation, left.validation)):
+        if len(rest) < min(_LEAST_ROWS, len(held_out)):
+            msg = (
+                f"at least {_LEAST_ROWS} rows held out must be left to judge by, however {len(rest)} of "
+                f"{len(held_out)} are ({region}): the others {why}"
+            )
+            raise TrainingDataError(msg)
+
+
 def _check_values(table: TrainingTable, split: Split, region: str) -> None:
     for name, column in zip(table.number_names, table.numeric[split.train].T, strict=True):
         if np.isnan(column).all():
@@ -98,12 +131,8 @@ def _without_unknown_levels(config: TableConfig, table: TrainingTable, split: Sp
         unknown |= np.array([level not in seen for level in column])
     n_unknown = int(unknown[split.test].sum())
     left = Split(split.train, split.validation[~unknown[split.validation]], split.test[~unknown[split.test]])
-    if not len(left.test) or (len(split.validation) and not len(left.validation)):
-        msg = (
-            f"rows held out must have levels that the model knows, however none of {region} has; drop the column of "
-            "levels, or answer levels never seen with --unseen other"
-        )
-        raise TrainingDataError(msg)
+    why = "have levels that no row to fit on has; drop their columns, or answer levels never seen with --unseen other"
+    _check_left(split, left, region, why)
     notes = (
         f"{n_unknown} of {len(split.test)} rows held out judge nothing: they have levels that no row to fit on has; "
         "--unseen other answers them",

@@ -1,5 +1,6 @@
 """Rows held out at random, by group, by time and outside: what is kept apart, and what is told."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from training.datasets import TrainingTable, load_training_table
 from training.errors import ConfigError, TrainingDataError
 from training.holding_out import HeldOut, hold_out
 from training.splits import group_split, time_split
+from training.table_sample import Drawn
 
 
 def write(path: Path, n_rows: int = 100) -> Path:
@@ -37,6 +39,42 @@ def test_a_random_split_is_the_default_and_moves_unknown_levels_into_training(tm
     assert (one.kind, one.region, one.notes) == ("inside", "inside", ())
     assert sum(map(len, (one.split.train, one.split.validation, one.split.test))) == table.n_rows
     assert "new" in table.categorical[one.split.train, 0]
+
+
+def customers(path: Path, n_rows: int, n_customers: int) -> TrainingTable:
+    """Write a table with a column of many levels and one of numbers."""
+    path.write_text("customer,x,y\n" + "".join(f"C{i % n_customers},{i * i % 97},{i % 7}\n" for i in range(n_rows)))
+    return load_training_table(path, ["y"])
+
+
+@pytest.mark.parametrize("family", ["trunk", "network"])
+def test_a_random_split_whose_rows_all_have_new_levels_is_refused(tmp_path: Path, family: str) -> None:
+    """The rows to judge by all moved into training, and scikit-learn failed on none."""
+    table = customers(tmp_path / "data.csv", 40, 38)
+    config = TableConfig.model_validate({"data": tmp_path / "data.csv", "targets": ("y",), "family": family})
+
+    with pytest.raises(TrainingDataError, match=r"at least 3 rows .* 0 of 6 are \(at random\): .*--unseen other"):
+        hold_out(config, table)
+    assert len(hold_out(config.model_copy(update={"unseen": "other"}), table).split.test) == 6
+
+
+def test_rows_that_move_into_training_for_their_levels_are_told(tmp_path: Path) -> None:
+    table = customers(tmp_path / "data.csv", 100, 80)
+    one = hold_out(TableConfig(data=tmp_path / "data.csv", targets=("y",)), table)
+
+    n_moved = 15 - len(one.split.test)
+    assert 0 < n_moved <= 12
+    assert len(one.notes) == 1
+    assert one.notes[0].startswith(f"{n_moved} of 15 rows held out are fitted on and judge nothing")
+    assert {*one.split.train, *one.split.test} == set(range(100))
+
+
+def test_rows_that_carry_the_ranges_of_a_longer_table_leave_some_to_judge_by(tmp_path: Path) -> None:
+    table = customers(tmp_path / "data.csv", 60, 2)
+    pinned = replace(table, drawn=Drawn(np.arange(60), np.arange(58), 1000, ("x", "y")))
+
+    with pytest.raises(TrainingDataError, match=r"however [01] of 9 are .*; draw more rows with --max-rows"):
+        hold_out(TableConfig(data=tmp_path / "data.csv", targets=("y",)), pinned)
 
 
 def test_groups_are_kept_apart(tmp_path: Path) -> None:
@@ -98,7 +136,7 @@ def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match="has none; choose another"):
         hold_out(TableConfig(data=flat, targets=("y",), split="outside"), load_training_table(flat, ["y"]))
     path.write_text("t,g,y\n" + "".join(f"{i},{'new' if i > 84 else 'xy'[i % 2]},{i % 7}\n" for i in range(100)))
-    with pytest.raises(TrainingDataError, match="none of later by t has"):
+    with pytest.raises(TrainingDataError, match=r"0 of 15 are \(later by t\)"):
         hold_out(config, load_training_table(path, ["y"], time="t"))
 
 
