@@ -54,7 +54,7 @@ class CodedTable:
             column = table.categorical[:, j]
             counts = Counter(str(value) for value in column[train])
             del counts[""]
-            least = min(RARE_ROWS, max(counts.values())) if unseen == "other" else 1
+            least = min(RARE_ROWS, max(counts.values(), default=1)) if unseen == "other" else 1
             seen = sorted(level for level, count in counts.items() if count >= least)
             levels.append(tuple(seen))
         return cls.with_levels(table, tuple(levels))
@@ -115,7 +115,7 @@ def with_every_level(table: TrainingTable, split: Split, unseen: Unseen = "refus
     """
     train = set(split.train.tolist())
     held_out = [*split.validation.tolist(), *split.test.tolist()]
-    unknown = np.isnan(table.numeric)
+    unknown = table.missing
     for j in np.flatnonzero(unknown[split.train].all(axis=0)).tolist():
         train.update(row for row in held_out if not unknown[row, j])
     for j in range(table.categorical.shape[1] if unseen == "refuse" else 0):

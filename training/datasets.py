@@ -79,6 +79,11 @@ class TrainingTable:
         """Names of the columns of `categorical`."""
         return tuple(feature.name for feature in self.features if feature.kind == "category")
 
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which values are missing, number features before categories, shape (n_rows, d_numeric + d_categorical)."""
+        return np.concatenate([np.isnan(self.numeric), self.categorical == ""], axis=1)
+
 
 def load_training_table(
     path: Path,

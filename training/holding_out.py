@@ -113,8 +113,9 @@ def _check_left(split: Split, left: Split, region: str, why: str) -> None:
 
 
 def _check_values(table: TrainingTable, split: Split, region: str) -> None:
-    for name, column in zip(table.number_names, table.numeric[split.train].T, strict=True):
-        if np.isnan(column).all():
+    names = (*table.number_names, *table.category_names)
+    for name, missing in zip(names, table.missing[split.train].T, strict=True):
+        if missing.all():
             msg = (
                 f"a column must have a value in the rows to fit on, however {name!r} has none when {region} is held "
                 "out; drop it"

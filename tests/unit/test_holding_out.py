@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from training.coded_table import CodedTable
 from training.config import TableConfig, load_config
 from training.datasets import TrainingTable, load_training_table
 from training.errors import ConfigError, TrainingDataError
 from training.holding_out import HeldOut, hold_out
-from training.splits import group_split, time_split
+from training.splits import group_split, random_split, time_split
 from training.table_sample import Drawn
 
 
@@ -67,6 +68,30 @@ def test_rows_that_move_into_training_for_their_levels_are_told(tmp_path: Path) 
     assert len(one.notes) == 1
     assert one.notes[0].startswith(f"{n_moved} of 15 rows held out are fitted on and judge nothing")
     assert {*one.split.train, *one.split.test} == set(range(100))
+
+
+@pytest.mark.parametrize("unseen", ["refuse", "other"])
+def test_the_only_levels_of_a_column_are_fitted_on(tmp_path: Path, unseen: str) -> None:
+    """Where any level is answered, a column without one in training ended in a traceback."""
+    path, known = tmp_path / "data.csv", random_split(100, seed=0).test[:4].tolist()
+    path.write_text("a,alarm,y\n" + "".join(f"{i},{'pq'[i % 2] if i in known else ''},{i % 7}\n" for i in range(100)))
+    table = load_training_table(path, ["y"])
+    config = TableConfig.model_validate({"data": path, "targets": ("y",), "unseen": unseen})
+
+    one = hold_out(config, table)
+
+    assert set(known) <= set(one.split.train)
+    assert one.notes[0].startswith("4 of 15 rows held out are fitted on")
+
+
+def test_a_column_without_a_level_in_the_rows_to_fit_on_is_coded(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("a,alarm,y\n" + "".join(f"{i},{'pq'[i % 2] if i > 89 else ''},{i % 7}\n" for i in range(100)))
+
+    coded = CodedTable.of(load_training_table(path, ["y"]), np.arange(80), unseen="other")
+
+    assert (coded.levels, coded.n_codes) == (((),), (1,))
+    assert coded.codes[:, 0].tolist() == [0] * 90 + [-1] * 10
 
 
 def test_rows_that_carry_the_ranges_of_a_longer_table_leave_some_to_judge_by(tmp_path: Path) -> None:
@@ -131,6 +156,10 @@ def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
     table = load_training_table(path, ["y"], drop=["g"], time="t")
     with pytest.raises(TrainingDataError, match="'b' has none when later by t is held out"):
         hold_out(config, table)
+    path.write_text("t,b,y\n" + "".join(f"{i},{'pq'[i % 2] if i > 90 else ''},{i % 7}\n" for i in range(100)))
+    for unseen in ("refuse", "other"):
+        with pytest.raises(TrainingDataError, match="'b' has none when later by t is held out; drop it"):
+            hold_out(config.model_copy(update={"unseen": unseen}), load_training_table(path, ["y"], time="t"))
     flat = tmp_path / "flat.csv"
     flat.write_text("g,y\n" + "".join(f"{'xy'[i % 2]},{i % 7}\n" for i in range(100)))
     with pytest.raises(TrainingDataError, match="has none; choose another"):
