@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from training.evaluation.leaderboard import BASELINES, TableRows, board_row
@@ -47,6 +48,22 @@ def test_the_baselines_learn_what_they_can_in_every_unit(unit: float) -> None:
     assert errors["linear (ridge)"]["p"] < 0.05 * errors["mean"]["p"]
     assert errors["linear (ridge)"]["q"] < 0.05 * errors["mean"]["q"]
     assert errors["gradient-boosted trees"]["q"] < 0.3 * errors["mean"]["q"]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_column_known_only_in_rows_held_out_changes_no_baseline(name: str) -> None:
+    rng = np.random.default_rng(0)
+    numeric, codes = rng.normal(size=(120, 3)), rng.integers(0, 3, size=(120, 1))
+    targets = numeric[:, 2:] + codes
+    numeric[:100, 0] = np.nan
+
+    def answers(columns: list[int]) -> NDArray[np.float64]:
+        train, test = (
+            TableRows(numeric[part][:, columns], codes[part], targets[part]) for part in (slice(100), slice(100, 120))
+        )
+        return BASELINES[name](train, test, 0)
+
+    np.testing.assert_array_equal(answers([0, 1, 2]), answers([1, 2]))
 
 
 def test_plots_are_drawn_with_overflows_exact_zeros_and_any_column_name() -> None:
