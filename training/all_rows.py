@@ -63,11 +63,15 @@ class RunningErrors:
     def __init__(self, centre: Floats) -> None:
         self._centre = centre
         self._sums = np.zeros((5, len(centre)))
+        self._largest = float(np.finfo(np.float64).tiny)
         self.n_rows = 0
 
     def add(self, targets: Floats, predictions: Floats, weights: Floats | None = None) -> None:
         """Add rows, both arrays (n_rows, d_outputs), weights (n_rows,)."""
         weight = np.ones((len(targets), 1)) if weights is None else weights[:, None]
+        largest = max(self._largest, float(weight.max()))
+        self._sums *= self._largest / largest
+        self._largest, weight = largest, weight / largest  # sums of weights near the largest float overflow
         error, shifted = predictions - targets, targets - self._centre
         with np.errstate(over="ignore"):
             for i, values in enumerate((np.ones_like(error), np.abs(error), error**2, shifted, shifted**2)):

@@ -166,13 +166,12 @@ def drawn_table(path: Path, columns: Columns, max_rows: int, seed: int) -> Train
     kinds = judge_columns(
         path, skip=columns.drop, as_text=[*columns.categories, *columns.dates], as_numbers=columns.numbers
     )
-    present = [*columns.targets, *([columns.weight] if columns.weight else [])]
     _refuse_text(path, columns, kinds.texts)
-    sample = draw_rows(path, kinds, present, columns.dates, columns.categories, columns.numbers, max_rows, seed)
+    sample = draw_rows(path, kinds, columns, max_rows, seed)
     table = training_table(path, sample.table, columns, sample.drawn)
     notes = (
         f"{table.n_rows} of {kinds.n_rows} rows were drawn to fit and to choose on (--max-rows); ranges, levels and "
-        "missing values are those of all rows",
+        "missing values are those of all rows that count",
         *table.notes,
     )
     uses = tuple(replace(use, n_missing=kinds.n_missing[use.name]) for use in table.uses)
@@ -190,14 +189,15 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
     targets = _targets(path, table, columns.targets)
     known: NDArray[np.bool_] = np.logical_not(np.isnan(targets).any(axis=1))
     n_targets = int(known.sum())
-    if columns.weight is not None:
-        weights = _weights(table, columns.weight, known)
-        known[known] = weights > 0
+    weights = None if columns.weight is None else _weights(path, table, columns.weight, known, drawn)
+    if weights is not None:
+        known &= weights > 0
     n_known = int(known.sum())
     if n_known < MIN_ROWS:
+        weighted = "" if columns.weight is None else f" and a positive weight in {columns.weight!r}"
         msg = (
-            f"a table must have at least {MIN_ROWS} rows with every target (fewer leave nothing to judge a model by), "
-            f"however {path.name} has {n_known}; add rows"
+            f"a table must have at least {MIN_ROWS} rows with every target{weighted} (fewer leave nothing to judge a "
+            f"model by), however {path.name} has {n_known}; add rows"
         )
         raise TrainingDataError(msg)
     if n_targets < len(known):
@@ -246,7 +246,7 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
         sha256=file_sha256(path),
         notes=tuple(notes),
         uses=uses,
-        weights=None if columns.weight is None else _weights(table, columns.weight, known),
+        weights=None if weights is None else weights[known] / weights[known].mean(),
         groups=None if columns.group is None else _groups(table.columns[columns.group][known]),
         times=None if columns.time is None else times_of(columns.time, table.columns[columns.time][known]),
         drawn=None if drawn is None else drawn.take(known),
@@ -296,24 +296,26 @@ def _refuse_text(path: Path, columns: Columns, texts: Mapping[str, Text | None])
 def _targets(path: Path, table: Table, names: Sequence[str]) -> NDArray[np.float64]:
     for name in names:
         column = table.columns[name]
-        if np.isnan(column.astype(np.float64)).all():
+        if column.size and np.isnan(column.astype(np.float64)).all():
             msg = f"a target must have values, however {name!r} of {path.name} has none; choose another column"
             raise TrainingDataError(msg)
     return np.stack([table.columns[name].astype(np.float64) for name in names], axis=1)
 
 
-def _weights(table: Table, name: str, known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    rule = f"a weight must be a number of at least 0, and some must be positive, however column {name!r}"
-    weights = table.columns[name][known].astype(np.float64)
+def _weights(path: Path, table: Table, name: str, known: NDArray[np.bool_], drawn: Drawn | None) -> NDArray[np.float64]:
+    """Return weights relative to the largest, 0 where a row is not known, shape (n_rows,)."""
+    weights = np.where(known, table.columns[name].astype(np.float64), 0.0)
     wrong = np.flatnonzero(np.logical_not(weights >= 0))
     if wrong.size:
-        what = "a missing value" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
-        msg = f"{rule} has {wrong.size} others, such as {what}; correct them, or drop those rows"
+        row = int(wrong[0] if drawn is None else drawn.numbers[wrong[0]])
+        holds = "no value" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
+        msg = (
+            f"a weight must be a number of at least 0, however {name!r} of {path.name} holds {holds} in "
+            f"{place_of_row(path, row)}; correct it, or drop rows like it"
+        )
         raise TrainingDataError(msg)
-    if (weights > 0).sum() < MIN_ROWS:
-        msg = f"{rule} has {(weights > 0).sum()} positive ones, fewer than {MIN_ROWS}; choose another column"
-        raise TrainingDataError(msg)
-    return np.asarray(weights / weights.mean(), dtype=np.float64)
+    largest = weights.max(initial=0.0)
+    return np.asarray(weights / largest if largest > 0 else weights, dtype=np.float64)
 
 
 def _groups(values: Column) -> NDArray[np.int64]:

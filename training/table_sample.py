@@ -1,11 +1,10 @@
 """Rows drawn of a table that is longer than what is fitted on, in one pass and in memory that does not grow with it.
 
-The draw is uniform over the rows with every target. Beside it, and few, come the rows that carry what a model must know
-of all rows: the smallest and largest value of every number and date, a missing value of every column that has one, and
-the first row of every level.
+The draw is uniform over the rows that count: those with every target and, where there are weights, one other than 0.
+Beside it, and few, come the rows that carry what a model must know of all rows that count: the smallest and largest
+value of every number and date, a missing value of every column that has one, and the first row of every level.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 
 from models.contract.dates import read_moments
 from models.contract.tables import Batch, Column, Judged, Table, iter_batches
+from training.columns import Columns
 from training.feature_columns import MAX_LEVELS, MAX_LEVELS_ASKED
 
-_SPARE = 6.0
-"""Standard deviations of the number of rows drawn, that are drawn more, and then left out: fewer than asked for come
-once in a thousand million draws."""
+_SPARE = 0.25
+"""Rows held beside those to draw, as a share of them: the rows held are written anew only when there are more."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +51,14 @@ class Sample:
     drawn: Drawn
 
 
-def draw_rows(
-    path: Path,
-    kinds: Judged,
-    present: Sequence[str],
-    dates: Sequence[str],
-    categories: Sequence[str],
-    lenient: Sequence[str],
-    max_rows: int,
-    seed: int,
-) -> Sample:
+def draw_rows(path: Path, kinds: Judged, columns: Columns, max_rows: int, seed: int) -> Sample:
     """Draw rows of a table.
 
     Args:
         path: The file.
         kinds: What its columns hold.
-        present: Columns of numbers that must have a value.
-        dates: Columns of dates, among those of text.
-        categories: Columns of levels however many they have, among those of text.
-        lenient: Columns of numbers in which what is no number is missing.
+        columns: What its user said of them; targets and weights are numbers. A missing or negative weight is carried
+            like any smallest or missing value.
         max_rows: How many to draw, beside those that carry ranges and levels.
         seed: Seed of the draw.
 
@@ -78,39 +66,66 @@ def draw_rows(
         TableError: When the file is no table.
     """
     rng = np.random.default_rng(seed)
-    n_candidates = max(1, kinds.n_rows - max(kinds.n_missing[name] for name in present))
-    share = (max_rows + _SPARE * np.sqrt(max_rows)) / n_candidates
     names = (*kinds.numbers, *kinds.texts)
-    parts: list[dict[str, Column]] = []
-    keys: list[NDArray[np.float64]] = []
-    numbers: list[NDArray[np.int64]] = []
-    pins = _Pins(kinds, tuple(dates), tuple(categories))
-    for batch in iter_batches(path, numbers=kinds.numbers, texts=tuple(kinds.texts), lenient=lenient, whole=False):
-        known = np.ones(len(batch.columns[names[0]]), dtype=np.bool_)
-        for name in present:
-            known &= ~np.isnan(batch.columns[name].astype(np.float64))
-        key = rng.random(len(known))
-        kept = np.flatnonzero(known & (key < share))
-        parts.append({name: batch.columns[name][kept] for name in names})
-        keys.append(key[kept])
-        numbers.append(batch.first_row + kept)
-        pins.see(batch, np.flatnonzero(known))
-    drawn, key = np.concatenate(numbers), np.concatenate(keys)
-    chosen = np.sort(np.argsort(key, kind="stable")[:max_rows])
-    pinned_rows, there = pins.rows(), set(drawn[chosen].tolist())
+    smallest = _SmallestKeys(max_rows)
+    pins = _Pins(kinds, columns.dates, columns.categories)
+    for batch in iter_batches(
+        path, numbers=kinds.numbers, texts=tuple(kinds.texts), lenient=columns.numbers, whole=False
+    ):
+        counts = np.ones(len(batch.columns[names[0]]), dtype=np.bool_)
+        for name in columns.targets:
+            counts &= ~np.isnan(batch.columns[name].astype(np.float64))
+        if columns.weight is not None:
+            counts &= batch.columns[columns.weight].astype(np.float64) != 0
+        keys, counted = rng.random(len(counts)), np.flatnonzero(counts)
+        smallest.see(batch, counted, keys[counted])
+        pins.see(batch, counted)
+    drawn, values = smallest.rows()
+    pinned_rows, there = pins.rows(), set(drawn.tolist())
     beside = [row for row in sorted(pinned_rows) if row not in there]
-    order = np.argsort(np.concatenate([drawn[chosen], np.array(beside, dtype=np.int64)]), kind="stable")
-    columns: dict[str, Column] = {}
-    for name in names:
-        values = np.concatenate([part[name] for part in parts])[chosen]
-        extra = np.array([pinned_rows[row][name] for row in beside], dtype=values.dtype)
-        columns[name] = np.concatenate([values, extra])[order]
-    file_rows = np.concatenate([drawn[chosen], np.array(beside, dtype=np.int64)])[order]
-    pinned = np.flatnonzero(np.isin(file_rows, list(pinned_rows)))
-    in_order = tuple(name for name in kinds.n_missing if name in columns)
+    numbers = np.concatenate([drawn, np.array(beside, dtype=np.int64)])
+    order = np.argsort(numbers, kind="stable")
+    rows: dict[str, Column] = {}
+    for name in kinds.n_missing:
+        extra = np.array([pinned_rows[row][name] for row in beside], dtype=values[name].dtype)
+        rows[name] = np.concatenate([values[name], extra])[order]
+    pinned = np.flatnonzero(np.isin(numbers[order], list(pinned_rows)))
     told = {name: why for name, why in kinds.texts.items() if why is not None}
-    table = Table(in_order, {name: columns[name] for name in in_order}, len(file_rows), kinds.notes, told)
-    return Sample(table, Drawn(file_rows, pinned, kinds.n_rows, kinds.numbers))
+    table = Table(tuple(rows), rows, len(order), kinds.notes, told)
+    return Sample(table, Drawn(numbers[order], pinned, kinds.n_rows, kinds.numbers))
+
+
+@dataclass
+class _SmallestKeys:
+    """The rows with the smallest keys of those seen: a uniform draw, as keys are random, of however many rows."""
+
+    n_rows: int
+    _parts: list[tuple[NDArray[np.float64], NDArray[np.int64], dict[str, Column]]] = field(default_factory=list)
+    _n_held: int = 0
+    _below: float = np.inf
+
+    def see(self, batch: Batch, places: NDArray[np.intp], keys: NDArray[np.float64]) -> None:
+        """Look at rows of a batch by their places in it, each with its key."""
+        held = keys < self._below
+        kept = places[held]
+        columns = {name: values[kept] for name, values in batch.columns.items()}
+        self._parts.append((keys[held], batch.first_row + kept, columns))
+        self._n_held += kept.size
+        if self._n_held > (1 + _SPARE) * self.n_rows:
+            self._leave_out_largest()
+
+    def rows(self) -> tuple[NDArray[np.int64], dict[str, Column]]:
+        """Return the rows' numbers in the file, ascending, and their columns."""
+        self._leave_out_largest()
+        _, numbers, columns = self._parts[0]
+        return numbers, columns
+
+    def _leave_out_largest(self) -> None:
+        keys, numbers = (np.concatenate([part[i] for part in self._parts]) for i in (0, 1))
+        kept = np.sort(np.argsort(keys, kind="stable")[: self.n_rows])
+        columns = {name: np.concatenate([part[2][name] for part in self._parts])[kept] for name in self._parts[0][2]}
+        self._parts = [(keys[kept], numbers[kept], columns)]
+        self._n_held, self._below = kept.size, float(keys[kept].max(initial=0.0))
 
 
 @dataclass

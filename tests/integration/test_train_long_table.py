@@ -172,6 +172,10 @@ def test_running_errors_are_those_of_whole_arrays() -> None:
     whole = regression_metrics(targets, predictions, ("p", "q"), weights)
     for name, values in running.metrics(("p", "q")).items():
         assert values == pytest.approx(whole[name], rel=1e-6)
+    heavy = RunningErrors(targets[:50].mean(axis=0))
+    for part in np.array_split(np.arange(500), 7):
+        heavy.add(targets[part], predictions[part], 8e307 * weights[part])
+    assert heavy.metrics(("p", "q"))["q"] == pytest.approx(whole["q"], rel=1e-6)
 
 
 def test_the_draw_is_uniform_seeded_and_of_rows_with_a_target(folder: Path) -> None:
@@ -190,6 +194,57 @@ def test_the_draw_is_uniform_seeded_and_of_rows_with_a_target(folder: Path) -> N
     at = np.searchsorted(np.delete(np.arange(N), 5), numbers[0])
     np.testing.assert_array_equal(tables[0].numeric, whole.numeric[at])
     np.testing.assert_array_equal(tables[0].categorical, whole.categorical[at])
+
+
+def weighted(path: Path, n_rows: int, weight: Any, **more: Any) -> Path:
+    rng = np.random.default_rng(0)
+    a = rng.uniform(1, 10, n_rows)
+    parquet.write_table(pa.table({"a": a, "w": weight, "y": 2 * a + rng.normal(size=n_rows)} | more), path)
+    return path
+
+
+def test_rows_of_weight_0_are_neither_drawn_nor_carry_ranges_and_levels(tmp_path: Path) -> None:
+    weight, b = np.ones(N), np.linspace(0, 1, N)
+    grade = np.where(np.arange(N) % 2, "hard", "soft").astype(object)
+    weight[[100, 200]] = 0
+    grade[[100, 2000]] = "rare"
+    b[[200, 2500]] = 50, 30
+    path = weighted(tmp_path / "data.parquet", N, weight, b=b, grade=grade)
+
+    table = load_training_table(path, ["y"], weight="w", max_rows=200)
+
+    assert table.drawn is not None
+    assert {2000, 2500} <= set(table.drawn.numbers.tolist())
+    assert not {100, 200} & set(table.drawn.numbers.tolist())
+    assert table.numeric[:, table.number_names.index("b")].max() == 30
+    assert "rare" in table.categorical[:, 0]
+
+
+def test_as_many_rows_are_drawn_where_few_have_weight(tmp_path: Path) -> None:
+    path = weighted(tmp_path / "data.parquet", 20_000, (np.arange(20_000) % 50 == 0).astype(float))
+
+    table = load_training_table(path, ["y"], weight="w", max_rows=300)
+
+    assert 300 <= table.n_rows <= 306
+    assert table.drawn is not None
+    assert not np.any(table.drawn.numbers % 50)
+    assert np.ptp(np.histogram(table.drawn.numbers, bins=4, range=(0, 20_000))[0]) < 30
+    few = weighted(tmp_path / "few.parquet", 1000, (np.arange(1000) < 14).astype(float))
+    with pytest.raises(TrainingDataError, match=r"20 rows .* a positive weight in 'w' .* few\.parquet has 14"):
+        load_training_table(few, ["y"], weight="w", max_rows=300)
+    none = weighted(tmp_path / "none.parquet", 1000, np.zeros(1000))
+    with pytest.raises(TrainingDataError, match=r"20 rows .* a positive weight in 'w' .* none\.parquet has 0"):
+        load_training_table(none, ["y"], weight="w", max_rows=300)
+
+
+@pytest.mark.parametrize(("wrong", "holds"), [(np.nan, "no value"), (-2.0, "-2")])
+def test_a_wrong_weight_anywhere_in_a_long_table_is_refused(tmp_path: Path, wrong: float, holds: str) -> None:
+    weight = np.ones(N)
+    weight[2345] = wrong
+    path = weighted(tmp_path / "data.parquet", N, pa.array(weight, from_pandas=True))
+
+    with pytest.raises(TrainingDataError, match=f"'w' of data.parquet holds {holds} in row 2346; correct it"):
+        load_training_table(path, ["y"], weight="w", max_rows=200)
 
 
 def test_columns_are_judged_as_they_are_read_whole(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
             {"weight": "grade"},
             "a weight must hold numbers, however 'grade' of steel.csv holds 'C45' in line 2; correct it$",
         ),
-        (["Fatigue"], {"weight": "empty"}, "'empty' has 30 others, such as a missing value"),
+        (["Fatigue"], {"weight": "empty"}, "'empty' of steel.csv holds no value in line 2"),
         (["a"], {"weight": "Fatigue", "time": "empty"}, "'empty' lacks 29 of 29"),
         (
             ["Fatigue"],
@@ -380,7 +380,18 @@ def test_text_that_could_be_dates_is_told_how_to_take_it(tmp_path: Path) -> None
 def test_weights_need_enough_rows(tmp_path: Path) -> None:
     path = csv(tmp_path, y=lambda i: i % 5, a=lambda i: i % 7, w=lambda i: int(i < 5), minus=lambda i: i - 1)
 
-    with pytest.raises(TrainingDataError, match="'w' has 5 positive ones, fewer than 20"):
+    with pytest.raises(TrainingDataError, match=r"at least 20 rows .* and a positive weight in 'w' .* has 5;"):
         load_training_table(path, ["y"], weight="w")
-    with pytest.raises(TrainingDataError, match="'minus' has 1 others, such as -1"):
+    with pytest.raises(TrainingDataError, match=r"'minus' of steel\.csv holds -1 in line 2; correct it"):
         load_training_table(path, ["y"], weight="minus")
+
+
+def test_weights_near_the_largest_float_count_like_any_others(tmp_path: Path) -> None:
+    """Their mean overflowed, and all rows were left out."""
+    path = csv(tmp_path, y=lambda i: i % 5, a=lambda i: i % 7, w=lambda i: (i % 3) * 8e307, v=lambda i: i % 3)
+
+    huge, small = (load_training_table(path, ["y"], weight=weight, drop=[other]) for weight, other in ("wv", "vw"))
+
+    assert huge.weights is not None
+    assert small.weights is not None
+    np.testing.assert_allclose(huge.weights, small.weights)
