@@ -127,7 +127,8 @@ def judge_all_rows(config: TableConfig, fitted: FittedTable, held_out: HeldOut) 
         if used_groups is not None and config.group is not None:
             judged &= [name not in used_groups for name in group_names(batch.columns[config.group])]
         if first_time is not None and config.time_column is not None:
-            judged &= times_of(config.time_column, batch.columns[config.time_column]) >= first_time
+            left = np.flatnonzero(judged)
+            judged[left] = times_of(config.time_column, batch.columns[config.time_column][left]) >= first_time
         if held_out.tail is not None:
             column, threshold = held_out.tail
             judged &= rows.numeric[:, column] > threshold

@@ -248,7 +248,7 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
         uses=uses,
         weights=None if weights is None else weights[known] / weights[known].mean(),
         groups=None if columns.group is None else _groups(table.columns[columns.group][known]),
-        times=None if columns.time is None else times_of(columns.time, table.columns[columns.time][known]),
+        times=None if columns.time is None else _times(path, table, columns.time, known, drawn),
         drawn=None if drawn is None else drawn.take(known),
     )
 
@@ -307,11 +307,10 @@ def _weights(path: Path, table: Table, name: str, known: NDArray[np.bool_], draw
     weights = np.where(known, table.columns[name].astype(np.float64), 0.0)
     wrong = np.flatnonzero(np.logical_not(weights >= 0))
     if wrong.size:
-        row = int(wrong[0] if drawn is None else drawn.numbers[wrong[0]])
         holds = "no value" if np.isnan(weights[wrong[0]]) else f"{weights[wrong[0]]:g}"
         msg = (
             f"a weight must be a number of at least 0, however {name!r} of {path.name} holds {holds} in "
-            f"{place_of_row(path, row)}; correct it, or drop rows like it"
+            f"{_place(path, wrong[0], drawn)}; correct it, or drop rows like it"
         )
         raise TrainingDataError(msg)
     largest = weights.max(initial=0.0)
@@ -328,21 +327,30 @@ def group_names(values: Column) -> NDArray[np.str_]:
     return np.array(["" if value is None or value != value else str(value) for value in values.tolist()])
 
 
-def times_of(name: str, values: Column) -> NDArray[np.float64]:
-    """Return the moments or numbers that order rows, all of them finite.
-
-    Raises:
-        TrainingDataError: When one is missing or is no date.
-    """
-    times = values.astype(np.float64) if values.dtype == np.float64 else dates_of(name, values.astype(object))
-    n_missing = int(np.isnan(times).sum())
-    if n_missing:
+def _times(path: Path, table: Table, name: str, known: NDArray[np.bool_], drawn: Drawn | None) -> NDArray[np.float64]:
+    times = times_of(name, table.columns[name][known])
+    missing = np.flatnonzero(known)[np.isnan(times)]
+    if missing.size:
         msg = (
-            f"a time must stand in every row to order them, however column {name!r} lacks {n_missing} of {len(times)}; "
-            "complete it or choose another column"
+            f"a time must stand in every row that is learned from, to order them, however {name!r} of {path.name} has "
+            f"none in {_place(path, missing[0], drawn)}; complete it or choose another column"
         )
         raise TrainingDataError(msg)
     return times
+
+
+def times_of(name: str, values: Column) -> NDArray[np.float64]:
+    """Return the moments or numbers that order rows, missing as NaN.
+
+    Raises:
+        TrainingDataError: When one is no date.
+    """
+    return values.astype(np.float64) if values.dtype == np.float64 else dates_of(name, values.astype(object))
+
+
+def _place(path: Path, row: np.intp, drawn: Drawn | None) -> str:
+    """Return where a row of the table stands in the file, for a message."""
+    return place_of_row(path, int(row if drawn is None else drawn.numbers[row]))
 
 
 def _n_missing(values: Column) -> int:

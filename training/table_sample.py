@@ -57,8 +57,8 @@ def draw_rows(path: Path, kinds: Judged, columns: Columns, max_rows: int, seed: 
     Args:
         path: The file.
         kinds: What its columns hold.
-        columns: What its user said of them; targets and weights are numbers. A missing or negative weight is carried
-            like any smallest or missing value.
+        columns: What its user said of them; targets and weights are numbers. A missing or negative weight, or a
+            missing time, is carried like any smallest or missing value.
         max_rows: How many to draw, beside those that carry ranges and levels.
         seed: Seed of the draw.
 
@@ -68,7 +68,8 @@ def draw_rows(path: Path, kinds: Judged, columns: Columns, max_rows: int, seed: 
     rng = np.random.default_rng(seed)
     names = (*kinds.numbers, *kinds.texts)
     smallest = _SmallestKeys(max_rows)
-    pins = _Pins(kinds, columns.dates, columns.categories)
+    dates = [name for name in (*columns.dates, columns.time) if name is not None and name not in columns.categories]
+    pins = _Pins(kinds, tuple(dates), columns.categories)
     for batch in iter_batches(
         path, numbers=kinds.numbers, texts=tuple(kinds.texts), lenient=columns.numbers, whole=False
     ):

@@ -24,7 +24,7 @@ from tests.quiet import Quiet
 from training.all_rows import RunningErrors, judge_all_rows
 from training.coded_table import CodedTable
 from training.config import TableConfig
-from training.datasets import load_training_table
+from training.datasets import load_training_table, table_of
 from training.errors import TrainingDataError
 from training.evaluation.metrics import regression_metrics
 from training.holding_out import hold_out
@@ -245,6 +245,31 @@ def test_a_wrong_weight_anywhere_in_a_long_table_is_refused(tmp_path: Path, wron
 
     with pytest.raises(TrainingDataError, match=f"'w' of data.parquet holds {holds} in row 2346; correct it"):
         load_training_table(path, ["y"], weight="w", max_rows=200)
+
+
+def dated(path: Path, missing: int) -> Path:
+    """Write a table whose time is missing in row 5, which has no target, and in another one."""
+    when: list[str | None] = np.datetime_as_string(np.datetime64("2020-01-01") + np.arange(N)).tolist()
+    when[5] = when[missing] = None
+    parquet.write_table(pa.table(columns() | {"when": when}), path)
+    return path
+
+
+def test_a_time_may_be_missing_where_the_target_is(tmp_path: Path) -> None:
+    """The rows that judge were looked for among those too, and refused after the whole fit."""
+    settings = config(tmp_path, data=dated(tmp_path / "data.parquet", 5), time_column="when", drop=("heat", "w"))
+    table = table_of(settings)
+    held_out = hold_out(settings, table)
+    truth = Truth(CodedTable.of(table, held_out.split.train), nn.Identity(), {})
+
+    assert 400 <= judge_all_rows(settings, truth, held_out).n_rows <= 600
+
+
+def test_a_missing_time_anywhere_in_a_long_table_is_refused_before_the_fit(tmp_path: Path) -> None:
+    path = dated(tmp_path / "data.parquet", 2345)
+
+    with pytest.raises(TrainingDataError, match=r"'when' of data\.parquet has none in row 2346; complete it"):
+        load_training_table(path, ["y"], time="when", max_rows=200)
 
 
 def test_columns_are_judged_as_they_are_read_whole(tmp_path: Path) -> None:
