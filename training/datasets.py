@@ -227,7 +227,9 @@ def training_table(path: Path, table: Table, columns: Columns, drawn: Drawn | No
     uses = tuple(_with_lone_values(use, table, known, drawn) for use in chosen.uses)
     notes += [use.note for use in uses if use.note is not None]
     if not chosen.features:
-        msg = f"a table must have a column to predict from, however none of {path.name} is left: {'; '.join(notes)}"
+        left_out = "; ".join(use.note for use in uses if use.role == "left out" and use.note)
+        why = left_out or "all others are dropped, or named as weight, group or time; keep one"
+        msg = f"a table must have a column to predict from, however none of {path.name} is left: {why}"
         raise TrainingDataError(msg)
     names = [feature.name for feature in chosen.features]
     if len(set(names)) < len(names):

@@ -164,6 +164,11 @@ def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
             {"drop": ["a", "grade", "vast", "faint"]},
             "none of steel.csv is left: column 'flat' was left out",
         ),
+        (
+            ["Fatigue"],
+            {"drop": ["a", "grade", "vast", "faint", "flat", "empty"]},
+            "none of steel.csv is left: all others are dropped, .*; keep one",
+        ),
     ],
 )
 def test_refuses(tmp_path: Path, targets: list[str], options: dict[str, Any], message: str) -> None:
