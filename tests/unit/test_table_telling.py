@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.contract.dates import DatePart
+from models.contract.dates import DatePart, DatePartName
 from models.contract.manifest import CategoryColumn, DateColumn, Formula, NumberColumn
 from tests.published import arithmetic_graph, arithmetic_manifest
 from training.evaluation.importance import permutation_importance
@@ -167,3 +167,15 @@ def test_a_card_speaks_of_a_residual_where_there_is_one(formula: str, told: bool
     text = model_card(table, {})["model-card.md"].decode()
     assert "the graph is what computes" in text
     assert ("The residual is boosted trees" in text) == told
+
+
+@pytest.mark.parametrize(
+    ("part", "seen"), [("elapsed_days", "2026-01-01T00:00:00 to 2026-01-10T12:00:00"), ("month", "date")]
+)
+def test_a_card_tells_which_dates_were_seen(part: DatePartName, seen: str) -> None:
+    day = DateColumn(name="day", origin="2026-01-01", parts=(DatePart(name=part, minimum=0, maximum=9.5),))
+    manifest = arithmetic_manifest("add", arithmetic_graph("add")).model_copy(update={"inputs": (day,)})
+
+    text = model_card(manifest, {}, [])["model-card.md"].decode()
+
+    assert f"| day |  | {seen} | refused |" in text

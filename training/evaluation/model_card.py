@@ -140,6 +140,8 @@ def _input_row(column: Column) -> tuple[str, str, str, str]:
         more = len(column.categories) - _MOST_LEVELS
         seen = ", ".join(column.categories[:_MOST_LEVELS]) + (f" and {more} more" if more > 0 else "")
         unit = ""
+    elif isinstance(column, DateColumn) and column.span is not None:
+        seen, unit = " to ".join(column.span), ""
     else:
         seen, unit = column.kind, ""
     missing = isinstance(column, NumberColumn | CategoryColumn | DateColumn) and column.may_be_missing
