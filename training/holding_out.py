@@ -43,11 +43,16 @@ def hold_out(config: TableConfig, table: TrainingTable) -> HeldOut:
     would mix what it keeps apart: such rows judge nothing, unless levels never seen are answered as "other".
 
     Raises:
-        TrainingDataError: When the rows cannot be split so, too few are left to judge by, or a column has no value in
-            the rows to fit on.
+        TrainingDataError: When the rows cannot be split so, too few are left to judge by, or in the rows to fit on a
+            column has no value or a target does not vary.
     """
-    if config.split_kind == "random":
-        return _at_random(config, table)
+    held_out = _at_random(config, table) if config.split_kind == "random" else _apart(config, table)
+    _check_targets(table, held_out)
+    return held_out
+
+
+def _apart(config: TableConfig, table: TrainingTable) -> HeldOut:
+    """Hold out groups, the latest rows or a tail."""
     kind: str = config.split_kind
     tail = None
     if kind == "group" and table.groups is not None:
@@ -119,6 +124,16 @@ def _check_values(table: TrainingTable, split: Split, region: str) -> None:
             msg = (
                 f"a column must have a value in the rows to fit on, however {name!r} has none when {region} is held "
                 "out; drop it"
+            )
+            raise TrainingDataError(msg)
+
+
+def _check_targets(table: TrainingTable, held_out: HeldOut) -> None:
+    for name, values in zip(table.target_names, table.targets[held_out.split.train].T, strict=True):
+        if not np.ptp(values) > 0:
+            msg = (
+                f"a target must vary in the rows to fit on, however {name!r} is {values[0]:g} in all of them: rows "
+                f"where it is not are held out ({held_out.region}); add some, or choose another --split or --seed"
             )
             raise TrainingDataError(msg)
 

@@ -169,6 +169,16 @@ def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
         hold_out(config, load_training_table(path, ["y"], time="t"))
 
 
+@pytest.mark.parametrize("split", ["time", "random"])
+def test_a_target_that_does_not_vary_in_the_rows_to_fit_on_is_refused(tmp_path: Path, split: str) -> None:
+    path = tmp_path / "rare.csv"
+    rare = 99 if split == "time" else random_split(100, 0).test[0]
+    path.write_text("t,b,y\n" + "".join(f"{i},{i % 7},{7 * (i == rare)}\n" for i in range(100)))
+    config = TableConfig.model_validate({"data": path, "targets": ("y",), "time_column": "t", "split": split})
+    with pytest.raises(TrainingDataError, match=r"must vary in the rows to fit on, however 'y' is 0 in all of them"):
+        hold_out(config, load_training_table(path, ["y"], time="t"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
