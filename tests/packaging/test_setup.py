@@ -42,7 +42,7 @@ def test_every_target_that_a_page_shows_is_there() -> None:
         shown = re.findall(r"^make (\w+)", (CHECKOUT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert {"serve", "train", "test"} <= set(shown)
         assert set(shown) <= set(re.findall(r"^\.PHONY: (\w+)$", makefile, flags=re.MULTILINE))
-    dry = ["make", "--dry-run", "--always-make", "train"]
+    dry = ["make", "--no-print-directory", "--dry-run", "--always-make", "train"]
     steps = subprocess.run(dry, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     assert steps.splitlines() == [".ci/environment .venv dev", ".venv/bin/nalu train --help"]
 

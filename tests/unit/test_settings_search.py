@@ -68,7 +68,7 @@ def test_ends_when_the_time_is_over_and_keeps_the_default_where_nothing_is_bette
 
 def test_a_missing_package_is_told(tried: tuple[list[Trial], Choice], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nalu-serving\[search\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*'\.\[search\]'"):
         search_settings(*tried, "inside", FEW_TREES, 0, Budget(1.0))
 
 
