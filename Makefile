@@ -21,8 +21,7 @@ train: .venv/.made ## set up .venv with what training needs, and tell its comman
 
 .PHONY: test
 test: .venv/.made ## set up everything, then check, try the wheel and test: all that continuous integration runs
-	@.ci/check
-	@.ci/wheel
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check wheel
 	@.venv/bin/python deploy/check-metrics
 	@.ci/test
 
