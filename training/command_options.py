@@ -1,6 +1,5 @@
 """What the commands of `nalu train` share: their options, and how they end."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from training.terminal import console
 
 if TYPE_CHECKING:
     from models.contract.manifest import ModelManifest
+    from models.contract.repository import ModelRepository
 
 Name = Annotated[str | None, typer.Option(help="Name to publish under; by default the operation's or the file's.")]
 Repository = Annotated[
@@ -40,7 +40,6 @@ def tell_formula(manifest: "ModelManifest", longest: int | None = None) -> None:
 
 def tell_published(manifest: "ModelManifest", repository: Path, folder: Path) -> None:
     """Say what was published, and what to do where another version answers or other columns are asked for."""
-    from models.contract.errors import ContractError
     from models.contract.repository import ModelRepository
 
     name, version = manifest.name, manifest.version
@@ -50,13 +49,21 @@ def tell_published(manifest: "ModelManifest", repository: Path, folder: Path) ->
     if active is not None:
         console.print(f"version {active} stays active; let this one answer: nalu models activate {name} {version}")
     before = active or max((one for one in published.versions(name) if one < version), default=None)
-    with suppress(ContractError):  # a version that cannot be read answers nobody
-        answers = published.manifest(name, before) if before is not None else manifest
-        old, new = ([column.name for column in one.inputs] for one in (answers, manifest))
-        if set(old) != set(new):
-            changes = [f"+ {column}" for column in new if column not in old]
-            changes += [f"- {column}" for column in old if column not in new]
-            console.print(
-                f"its inputs are not those of version {before} ({', '.join(changes)}): requests must follow, "
-                "or publish it under another name with --name"
-            )
+    if before is not None:
+        _tell_other_inputs(manifest, published, before)
+
+
+def _tell_other_inputs(manifest: "ModelManifest", published: "ModelRepository", before: int) -> None:
+    from models.contract.errors import ContractError
+
+    try:
+        old = [column.name for column in published.manifest(manifest.name, before).inputs]
+    except ContractError:  # a version that cannot be read answers nobody
+        return
+    new = [column.name for column in manifest.inputs]
+    changes = [f"+ {name}" for name in new if name not in old] + [f"- {name}" for name in old if name not in new]
+    if changes:
+        console.print(
+            f"its inputs are not those of version {before} ({', '.join(changes)}): requests must follow, "
+            "or publish it under another name with --name"
+        )

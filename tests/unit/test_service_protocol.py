@@ -2,97 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
-from uvicorn import Config
-from uvicorn.server import ServerState
 
-from models.contract.repository import ModelRepository
-from service.api import front, heads, protocol
-from service.api.front import Front
-from service.api.gathering import Gathering
-from service.api.heads import Heads
+from service.api import heads
 from service.api.held import HELD_BYTES
-from service.api.middleware import CLIENT_LEFT, Traffic
-from service.api.patience import patience_of
-from service.api.protocol import PredictProtocol
-from service.api.reaper import Reaper
+from service.api.middleware import CLIENT_LEFT
 from service.inference.quick_rows import QuickReader
-from service.inference.registry import load_registry
 from service.inference.session import ModelSession
-from service.metrics import Counts
-from service.settings import Settings
-from tests.published import publish_arithmetic
+from tests.short_path import Served, answers, quick_reader, request, run
 from tests.wires import Wire, settle
-
-
-class Served:
-    """Connections to one server, whose application says only what it was asked."""
-
-    def __init__(self, reader: QuickReader, max_body_bytes: int = 10_000) -> None:
-        self.traffic = Traffic(Counts().slot(0))
-        self.front = Front(reader, max_body_bytes=max_body_bytes, traffic=self.traffic)
-        self.reaper = Reaper(patience_of(Settings()), self.traffic)
-        self.heads = Heads(self.front.max_large_bytes)
-        self.app_state = {"front": self.front, "heads": self.heads, "reaper": self.reaper}
-        self.asked: list[tuple[str, bytes]] = []
-        self.config = Config(self._app, interface="asgi3", proxy_headers=False, log_config=None, access_log=False)
-        self.state = ServerState()
-
-    def connect(self) -> tuple[PredictProtocol, Wire]:
-        protocol = PredictProtocol(self.config, self.state, self.app_state, asyncio.get_running_loop())
-        wire = Wire()
-        protocol.connection_made(wire)
-        return protocol, wire
-
-    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, more = b"", scope["path"] != "/early"
-        message: Message = {"type": "http.request"}
-        while more:
-            message = await receive()
-            more = message["type"] == "http.request" and message["more_body"]
-            body += message.get("body", b"")
-        self.asked.append((scope["path"] if message["type"] == "http.request" else message["type"], body))
-        await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
 
 
 @pytest.fixture(name="reader", scope="module")
 def _reader(tmp_path_factory: pytest.TempPathFactory) -> QuickReader:
-    root: Path = tmp_path_factory.mktemp("repository")
-    for operation in ("add", "divide"):
-        publish_arithmetic(root, operation)
-    return QuickReader(load_registry(ModelRepository(root), provider="cpu"), 100)
-
-
-def request(a: float, b: float = 1, model: str = "add", more: str = "") -> bytes:
-    body = json.dumps({"model": model, "rows": [{"a": a, "b": b}]})
-    head = f"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n\r\n"
-    return (head + body).encode()
-
-
-def answers(wire: Wire) -> list[Any]:
-    """Return the outputs sent over a connection, and the status where the application answered."""
-    found = []
-    for part in wire.sent.split(b"HTTP/1.1 ")[1:]:
-        body = part.partition(b"\r\n\r\n")[2]
-        found.append(json.loads(body)["predictions"][0]["y"] if body else int(part[:3]))
-    return found
-
-
-def run(reader: QuickReader, scenario: Callable[[Served], Awaitable[None]], max_body_bytes: int = 10_000) -> Served:
-    async def main() -> Served:
-        served = Served(reader, max_body_bytes)
-        await scenario(served)
-        await settle()
-        served.reaper.close()
-        return served
-
-    return asyncio.run(main())
+    return quick_reader(tmp_path_factory.mktemp("repository"))
 
 
 def test_requests_of_one_turn_are_one_run_and_no_application_sees_them(
@@ -388,85 +313,3 @@ def test_few_heads_are_remembered(reader: QuickReader, monkeypatch: pytest.Monke
 
     assert run(reader, scenario).asked == []
     assert answers(wires[0]) == [a + 1 for a in range(10)]
-
-
-LARGE = json.dumps({"model": "add", "columns": ["a", "b"], "data": [[1, 2]] * 10_000}).encode()
-LARGE_REQUEST = b"POST /predict HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-    len(LARGE),
-    LARGE,
-)
-
-
-def give(wire: Wire, data: bytes) -> None:
-    """Give data to a protocol that says where it goes."""
-    assert isinstance(wire.protocol, Gathering)
-    wire.protocol.get_buffer(-1)[: len(data)] = data
-    wire.protocol.buffer_updated(len(data))
-
-
-@pytest.fixture(name="patient")
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is."""
-    monkeypatch.setattr(front, "bytes_at_once", lambda: 1_000_000)
-    monkeypatch.setattr(protocol, "PATIENCE_S", 60.0)
-
-
-@pytest.mark.usefixtures("patient")
-def test_a_large_body_is_put_where_it_is_read(reader: QuickReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Front, "answer_large", lambda _front, body, n: b"%d" % len(json.loads(body[:n])["data"]))
-
-    async def scenario(served: Served) -> None:
-        for n_first in (120, 5_000):
-            connection, wire = served.connect()
-            connection.data_received(LARGE_REQUEST[:n_first])
-            give(wire, LARGE_REQUEST[n_first:7_000])
-            connection.look(connection.loop.time() + 1000)  # a connection on which a body arrives is not idle
-            assert not wire.closed
-            assert wire.sent == b""
-            give(wire, LARGE_REQUEST[7_000:])
-            assert wire.protocol is connection
-            assert wire.sent.endswith(b"vary: Accept-Encoding\r\n\r\n10000")
-            assert not wire.closed
-        assert served.front.shelf._n_taken == 0
-
-    served = run(reader, scenario, 10**6)
-
-    assert served.asked == []
-    assert served.traffic.answered == {200: 2}
-
-
-@pytest.mark.usefixtures("patient")
-def test_a_stop_while_a_large_body_arrives_lets_the_application_have_it(reader: QuickReader) -> None:
-    wires: list[Wire] = []
-
-    async def scenario(served: Served) -> None:
-        connection, wire = served.connect()
-        connection.data_received(LARGE_REQUEST[:5_000])
-        give(wire, LARGE_REQUEST[5_000:6_000])
-        connection.shutdown()
-        assert wire.protocol is connection
-        connection.data_received(LARGE_REQUEST[6_000:])
-        wires.append(wire)
-
-    served = run(reader, scenario, 10**6)
-
-    assert served.asked == [("/predict", LARGE)]
-    assert wires[0].closed
-
-
-@pytest.mark.usefixtures("patient")
-def test_a_client_that_goes_while_a_large_body_arrives_is_told_to_the_application(reader: QuickReader) -> None:
-    async def scenario(served: Served) -> None:
-        connection, wire = served.connect()
-        connection.data_received(LARGE_REQUEST[:5_000])
-        assert isinstance(wire.protocol, Gathering)
-        wire.protocol.pause_writing()
-        assert connection.flow.write_paused
-        wire.protocol.resume_writing()
-        wire.protocol.eof_received()
-        wire.close()
-        wire.protocol.connection_lost(None)
-        await settle()
-        assert served.front.shelf._n_taken == 0
-
-    assert run(reader, scenario, 10**6).asked == [("http.disconnect", b"")]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.tabular.product_search import ProductSearch
-from training.tabular.rows import Columns, Floats, Rows
+from training.tabular.rows import FLOOR_OF_SMALLEST, Columns, Floats, Rows
 from training.tabular.terms import Law, Power, Term, with_bends
 
 MOST_TERMS = 8
@@ -35,9 +35,8 @@ _SEARCH_ROWS = 1000
 _LEAST_COMPLETE = 0.25
 """Share of the rows that must have a value in every column that has powers."""
 
-_FLOOR_OF_SMALLEST, _LEAST_OF_SMALLEST = 0.1, 1e-9
-"""Shares of a column's smallest positive value: the first stands in before a reciprocal for what is not above the
-second, of which rounding leaves too little."""
+_LEAST_OF_SMALLEST = 1e-9
+"""Share of a column's smallest positive value of which rounding leaves too little for a reciprocal."""
 
 
 def search_law(rows: Rows, columns: Columns, wanted: Floats) -> Law | None:
@@ -172,4 +171,4 @@ def _power(j: int, exponent: float, block: Floats, columns: Columns) -> Power:
         return Power(j, exponent, origin, 0.0, 0.0)
     values = block[:, j] - origin
     smallest = float(values[values > 0].min(initial=1.0))
-    return Power(j, exponent, origin, _FLOOR_OF_SMALLEST * smallest, _LEAST_OF_SMALLEST * smallest)
+    return Power(j, exponent, origin, FLOOR_OF_SMALLEST * smallest, _LEAST_OF_SMALLEST * smallest)

@@ -12,9 +12,9 @@ Index = NDArray[np.int64]
 
 Scale = Literal["raw", "log"]
 
-_FLOOR_OF_SMALLEST = 0.1
-"""Before the logarithm a positive column is held above this share of its smallest value, a decade of room downwards; of
-a law the share stands in for what is zero or negative."""
+FLOOR_OF_SMALLEST = 0.1
+"""Before the logarithm a positive column is held above this share of its smallest value, a decade of room downwards; in
+a law the share stands in for what has no logarithm or reciprocal."""
 
 _FEW_ZEROS = 0.01
 """A column with fewer zeros than this counts as positive: they stand for "not measured" more often than for nothing
@@ -207,5 +207,5 @@ def _logarithm(values: Floats) -> tuple[float, float]:
     if (values < 0).any() or not positive.size:
         return np.nan, 0.0
     if np.mean(values == 0) < _FEW_ZEROS:
-        return 0.0, _FLOOR_OF_SMALLEST * float(positive.min())
+        return 0.0, FLOOR_OF_SMALLEST * float(positive.min())
     return float(np.median(positive)), 0.0

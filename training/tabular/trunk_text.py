@@ -27,6 +27,7 @@ _LEAST = 1e-6
 """Share of the largest effect on a typical row below which a term is not written."""
 
 _ROUNDING = 1e-12
+"""Distance from a third within which a power is one."""
 
 RESIDUAL = "residual"
 
